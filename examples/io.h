@@ -1,0 +1,70 @@
+/*
+ * The system calls of the host parts, as a table: the WAL, the transport and the event loop reach
+ * the operating system through it alone, so that tests can break any call and the simulator can put
+ * a disk of its own underneath.
+ *
+ * Every function behaves as the POSIX call of its name, with one difference: failures return the
+ * negated errno instead of setting it (the simulator has no errno). io_posix is the real thing.
+ * Calls may be short or interrupted (-EINTR); io_write_all and io_read_all deal with that.
+ */
+#ifndef KEELSON_IO_H
+#define KEELSON_IO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct sockaddr;
+struct iovec;
+struct pollfd;
+
+struct io {
+    void *ctx; /* first argument of every call */
+
+    /* Files. Paths are relative to nothing: absolute, or to the process's directory. */
+    int (*open)(void *ctx, const char *path, int flags, int mode);
+    int (*close)(void *ctx, int fd);
+    long (*pread)(void *ctx, int fd, void *data, size_t size, uint64_t offset);
+    long (*pwrite)(void *ctx, int fd, const void *data, size_t size, uint64_t offset);
+    long (*pwritev)(void *ctx, int fd, const struct iovec *parts, int count, uint64_t offset);
+    int (*fdatasync)(void *ctx, int fd);
+    int (*fsync)(void *ctx, int fd); /* files and directories */
+    int (*ftruncate)(void *ctx, int fd, uint64_t size);
+    int (*allocate)(void *ctx, int fd, uint64_t size); /* reserve and zero up to size */
+    int (*file_size)(void *ctx, int fd, uint64_t *size);
+    int (*rename)(void *ctx, const char *from, const char *to);
+    int (*unlink)(void *ctx, const char *path);
+    int (*mkdir)(void *ctx, const char *path, int mode);
+    int (*lock)(void *ctx, int fd); /* exclusive, never waits: -EWOULDBLOCK where held */
+    /* Calls each(arg, name) for every name in a directory but . and .. until it returns nonzero. */
+    int (*list)(void *ctx, const char *path, int (*each)(void *arg, const char *name), void *arg);
+
+    /* Sockets: non-blocking and close-on-exec from birth. */
+    int (*socket)(void *ctx, int domain, int type);
+    int (*bind)(void *ctx, int fd, const struct sockaddr *address, unsigned length);
+    int (*listen)(void *ctx, int fd, int backlog);
+    int (*accept)(void *ctx, int fd, struct sockaddr *address, unsigned *length);
+    int (*connect)(void *ctx, int fd, const struct sockaddr *address, unsigned length);
+    int (*socket_error)(void *ctx, int fd); /* SO_ERROR, negated */
+    int (*socket_name)(void *ctx, int fd, struct sockaddr *address, unsigned *length);
+    int (*no_delay)(void *ctx, int fd);     /* TCP_NODELAY */
+    long (*read)(void *ctx, int fd, void *data, size_t size);
+    long (*write)(void *ctx, int fd, const void *data, size_t size); /* never raises SIGPIPE */
+    long (*writev)(void *ctx, int fd, const struct iovec *parts, int count); /* likewise */
+    int (*poll)(void *ctx, struct pollfd *fds, unsigned count, int timeout_ms);
+    int (*pipe)(void *ctx, int fds[2]);
+
+    /* Clocks: milliseconds and microseconds of one clock that counts suspended time. */
+    uint64_t (*now_ms)(void *ctx);
+    uint64_t (*now_us)(void *ctx);
+    int (*random)(void *ctx, void *data, size_t size); /* secret-grade */
+};
+
+extern const struct io io_posix;
+
+/* The whole size, or a negated errno; a pwrite that makes no progress is -ENOSPC. */
+int io_write_all(const struct io *io, int fd, const void *data, size_t size, uint64_t offset);
+
+/* Bytes read: fewer than size only at the end of the file. Or a negated errno. */
+long io_read_all(const struct io *io, int fd, void *data, size_t size, uint64_t offset);
+
+#endif

@@ -1,0 +1,658 @@
+/*
+ * Keelson: an embeddable consensus engine. This header is its specification: what is not said
+ * here is not promised.
+ *
+ * The engine keeps one replicated log. The host program gives it time, messages, storage and a
+ * state machine; the engine decides what to persist, send and apply, and hands it over through
+ * callbacks. It does no I/O, reads no clock, starts no thread and has no global state.
+ *
+ * A complete host has this shape (examples/hello.c runs as it stands):
+ *
+ *     raft_options options;
+ *     raft_options_init(&options);
+ *     options.id = 1;
+ *     raft_new(&options, &callbacks, host, &node);
+ *     if (nothing is stored) raft_bootstrap(node, members, 3);
+ *     else for (each stored write, oldest first) raft_restore(node, &write);
+ *     raft_start(node, clock_ms());
+ *     for (;;) {
+ *         wait for sockets until raft_deadline(node);
+ *         raft_receive(node, &message);              every message that arrived
+ *         raft_propose(node, data, size, &index, &term);
+ *         raft_poll(node, clock_ms());               everything that leaves, leaves here
+ *     }
+ *
+ *
+ * Conventions
+ * -----------
+ *
+ * Threads. A node is used by one thread at a time. Nodes are independent of each other.
+ *
+ * Inputs and the flush. Every function that changes a node changes memory only, raft_poll apart:
+ * raft_poll is the only function that calls the host back (the allocator apart). It hands out, in
+ * this order, persist, then send, then apply, then notify.
+ *
+ * Re-entrancy. From inside apply and notify the host may call raft_propose, raft_propose_many and
+ * raft_read on the same node, and from inside any callback the functions that take a
+ * const raft pointer. Every other call on the same node from inside a callback is refused with
+ * RAFT_EREENTRY and changes nothing. Other nodes may be used freely.
+ *
+ * Ownership words. "Borrows": the pointer is used until the call returns and not kept. "Lends until
+ * X": the memory belongs to the engine and stays unchanged until X. Nothing changes hands.
+ *
+ * Null. A null node, and a null pointer where data is needed, is answered with RAFT_EARG.
+ * raft_free(NULL) does nothing.
+ *
+ * Errors. Functions return RAFT_OK (0) or a negative code; section 3 has them in tiers. A call that
+ * fails has changed nothing, unless the code is of the fatal tier: that one is sticky, the node
+ * then takes part in nothing and answers only raft_free and functions of a const node.
+ *
+ * Time. Milliseconds of one monotonic clock that also counts while the machine is suspended
+ * (CLOCK_BOOTTIME on Linux), given to raft_start and raft_poll alone. The sample given to raft_poll
+ * is taken after the last input handed in before it: the loop "now = clock(); receive; poll(now)"
+ * is wrong, since it dates what has arrived too early. A sample below an earlier one counts as
+ * equal to it.
+ *
+ * Determinism. The same options and seed and the same calls with the same samples give the same
+ * callbacks, byte for byte, on every machine.
+ *
+ * Sizes. Identifiers are 64 bits and never 0. Terms and indexes stay below 2^63. Bytes on the wire
+ * and in persisted entries are little-endian whatever the machine.
+ *
+ * Faults. Servers may crash and restart, messages may be lost, repeated, delayed and reordered.
+ * What persist confirmed must survive a crash. Servers that lie are outside the model, but no input
+ * from a peer, however malformed, does more than be refused and counted.
+ */
+#ifndef RAFT_H
+#define RAFT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- 1. Version and export ------------------------------------------------------------------ */
+
+#define RAFT_VERSION_MAJOR 0
+#define RAFT_VERSION_MINOR 1
+#define RAFT_VERSION_PATCH 0
+#define RAFT_VERSION_NUMBER \
+    (RAFT_VERSION_MAJOR * 10000 + RAFT_VERSION_MINOR * 100 + RAFT_VERSION_PATCH)
+
+/* Marks every public function. Define it as `static` to vendor the pair into one source file. */
+#ifndef RAFT_API
+#if defined(__GNUC__) && !defined(__TINYC__)
+#define RAFT_API __attribute__((visibility("default")))
+#else
+#define RAFT_API
+#endif
+#endif
+
+/* The version of the library that is linked, as text ("0.1.0") and as RAFT_VERSION_NUMBER. */
+RAFT_API const char *raft_version(void);
+RAFT_API int raft_version_number(void);
+
+/* ---- 2. Basic types ------------------------------------------------------------------------- */
+
+typedef struct raft raft;
+
+typedef uint64_t raft_id;    /* a server; never 0, never given to another server, ever */
+typedef uint64_t raft_index; /* a position in the log; the first entry has index 1 */
+typedef uint64_t raft_term;  /* a term of office; 0 before the first election */
+
+#define RAFT_MEMBERS_MAX 32u   /* members of one group */
+#define RAFT_BLOB_MAX 255u     /* bytes of a member's blob */
+#define RAFT_ENTRY_HEADER 8u   /* bytes before the payload of an encoded entry */
+#define RAFT_MESSAGE_HEADER 96u /* bytes before the entries of an encoded message */
+#define RAFT_NEVER UINT64_MAX  /* raft_deadline: nothing is due */
+
+typedef struct raft_buf {
+    const void *data;
+    size_t size;
+} raft_buf;
+
+enum { RAFT_PROTOCOL_RAFT = 0 };
+
+enum {
+    RAFT_ROLE_FOLLOWER = 0,
+    RAFT_ROLE_PRE_CANDIDATE = 1,
+    RAFT_ROLE_CANDIDATE = 2,
+    RAFT_ROLE_LEADER = 3
+};
+
+enum {
+    RAFT_ENTRY_DATA = 1, /* a proposal of the host */
+    RAFT_ENTRY_NOOP = 2  /* a leader's first entry; no payload */
+};
+
+/* One entry of the log, as the host sees it. */
+typedef struct raft_entry {
+    raft_index index;
+    raft_term term;
+    const void *data; /* payload; its lifetime is that of the range it was taken from */
+    size_t size;      /* bytes of payload */
+    int kind;         /* RAFT_ENTRY_* */
+} raft_entry;
+
+/*
+ * A run of entries that share a term, in the one encoding used in memory, on the wire and on disk.
+ * Each entry is 4 bytes of payload size, 1 byte of kind, 3 zero bytes, the payload, and zero bytes
+ * up to a multiple of eight. A host may store `data` as it stands, or take the entries one by one
+ * with raft_range_next.
+ */
+typedef struct raft_range {
+    raft_index first; /* index of the first entry */
+    raft_term term;   /* term of every entry */
+    size_t count;     /* entries; at least 1 */
+    size_t size;      /* bytes of data */
+    const void *data;
+} raft_range;
+
+/*
+ * Takes the first entry off a range: fills *entry, moves *range on and returns 1; returns 0 when
+ * nothing is left. To walk a range that was lent as const, walk a copy. The entry points into the
+ * range's data. A range whose bytes are not well formed ends early.
+ */
+RAFT_API int raft_range_next(raft_range *range, raft_entry *entry);
+
+/* Bytes that an entry with this payload takes when encoded. */
+RAFT_API size_t raft_entry_size(size_t payload_size);
+
+/*
+ * Encodes an entry (its data, size and kind) into out, which has at least
+ * raft_entry_size(entry->size) bytes. For hosts that store entries in a form of their own and have
+ * to make ranges of them again for raft_restore. RAFT_OK, RAFT_EARG, or RAFT_ESIZE when capacity
+ * is too small or the payload is 2^30 bytes or more.
+ */
+RAFT_API int raft_entry_encode(const raft_entry *entry, void *out, size_t capacity);
+
+/* ---- 3. Errors ------------------------------------------------------------------------------ */
+
+enum {
+    RAFT_OK = 0,
+    RAFT_PENDING = 1, /* from persist and apply only: done later, see section 8 */
+
+    /* Usage: the call was wrong; nothing has changed. */
+    RAFT_EARG = -1,       /* an argument is null or out of its range */
+    RAFT_ESTATE = -2,     /* the call is not legal now (before raft_start, twice, ...) */
+    RAFT_EREENTRY = -3,   /* the call is not legal inside a callback */
+    RAFT_EVERSION = -4,   /* made for a newer version of this library or of its formats */
+    RAFT_ESIZE = -5,      /* an entry above entry_bytes_max, or a buffer that is too small */
+    RAFT_EMALFORMED = -6, /* bytes or a message that no correct server produces */
+    RAFT_EFOREIGN = -7,   /* a message of another cluster, group or protocol, or not to this id */
+    RAFT_ELIMIT = -8,     /* terms or indexes are exhausted */
+
+    /* Try elsewhere: this server cannot, another may. */
+    RAFT_ENOTLEADER = -20, /* another server leads; raft_status.leader says which */
+    RAFT_ENOLEADER = -21,  /* no leader is known */
+    RAFT_ENOTMEMBER = -22, /* this server is not a member of the group that it knows */
+
+    /* Busy: try again later. */
+    RAFT_ENOMEM = -40, /* the allocator failed */
+    RAFT_EFULL = -41,  /* the log has reached log_bytes_max */
+    RAFT_EBUSY = -42,  /* uncommitted_bytes_max or reads_max is reached */
+
+    /* Outcomes, in events only. */
+    RAFT_EDROPPED = -50, /* the proposal was not and will never be applied */
+    RAFT_EUNKNOWN = -51, /* the proposal may or may not be applied */
+
+    /* Fatal: sticky; the first cause is kept and returned by every later call. */
+    RAFT_ESTORAGE = -60, /* persist failed: what is on disk is not known any more */
+    RAFT_EAPPLY = -61,   /* apply failed: the state machine is not what the log says */
+    RAFT_ECORRUPT = -62  /* what was restored contradicts itself */
+};
+
+/* A sentence in English for a code, for any int. Never null; static. */
+RAFT_API const char *raft_strerror(int code);
+
+/* ---- 4. Callbacks --------------------------------------------------------------------------- */
+
+/*
+ * What must survive a crash of this server besides the log. One atomic record: a server that
+ * remembers a term but not its vote in it can vote twice.
+ */
+typedef struct raft_hard_state {
+    raft_term term;
+    raft_id vote;             /* whom this server voted for in term; 0: nobody */
+    raft_term accepted_round; /* 0 in this version; stored and restored all the same */
+    uint64_t lease_max_ms;    /* 0 in this version; stored and restored all the same */
+} raft_hard_state;
+
+/*
+ * One batch for stable storage. To store it is to do, in this order: replace the hard state,
+ * replace the metadata, remove every entry at truncate_from and above, append the ranges. A crash
+ * in the midst may lose the end of that sequence, never its beginning.
+ */
+typedef struct raft_write {
+    uint64_t seq;               /* counts from 1 in every run of the node; to raft_restore: ignored */
+    int has_state;              /* nonzero: state below is new */
+    raft_hard_state state;
+    const void *meta;           /* null, or the founding metadata (raft_bootstrap): opaque bytes */
+    size_t meta_size;
+    raft_index truncate_from;   /* 0: nothing is removed */
+    const raft_range *ranges;   /* what is appended, in index order, each joined to the last */
+    size_t range_count;
+} raft_write;
+
+/*
+ * Messages between servers. A message says everything by itself: the transport may lose, repeat
+ * and reorder messages freely. Fields that a kind does not use are 0.
+ */
+enum {
+    RAFT_MESSAGE_PRE_VOTE = 1,        /* "would you vote for me?": asked_term, round, index */
+    RAFT_MESSAGE_PRE_VOTE_REPLY = 2,  /* echoes asked_term and round; refused */
+    RAFT_MESSAGE_VOTE = 3,            /* round; index and index_term: the candidate's last entry */
+    RAFT_MESSAGE_VOTE_REPLY = 4,      /* echoes round; refused */
+    RAFT_MESSAGE_APPEND = 5,          /* index and index_term: the entry before the ranges; commit */
+    RAFT_MESSAGE_APPEND_REPLY = 6,    /* index: all up to it is durable; or refused, with a hint */
+    RAFT_MESSAGE_HEARTBEAT = 7,       /* commit; round, or 0 where no reply is wanted */
+    RAFT_MESSAGE_HEARTBEAT_REPLY = 8  /* echoes round */
+};
+
+typedef struct raft_message {
+    uint64_t cluster;
+    uint64_t group;
+    raft_id from;
+    raft_id to;
+    raft_term term;          /* the sender's term */
+    uint64_t round;          /* the sender's counter of questions asked; replies echo it */
+    raft_index index;        /* the position that the kind is about, see above */
+    raft_term index_term;    /* the term of the entry at index */
+    raft_term asked_term;    /* pre-vote: the term that the candidate would campaign in */
+    raft_index commit;       /* append, heartbeat: the leader's commit index */
+    raft_index refused_index; /* refused append reply: the index that did not match */
+    raft_range ranges[2];    /* append: the entries; one term, the second joined to the first */
+    size_t range_count;      /* 0, 1 or 2; a decoded message has at most 1 */
+    int kind;                /* RAFT_MESSAGE_* */
+    int protocol;            /* RAFT_PROTOCOL_* */
+    int refused;             /* replies: nonzero means no */
+} raft_message;
+
+enum {
+    RAFT_EVENT_ROLE = 1,    /* role and term have changed to those given; leader likewise */
+    RAFT_EVENT_LEADER = 2,  /* the known leader has changed to that given (0: none), in term */
+    RAFT_EVENT_READ = 3,    /* the answer to raft_read: tag, status, and index when RAFT_OK */
+    RAFT_EVENT_DROPPED = 4, /* the outcome of proposals first..last made in term: see status */
+    RAFT_EVENT_FATAL = 5    /* status is the sticky error; the last event of a node */
+};
+
+typedef struct raft_event {
+    int kind;         /* RAFT_EVENT_* */
+    int status;       /* READ: RAFT_OK or why not; DROPPED: RAFT_EDROPPED, RAFT_EUNKNOWN; FATAL */
+    int role;         /* ROLE: RAFT_ROLE_* */
+    raft_term term;   /* ROLE, LEADER: the current term; DROPPED: the term they were proposed in */
+    raft_id leader;   /* ROLE, LEADER */
+    uint64_t tag;     /* READ: as given to raft_read */
+    raft_index index; /* READ: the state machine holds at least all entries up to this one */
+    raft_index first; /* DROPPED: indexes that raft_propose returned, inclusive */
+    raft_index last;
+} raft_event;
+
+/*
+ * The host's side. `host` is the pointer given to raft_new. persist, send and apply are mandatory;
+ * each of the others may be null.
+ */
+typedef struct raft_callbacks {
+    size_t size; /* set by raft_callbacks_init; the library reads no further */
+
+    /*
+     * Stores a write. Before it reports success (returns RAFT_OK, or raft_persisted is called with
+     * its seq), the bytes must be on stable storage: a later crash must not lose them. May return
+     * RAFT_PENDING and be completed later with raft_persisted. Up to RAFT_WRITES_MAX writes may be
+     * outstanding; they complete in issue order. A negative return is a failed write: whether it
+     * reached the disk is not known, so the node stops for good with RAFT_ESTORAGE, and only a
+     * restart from storage may continue. Never retry a failed sync.
+     * Lends *write, its ranges array and meta until it returns; lends the bytes of the ranges until
+     * the write is completed, even if the entries are removed from the log meanwhile.
+     */
+    int (*persist)(void *host, const raft_write *write);
+
+    /*
+     * Takes a message to its receiver, or loses it. Returns nothing: networks lose messages, and
+     * the engine sends again what is still needed. Lends *message until it returns; lends the bytes
+     * of its ranges until the next call that takes this node.
+     */
+    void (*send)(void *host, const raft_message *message);
+
+    /*
+     * Applies committed entries to the state machine: every index in order, exactly once in a run
+     * of the node, no-ops included. May return RAFT_PENDING and be completed later with
+     * raft_applied; one call is outstanding at a time. A negative return stops the node with
+     * RAFT_EAPPLY. After a restart, entries are applied again from the first one restored.
+     * Lends *range until it returns; lends its bytes until the call is completed.
+     */
+    int (*apply)(void *host, const raft_range *range);
+
+    /*
+     * Tells an event. Optional: roles can be polled with raft_get_status, but the answers to reads
+     * and the fate of dropped proposals are told nowhere else. Lends *event until it returns.
+     */
+    void (*notify)(void *host, const raft_event *event);
+
+    /*
+     * Memory. (p, old, new): allocate (p null, old 0), resize, or free (new 0; returns null). On
+     * failure returns null and leaves p as it was; shrinking may fail too. Optional: null means
+     * the malloc family. May be called from every function that takes a non-const node.
+     */
+    void *(*alloc)(void *host, void *p, size_t old_size, size_t new_size);
+} raft_callbacks;
+
+#define RAFT_WRITES_MAX 4u
+
+/* Clears *callbacks and sets its size. */
+RAFT_API void raft_callbacks_init(raft_callbacks *callbacks);
+
+/* ---- 5. Options ----------------------------------------------------------------------------- */
+
+/*
+ * Zero means the default, everywhere. New options are added at the end. raft_options_init clears
+ * the struct and sets size; fields that the library does not know must be 0 (RAFT_EVERSION).
+ */
+typedef struct raft_options {
+    size_t size;
+
+    raft_id id;       /* this server; mandatory */
+    uint64_t cluster; /* every message carries it and others are refused; 0: 1 */
+    uint64_t group;   /* one of many logs in a process; 0: 1 */
+    uint64_t seed;    /* of the random timeouts; mixed with id and group. 0 is a seed like another */
+    int protocol;     /* RAFT_PROTOCOL_RAFT */
+
+    /*
+     * The shortest election timeout T. Timeouts are drawn from [T, 2T); "one election timeout" in
+     * this header is the longest, 2T. Ten times a network round trip and a disk sync is a good
+     * choice. 0: 1000; at most 2^31.
+     */
+    uint32_t election_timeout_ms;
+    /* How often an idle leader says that it lives; below T. 0: a fifth of T, at least 1. */
+    uint32_t heartbeat_ms;
+    /*
+     * A leader whose write has been outstanding this long steps down and is silent, so that a
+     * server whose disk works can lead. 0: one election timeout, 2T. At most 4T.
+     */
+    uint32_t disk_timeout_ms;
+
+    /*
+     * Memory of the log. At the bound, proposals are refused with RAFT_EFULL and a follower takes
+     * no further entries. Until compaction exists in this library the whole log is in memory.
+     * 0: 256 MiB.
+     */
+    uint64_t log_bytes_max;
+    /*
+     * Encoded bytes of the leader's entries that are not committed yet. Beyond it proposals are
+     * refused with RAFT_EBUSY; an empty payload always passes, and anything passes where nothing is
+     * uncommitted. 0: 64 MiB.
+     */
+    uint64_t uncommitted_bytes_max;
+    uint32_t entry_bytes_max;     /* payload of one proposal. 0: 16 MiB; below 2^30 */
+    uint32_t append_bytes_max;    /* entries in one message; a larger entry goes alone. 0: 256 KiB */
+    uint32_t apply_bytes_max;     /* entries applied in one poll; more follow in the next. 0: 1 MiB */
+    uint32_t inflight_messages_max; /* unacknowledged appends to one peer. 0: 64; at most 4096 */
+    uint64_t inflight_bytes_max;  /* bytes of them; the last may overshoot. 0: 8 MiB */
+    uint32_t reads_max;           /* reads waiting. 0: 65536 */
+
+    uint8_t no_pre_vote;     /* nonzero: campaign without asking first */
+    uint8_t no_check_quorum; /* nonzero: a leader that hears nobody stays; switches stickiness off */
+    uint8_t no_stickiness;   /* nonzero: followers of a live leader answer candidates */
+    /*
+     * Nonzero: entries may be applied here before they are durable here (they are on a quorum).
+     * Only for a state machine that lives in memory and is rebuilt from the log at start.
+     */
+    uint8_t apply_ahead;
+} raft_options;
+
+RAFT_API void raft_options_init(raft_options *options);
+
+/* ---- 6. Lifecycle --------------------------------------------------------------------------- */
+
+/* A server of the group. */
+typedef struct raft_member {
+    raft_id id;
+    const void *blob; /* a few bytes that travel with the membership: an address, usually */
+    size_t blob_size; /* at most RAFT_BLOB_MAX */
+} raft_member;
+
+/*
+ * Makes a node. Copies options and callbacks. Afterwards raft_bootstrap or raft_restore, then
+ * raft_start. A node that is started with neither is a joiner: it waits to be told.
+ * RAFT_OK; RAFT_EARG: an option out of its range, id 0, a mandatory callback missing; RAFT_EVERSION:
+ * options or callbacks of a newer header with an unknown field set; RAFT_ENOMEM. *out is set only on
+ * RAFT_OK.
+ */
+RAFT_API int raft_new(const raft_options *options, const raft_callbacks *callbacks, void *host,
+                      raft **out);
+
+/*
+ * Founds a group: the same members, in the same order, with the same blobs on every founder, once
+ * in the life of the group, and only where nothing is stored. The membership reaches storage as
+ * raft_write.meta with the first write. Borrows the array and its blobs. Before raft_start.
+ * RAFT_OK; RAFT_EARG: no member, more than RAFT_MEMBERS_MAX, id 0 or the same id twice, a blob too
+ * long; RAFT_ESTATE: something was restored, or bootstrapped already, or started; RAFT_ENOMEM.
+ */
+RAFT_API int raft_bootstrap(raft *node, const raft_member *members, size_t count);
+
+/*
+ * Gives back what persist stored, as one write or many, in the order of storing. A host that keeps
+ * a journal replays its writes as they were; a host that keeps tables gives one write with the
+ * state, the meta and all entries. Borrows everything; copies the entries. Before raft_start.
+ * RAFT_OK; RAFT_EARG; RAFT_ESTATE: started, or bootstrapped; RAFT_ECORRUPT: the write contradicts
+ * what was restored before it (a gap, falling terms, malformed entries or meta); RAFT_EFULL;
+ * RAFT_ENOMEM. On any error but RAFT_EARG and RAFT_ESTATE, free the node.
+ */
+RAFT_API int raft_restore(raft *node, const raft_write *write);
+
+/*
+ * Begins: timers run from now_ms on. RAFT_OK; RAFT_EARG; RAFT_ESTATE: started already;
+ * RAFT_ECORRUPT: the restored hard state is older than the restored log.
+ */
+RAFT_API int raft_start(raft *node, uint64_t now_ms);
+
+/*
+ * Frees the node; null is allowed. Proposals and reads not answered by then will not be: their
+ * outcome is unknown. Writes still outstanding are the host's to finish or abandon, but the bytes
+ * they were lent are gone: finish them first. RAFT_OK; RAFT_EREENTRY: from inside a callback.
+ */
+RAFT_API int raft_free(raft *node);
+
+/* ---- 7. Inputs ------------------------------------------------------------------------------ */
+
+/*
+ * Advances the clock to now_ms, fires the timers that are due, and flushes: persist (one batch for
+ * all inputs since the last poll) → messages that depend on nothing durable → messages whose
+ * conditions are durable by now → apply → notify. Costs next to nothing when nothing is due.
+ * RAFT_OK; RAFT_EARG; RAFT_ESTATE: not started; RAFT_EREENTRY; a fatal error.
+ */
+RAFT_API int raft_poll(raft *node, uint64_t now_ms);
+
+/*
+ * When to poll at the latest, on the clock of raft_poll: 0 when something waits to leave, RAFT_NEVER
+ * when nothing is due. Every input may change it; read it again after each.
+ */
+RAFT_API uint64_t raft_deadline(const raft *node);
+
+/*
+ * Takes a message from a peer. Borrows it and the bytes it points to. Everything in it is checked
+ * first; a message that is refused changes nothing but a counter.
+ * RAFT_OK: taken, or stale and ignored; RAFT_EARG; RAFT_ESTATE; RAFT_EREENTRY; RAFT_EMALFORMED;
+ * RAFT_EFOREIGN; RAFT_ENOMEM, RAFT_EFULL: as if it had been lost; a fatal error.
+ */
+RAFT_API int raft_receive(raft *node, const raft_message *message);
+
+/* raft_decode and raft_receive in one. Returns what either of them does. */
+RAFT_API int raft_receive_bytes(raft *node, const void *data, size_t size);
+
+/* ---- 8. Completions ------------------------------------------------------------------------- */
+
+/*
+ * Completes a write for which persist returned RAFT_PENDING, and with it all writes before it.
+ * status is RAFT_OK, or negative: the write failed or may have failed, the node stops for good.
+ * RAFT_OK; RAFT_EARG: no such write is outstanding, or status is positive; RAFT_ESTATE;
+ * RAFT_EREENTRY; a fatal error, the one just caused included.
+ */
+RAFT_API int raft_persisted(raft *node, uint64_t seq, int status);
+
+/*
+ * Completes an apply that returned RAFT_PENDING; index is the last of its range. status as above.
+ * RAFT_OK; RAFT_EARG: nothing outstanding ends at index; RAFT_ESTATE; RAFT_EREENTRY; fatal.
+ */
+RAFT_API int raft_applied(raft *node, raft_index index, int status);
+
+/*
+ * A hint: the connection to a peer broke, what was sent to it lately is probably lost. Never needed
+ * for safety. RAFT_OK, also where the peer is unknown; RAFT_EARG; RAFT_ESTATE; RAFT_EREENTRY; fatal.
+ */
+RAFT_API int raft_unreachable(raft *node, raft_id peer);
+
+/* ---- 9. Proposing and reading --------------------------------------------------------------- */
+
+/*
+ * Appends an entry to the leader's log. Borrows and copies data. On RAFT_OK, *index and *term (each
+ * may be null) name the entry, and it gets exactly one answer: it is applied (apply shows an entry
+ * with that index and term), or an event says that it was dropped (another entry was committed in
+ * its place) or that its fate cannot be known here any more.
+ * RAFT_OK; RAFT_EARG; RAFT_ESTATE; RAFT_EREENTRY: from inside persist or send; RAFT_ESIZE;
+ * RAFT_ENOTMEMBER, RAFT_ENOTLEADER, RAFT_ENOLEADER; RAFT_ENOMEM, RAFT_EFULL, RAFT_EBUSY;
+ * RAFT_ELIMIT; fatal.
+ */
+RAFT_API int raft_propose(raft *node, const void *data, size_t size, raft_index *index,
+                          raft_term *term);
+
+/*
+ * Appends count entries (at least 1) with consecutive indexes, all or none. *first is the index of
+ * the first. Otherwise as raft_propose.
+ */
+RAFT_API int raft_propose_many(raft *node, const raft_buf *payloads, size_t count,
+                               raft_index *first, raft_term *term);
+
+/*
+ * Asks for a linearizable read by read-index (Raft dissertation §6.4). Answered by one
+ * RAFT_EVENT_READ with this tag, which need not be unique: with RAFT_OK once the state machine holds
+ * everything that was acknowledged anywhere before this call, and leadership was confirmed by a
+ * round of messages begun after it; or with the reason why not (RAFT_ENOTLEADER, RAFT_ENOLEADER).
+ * Many reads share a round.
+ * RAFT_OK; RAFT_EARG; RAFT_ESTATE: also without a notify callback; RAFT_EREENTRY; RAFT_ENOTMEMBER,
+ * RAFT_ENOTLEADER, RAFT_ENOLEADER; RAFT_EBUSY, RAFT_ENOMEM; fatal.
+ */
+RAFT_API int raft_read(raft *node, uint64_t tag);
+
+/* ---- 10. Leadership ------------------------------------------------------------------------- */
+
+/*
+ * Campaigns now, as if the election timeout had passed: pre-vote and the voters' stickiness hold as
+ * ever. Does nothing on a leader. RAFT_OK; RAFT_EARG; RAFT_ESTATE; RAFT_EREENTRY; RAFT_ENOTMEMBER:
+ * this server is not a voter; RAFT_EBUSY: a write is outstanding, try when it is done; RAFT_ELIMIT;
+ * fatal.
+ */
+RAFT_API int raft_campaign(raft *node);
+
+/* ---- 11. Membership ------------------------------------------------------------------------- */
+
+/*
+ * The member at a position of the membership in force, 0 and up; *member points into the node until
+ * the next call that takes it. RAFT_OK, or RAFT_EARG: no such position.
+ */
+RAFT_API int raft_get_member(const raft *node, size_t position, raft_member *member);
+
+/* ---- 13. Messages --------------------------------------------------------------------------- */
+
+/*
+ * The wire form: RAFT_MESSAGE_HEADER bytes, then the bytes of the ranges. raft_encode_header writes
+ * the former, so that a transport can gather the latter from the log's own memory; raft_encode
+ * writes both. raft_message_size is the whole length.
+ */
+RAFT_API size_t raft_message_size(const raft_message *message);
+RAFT_API void raft_encode_header(const raft_message *message, uint8_t out[RAFT_MESSAGE_HEADER]);
+
+/* Returns the bytes written, or 0 where capacity is too small. */
+RAFT_API size_t raft_encode(const raft_message *message, void *out, size_t capacity);
+
+/*
+ * Reads a message; its ranges point into data. Every length is checked before it is used, every
+ * entry is walked once. RAFT_OK; RAFT_EARG; RAFT_EMALFORMED: too short, too long, unknown kind,
+ * nonzero where zero belongs, entries that do not add up; RAFT_EVERSION: a format of the future.
+ */
+RAFT_API int raft_decode(const void *data, size_t size, raft_message *message);
+
+/* ---- 14. Observing -------------------------------------------------------------------------- */
+
+/* Counters since raft_new. */
+typedef struct raft_counters {
+    uint64_t elections_started; /* campaigns, without pre-votes */
+    uint64_t elections_won;
+    uint64_t messages_sent;
+    uint64_t messages_received; /* taken by raft_receive, stale ones included */
+    uint64_t messages_refused;  /* malformed, foreign, or contradicting what is committed */
+    uint64_t writes;            /* calls of persist */
+    uint64_t entries_proposed;
+    uint64_t entries_applied;
+} raft_counters;
+
+typedef struct raft_status {
+    size_t size; /* set by the caller; the library writes no further */
+    raft_id id;
+    int role;
+    int error; /* the sticky error; RAFT_OK: none */
+    raft_term term;
+    raft_id vote;
+    raft_id leader; /* 0: unknown */
+    raft_index first_index;   /* of the log in memory */
+    raft_index last_index;
+    raft_index durable_index; /* everything up to it is on this server's stable storage */
+    raft_index commit_index;
+    raft_index applied_index;
+    uint64_t log_bytes;         /* memory of the log */
+    uint64_t uncommitted_bytes;
+    uint64_t last_contact_ms;   /* the sample at which a leader was last heard; 0: never */
+    size_t member_count;
+    size_t election_quorum;     /* voters needed to elect, and to commit */
+    size_t commit_quorum;
+    int quorum_ok;              /* leader: a commit quorum answered in the last timeout */
+    size_t writes_pending;
+    size_t reads_pending;
+    raft_counters counters;
+} raft_status;
+
+/* Fills *status up to status->size. RAFT_OK or RAFT_EARG. */
+RAFT_API int raft_get_status(const raft *node, raft_status *status);
+
+enum {
+    RAFT_PEER_PROBE = 0,    /* looking for the point where the logs agree */
+    RAFT_PEER_REPLICATE = 1 /* sending ahead of the acknowledgements */
+};
+
+typedef struct raft_peer_status {
+    raft_id id;
+    raft_index match;         /* known to be durable there */
+    raft_index next;          /* sent next */
+    int state;                /* RAFT_PEER_* */
+    size_t inflight_messages;
+    uint64_t inflight_bytes;
+    int heard;                /* answered since the last quorum check */
+} raft_peer_status;
+
+/*
+ * What a leader knows of the member at a position; all but id is 0 on other servers. RAFT_OK, or
+ * RAFT_EARG: no such position.
+ */
+RAFT_API int raft_get_peer(const raft *node, size_t position, raft_peer_status *peer);
+
+/*
+ * One line for people, such as "1->3 append term=7 prev=41/6 n=2 bytes=48 commit=40 round=9", and
+ * several lines about a whole node. Like snprintf they return the length of the full text, write at most
+ * size bytes and end them with a zero byte if size is not 0.
+ */
+RAFT_API size_t raft_describe_message(const raft_message *message, char *out, size_t size);
+RAFT_API size_t raft_describe_node(const raft *node, char *out, size_t size);
+
+/*
+ * Verifies the node's own invariants, in time linear in members and segments. Returns null, or the
+ * sentence that does not hold: a bug of this library or memory overwritten by somebody.
+ */
+RAFT_API const char *raft_check(const raft *node);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -16,6 +16,7 @@
 struct sockaddr;
 struct iovec;
 struct pollfd;
+struct epoll_event;
 
 struct io {
     void *ctx; /* first argument of every call */
@@ -40,6 +41,7 @@ struct io {
 
     /* Sockets: non-blocking and close-on-exec from birth. */
     int (*socket)(void *ctx, int domain, int type);
+    /* With SO_REUSEADDR, so that a restarted server gets its port back at once. */
     int (*bind)(void *ctx, int fd, const struct sockaddr *address, unsigned length);
     int (*listen)(void *ctx, int fd, int backlog);
     int (*accept)(void *ctx, int fd, struct sockaddr *address, unsigned *length);
@@ -47,10 +49,18 @@ struct io {
     int (*socket_error)(void *ctx, int fd); /* SO_ERROR, negated */
     int (*socket_name)(void *ctx, int fd, struct sockaddr *address, unsigned *length);
     int (*no_delay)(void *ctx, int fd);     /* TCP_NODELAY */
+    /* Break a connection whose bytes stay unacknowledged this long (TCP_USER_TIMEOUT). 0 where the
+     * system has no such thing. */
+    int (*give_up_after)(void *ctx, int fd, unsigned timeout_ms);
     long (*read)(void *ctx, int fd, void *data, size_t size);
     long (*write)(void *ctx, int fd, const void *data, size_t size); /* never raises SIGPIPE */
     long (*writev)(void *ctx, int fd, const struct iovec *parts, int count); /* likewise */
     int (*poll)(void *ctx, struct pollfd *fds, unsigned count, int timeout_ms);
+    /* Linux only, null elsewhere: without them the event loop uses poll. */
+    int (*epoll_create)(void *ctx);
+    int (*epoll_change)(void *ctx, int epoll_fd, int operation, int fd, struct epoll_event *event);
+    int (*epoll_wait)(void *ctx, int epoll_fd, struct epoll_event *events, int count,
+                      int timeout_ms);
     int (*pipe)(void *ctx, int fds[2]);
 
     /* Clocks: milliseconds and microseconds of one clock that counts suspended time. */

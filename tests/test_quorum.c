@@ -1,0 +1,501 @@
+/*
+ * Who counts: the pure arithmetic of membership.c, compared with the definitions counted out the
+ * long way, for every group up to nine members, both halves of a joint one, and every wish for the
+ * commit quorum (Q1, Q3, Q4). The definitions here never look at bits in parallel and never sort.
+ */
+#include "check.h"
+
+#include "../raft_internal.h"
+
+enum { MEMBERS = 9 };
+
+static unsigned count_slowly(raft__set set)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < 32; i++) {
+        n += set >> i & 1u;
+    }
+    return n;
+}
+
+static raft__set all_of(unsigned n)
+{
+    return n == 32 ? UINT32_MAX : (1u << n) - 1;
+}
+
+static uint64_t random_step(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return *state >> 33;
+}
+
+/* One half by the letter of Q1: q2 as wished or the majority, q1 the least that meets all rules. */
+static int expected_half(unsigned n, unsigned wish, unsigned *q1, unsigned *q2)
+{
+    *q2 = wish != 0 ? wish : n / 2 + 1;
+    if (n == 0 || *q2 > n) {
+        return 0;
+    }
+    for (*q1 = 1; *q1 + *q2 <= n || 2 * *q1 <= n; (*q1)++) {
+    }
+    return 1;
+}
+
+static struct raft__quorums one_half(raft__set voters, unsigned wish)
+{
+    struct raft__quorums quorums;
+    memset(&quorums, 0, sizeof quorums);
+    CHECK_EQ(raft__half_init(&quorums.halves[0], voters, wish), RAFT_OK);
+    return quorums;
+}
+
+static struct raft__quorums two_halves(raft__set old_voters, unsigned old_wish,
+                                       raft__set new_voters, unsigned new_wish)
+{
+    struct raft__quorums quorums = one_half(old_voters, old_wish);
+    CHECK_EQ(raft__half_init(&quorums.halves[1], new_voters, new_wish), RAFT_OK);
+    return quorums;
+}
+
+/* The definition: that many of this half's voters are in the set, for each half that exists. */
+static int has_by_counting(const struct raft__quorums *quorums, int purpose, raft__set set)
+{
+    for (int h = 0; h < 2; h++) {
+        const struct raft__half *half = &quorums->halves[h];
+        if (h == 1 && half->voters == 0) {
+            continue;
+        }
+        if (count_slowly(half->voters & set) < half->quorum[purpose]) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* The definition: the largest value v such that those who reached v are a commit quorum. */
+static uint64_t value_by_search(const struct raft__quorums *quorums, const uint64_t *values,
+                                unsigned n)
+{
+    uint64_t best = 0;
+    for (unsigned i = 0; i < n; i++) {
+        raft__set reached = 0;
+        for (unsigned j = 0; j < n; j++) {
+            if (values[j] >= values[i]) {
+                reached |= (raft__set)1 << j;
+            }
+        }
+        if (values[i] > best && has_by_counting(quorums, RAFT__COMMIT, reached)) {
+            best = values[i];
+        }
+    }
+    return best;
+}
+
+static void set_size_counts_bits(void)
+{
+    uint64_t seed = 1;
+    for (raft__set set = 0; set < 1u << 16; set++) {
+        CHECK_EQ(raft__set_size(set), count_slowly(set));
+        CHECK_EQ(raft__set_size(set << 16), count_slowly(set));
+    }
+    for (int i = 0; i < 100000; i++) {
+        raft__set set = (raft__set)(random_step(&seed) << 8 ^ random_step(&seed));
+        CHECK_EQ(raft__set_size(set), count_slowly(set));
+    }
+    CHECK_EQ(raft__set_size(UINT32_MAX), 32);
+}
+
+static void half_follows_the_wish_for_q2(void)
+{
+    for (unsigned n = 1; n <= 32; n++) {
+        for (unsigned wish = 0; wish <= n + 3; wish++) {
+            struct raft__half half;
+            unsigned q1, q2;
+            memset(&half, 0, sizeof half);
+            int fits = expected_half(n, wish, &q1, &q2);
+            CHECK_EQ(raft__half_init(&half, all_of(n), wish), fits ? RAFT_OK : RAFT_EARG);
+            if (fits) {
+                CHECK_EQ(half.voters, all_of(n));
+                CHECK_EQ(half.quorum[RAFT__ELECTION], q1);
+                CHECK_EQ(half.quorum[RAFT__COMMIT], q2);
+            }
+        }
+    }
+}
+
+static void half_without_voters_is_refused(void)
+{
+    struct raft__half half;
+    memset(&half, 0, sizeof half);
+    CHECK_EQ(raft__half_init(&half, 0, 0), RAFT_EARG);
+    CHECK_EQ(raft__half_init(&half, 0, 1), RAFT_EARG);
+}
+
+static void majorities_are_the_usual_ones(void)
+{
+    static const unsigned majority[] = {0, 1, 2, 2, 3, 3, 4, 4, 5, 5};
+    for (unsigned n = 1; n <= MEMBERS; n++) {
+        struct raft__quorums quorums = one_half(all_of(n), 0);
+        CHECK_EQ(quorums.halves[0].quorum[RAFT__ELECTION], majority[n]);
+        CHECK_EQ(quorums.halves[0].quorum[RAFT__COMMIT], majority[n]);
+    }
+}
+
+/* Q1: the theorem itself, over all pairs of sets that are quorums. */
+static void every_election_quorum_meets_every_commit_quorum(void)
+{
+    for (unsigned n = 1; n <= MEMBERS; n++) {
+        for (unsigned wish = 0; wish <= n; wish++) {
+            struct raft__quorums quorums = one_half(all_of(n), wish);
+            for (raft__set a = 0; a <= all_of(n); a++) {
+                if (!raft__quorum_has(&quorums, RAFT__ELECTION, a)) {
+                    continue;
+                }
+                for (raft__set b = 0; b <= all_of(n); b++) {
+                    if (raft__quorum_has(&quorums, RAFT__COMMIT, b) ||
+                        raft__quorum_has(&quorums, RAFT__ELECTION, b)) {
+                        CHECK((a & b) != 0);
+                    }
+                }
+            }
+        }
+    }
+}
+
+static void one_half_counts_its_voters_alone(void)
+{
+    for (raft__set voters = 1; voters < 1u << MEMBERS; voters++) {
+        struct raft__quorums quorums = one_half(voters, 0);
+        for (raft__set set = 0; set < 1u << MEMBERS; set++) {
+            for (int purpose = RAFT__ELECTION; purpose <= RAFT__COMMIT; purpose++) {
+                CHECK_EQ(raft__quorum_has(&quorums, purpose, set),
+                         has_by_counting(&quorums, purpose, set));
+            }
+        }
+    }
+}
+
+static void strangers_never_help_a_quorum(void)
+{
+    struct raft__quorums quorums = one_half(0x15u, 0);
+    CHECK(!raft__quorum_has(&quorums, RAFT__COMMIT, ~(raft__set)0x15u));
+    CHECK(!raft__quorum_has(&quorums, RAFT__ELECTION, ~(raft__set)0x14u));
+    CHECK(raft__quorum_has(&quorums, RAFT__COMMIT, ~(raft__set)0x10u));
+}
+
+/* R13: with {0,1,2} leaving for {2,3,4}, three of the five are the union's majority, yet nothing. */
+static void quorum_of_the_union_is_no_quorum(void)
+{
+    struct raft__quorums quorums = two_halves(0x07u, 0, 0x1cu, 0);
+    CHECK(!raft__quorum_has(&quorums, RAFT__COMMIT, 0x19u));
+    CHECK(!raft__quorum_has(&quorums, RAFT__ELECTION, 0x07u));
+    CHECK(!raft__quorum_has(&quorums, RAFT__ELECTION, 0x1cu));
+    CHECK(raft__quorum_has(&quorums, RAFT__COMMIT, 0x0eu));
+}
+
+static void joint_groups_need_both_halves(void)
+{
+    enum { SPREAD = 6 };
+    for (raft__set a = 1; a < 1u << SPREAD; a++) {
+        for (raft__set b = 1; b < 1u << SPREAD; b++) {
+            struct raft__quorums quorums = two_halves(a, 0, b, 0);
+            for (raft__set set = 0; set < 1u << SPREAD; set++) {
+                CHECK_EQ(raft__quorum_has(&quorums, RAFT__ELECTION, set),
+                         has_by_counting(&quorums, RAFT__ELECTION, set));
+                CHECK_EQ(raft__quorum_has(&quorums, RAFT__COMMIT, set),
+                         has_by_counting(&quorums, RAFT__COMMIT, set));
+            }
+        }
+    }
+}
+
+static void joint_groups_with_wishes_need_both_halves(void)
+{
+    enum { SPREAD = 4 };
+    for (raft__set a = 1; a < 1u << SPREAD; a++) {
+        for (raft__set b = 1; b < 1u << SPREAD; b++) {
+            for (unsigned wish_a = 0; wish_a <= count_slowly(a); wish_a++) {
+                for (unsigned wish_b = 0; wish_b <= count_slowly(b); wish_b++) {
+                    struct raft__quorums quorums = two_halves(a, wish_a, b, wish_b);
+                    for (raft__set set = 0; set < 1u << SPREAD; set++) {
+                        for (int purpose = 0; purpose < 2; purpose++) {
+                            CHECK_EQ(raft__quorum_has(&quorums, purpose, set),
+                                     has_by_counting(&quorums, purpose, set));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/* Fewer than half a joint group's old side cannot hide behind a big new side. */
+static void joint_with_a_single_old_voter_waits_for_that_voter(void)
+{
+    struct raft__quorums quorums = two_halves(0x01u, 0, 0x3fu, 0);
+    CHECK(!raft__quorum_has(&quorums, RAFT__COMMIT, 0x3eu));
+    CHECK(!raft__quorum_has(&quorums, RAFT__COMMIT, 0x01u));
+    CHECK(raft__quorum_has(&quorums, RAFT__COMMIT, 0x0fu));
+}
+
+static void unknown_membership_decides_nothing(void)
+{
+    struct raft__quorums quorums;
+    uint64_t values[RAFT_MEMBERS_MAX];
+    memset(&quorums, 0, sizeof quorums);
+    for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
+        values[i] = 9;
+    }
+    CHECK(!raft__quorum_has(&quorums, RAFT__ELECTION, UINT32_MAX));
+    CHECK(!raft__quorum_has(&quorums, RAFT__COMMIT, UINT32_MAX));
+    CHECK_EQ(raft__quorum_value(&quorums, values), 0);
+}
+
+/* All values of a small range at every position: ties, all equal, all different. */
+static void check_all_values(const struct raft__quorums *quorums, unsigned n, unsigned range)
+{
+    uint64_t values[RAFT_MEMBERS_MAX] = {0};
+    for (;;) {
+        CHECK_EQ(raft__quorum_value(quorums, values), value_by_search(quorums, values, n));
+        unsigned at = 0;
+        while (at < n && ++values[at] == range) {
+            values[at++] = 0;
+        }
+        if (at == n) {
+            return;
+        }
+    }
+}
+
+static void commit_value_is_the_largest_that_a_quorum_reached(void)
+{
+    static const unsigned range[] = {0, 9, 9, 7, 6, 5, 4, 3, 3, 3};
+    for (unsigned n = 1; n <= MEMBERS; n++) {
+        for (unsigned wish = 0; wish <= n; wish++) {
+            struct raft__quorums quorums = one_half(all_of(n), wish);
+            check_all_values(&quorums, n, range[n]);
+        }
+    }
+}
+
+static void commit_value_of_a_joint_group_is_reached_in_both_halves(void)
+{
+    for (raft__set a = 1; a < 1u << 5; a++) {
+        for (raft__set b = 1; b < 1u << 5; b++) {
+            struct raft__quorums quorums = two_halves(a, 0, b, 0);
+            check_all_values(&quorums, 5, 3);
+        }
+    }
+}
+
+static void commit_value_holds_for_scattered_positions_up_to_the_last(void)
+{
+    uint64_t seed = 42;
+    for (int i = 0; i < 20000; i++) {
+        uint64_t values[RAFT_MEMBERS_MAX];
+        raft__set a = (raft__set)(random_step(&seed) << 16 ^ random_step(&seed)) | 0x80000000u;
+        raft__set b = (raft__set)(random_step(&seed) << 16 ^ random_step(&seed)) | 1u;
+        struct raft__quorums quorums =
+            two_halves(a, (unsigned)(random_step(&seed) % (count_slowly(a) + 1)), b,
+                       (unsigned)(random_step(&seed) % (count_slowly(b) + 1)));
+        for (size_t v = 0; v < RAFT_MEMBERS_MAX; v++) {
+            values[v] = random_step(&seed) % 40;
+        }
+        values[31] = random_step(&seed) % 3 == 0 ? UINT64_MAX >> 1 : values[31];
+        CHECK_EQ(raft__quorum_value(&quorums, values), value_by_search(&quorums, values, 32));
+    }
+}
+
+/* An observer whose log is ahead must not lift the value: only voters are looked at. */
+static void commit_value_ignores_those_without_a_vote(void)
+{
+    struct raft__quorums quorums = one_half(0x07u, 0);
+    uint64_t values[RAFT_MEMBERS_MAX] = {3, 5, 1, 100, 100, 100};
+    CHECK_EQ(raft__quorum_value(&quorums, values), 3);
+}
+
+static void commit_value_never_falls_when_a_member_advances(void)
+{
+    uint64_t seed = 3;
+    for (unsigned n = 1; n <= MEMBERS; n++) {
+        struct raft__quorums quorums = one_half(all_of(n), 0);
+        for (int round = 0; round < 300; round++) {
+            uint64_t values[RAFT_MEMBERS_MAX] = {0};
+            uint64_t before = 0;
+            for (int step = 0; step < 30; step++) {
+                values[random_step(&seed) % n] += random_step(&seed) % 4;
+                uint64_t after = raft__quorum_value(&quorums, values);
+                CHECK(after >= before);
+                before = after;
+            }
+        }
+    }
+}
+
+/* ---- The encoded membership ----------------------------------------------------------------- */
+
+static struct raft__meta sample_meta(void)
+{
+    struct raft__meta meta;
+    memset(&meta, 0, sizeof meta);
+    meta.member_count = 3;
+    meta.members[0].id = 1;
+    meta.members[0].blob = "a:1";
+    meta.members[0].blob_size = 3;
+    meta.members[1].id = UINT64_MAX;
+    meta.members[2].id = 77;
+    meta.members[2].blob = "host";
+    meta.members[2].blob_size = 4;
+    return meta;
+}
+
+static void membership_survives_its_encoding(void)
+{
+    struct raft__meta meta = sample_meta();
+    struct raft__meta back;
+    uint8_t bytes[256];
+    size_t size = raft__meta_size(&meta);
+    CHECK(size <= sizeof bytes);
+    raft__meta_encode(&meta, bytes);
+    CHECK_EQ(raft__meta_decode(bytes, size, &back), RAFT_OK);
+    CHECK_EQ(back.member_count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        CHECK_EQ(back.members[i].id, meta.members[i].id);
+        CHECK_EQ(back.members[i].blob_size, meta.members[i].blob_size);
+        CHECK(back.members[i].blob_size == 0 ||
+              memcmp(back.members[i].blob, meta.members[i].blob, back.members[i].blob_size) == 0);
+    }
+}
+
+static void membership_cut_short_or_too_long_is_refused(void)
+{
+    struct raft__meta meta = sample_meta();
+    struct raft__meta back;
+    uint8_t bytes[256] = {0};
+    size_t size = raft__meta_size(&meta);
+    raft__meta_encode(&meta, bytes);
+    for (size_t cut = 0; cut < size; cut++) {
+        uint8_t *exact = malloc(cut + 1); /* a reader beyond the end is seen by the sanitizers */
+        CHECK(exact != NULL);
+        memcpy(exact, bytes, cut);
+        int code = raft__meta_decode(exact, cut, &back);
+        free(exact);
+        CHECK_EQ(code, RAFT_ECORRUPT);
+    }
+    CHECK_EQ(raft__meta_decode(bytes, size + 1, &back), RAFT_ECORRUPT);
+    CHECK_EQ(raft__meta_decode(NULL, 0, &back), RAFT_ECORRUPT);
+}
+
+/* A flipped byte is refused, or means another membership that encodes to exactly these bytes. */
+static void membership_with_a_flipped_byte_is_refused_or_canonical(void)
+{
+    struct raft__meta meta = sample_meta();
+    uint8_t bytes[256];
+    uint8_t again[256];
+    size_t size = raft__meta_size(&meta);
+    raft__meta_encode(&meta, bytes);
+    for (size_t at = 0; at < size; at++) {
+        for (unsigned flip = 1; flip < 256; flip++) {
+            struct raft__meta back;
+            bytes[at] ^= (uint8_t)flip;
+            if (raft__meta_decode(bytes, size, &back) == RAFT_OK) {
+                CHECK_EQ(raft__meta_size(&back), size);
+                raft__meta_encode(&back, again);
+                CHECK(memcmp(bytes, again, size) == 0);
+            }
+            bytes[at] ^= (uint8_t)flip;
+        }
+    }
+}
+
+static void membership_of_a_later_format_is_told_from_garbage(void)
+{
+    struct raft__meta meta = sample_meta();
+    struct raft__meta back;
+    uint8_t bytes[256];
+    size_t size = raft__meta_size(&meta);
+    raft__meta_encode(&meta, bytes);
+    bytes[0] = 2;
+    CHECK_EQ(raft__meta_decode(bytes, size, &back), RAFT_EVERSION);
+    bytes[0] = 0;
+    CHECK_EQ(raft__meta_decode(bytes, size, &back), RAFT_ECORRUPT);
+}
+
+static void membership_lists_that_cannot_found_a_group_are_refused(void)
+{
+    raft_member members[RAFT_MEMBERS_MAX + 1];
+    uint8_t blob[RAFT_BLOB_MAX + 1] = {0};
+    memset(members, 0, sizeof members);
+    for (size_t i = 0; i <= RAFT_MEMBERS_MAX; i++) {
+        members[i].id = i + 1;
+    }
+    CHECK_EQ(raft__members_check(members, RAFT_MEMBERS_MAX), RAFT_OK);
+    CHECK_EQ(raft__members_check(members, RAFT_MEMBERS_MAX + 1), RAFT_EARG);
+    CHECK_EQ(raft__members_check(members, 0), RAFT_EARG);
+    members[4].id = 2;
+    CHECK_EQ(raft__members_check(members, 5), RAFT_EARG);
+    CHECK_EQ(raft__members_check(members, 4), RAFT_OK);
+    members[3].id = 0;
+    CHECK_EQ(raft__members_check(members, 4), RAFT_EARG);
+    members[3].id = 9;
+    members[3].blob_size = 1;
+    CHECK_EQ(raft__members_check(members, 4), RAFT_EARG);
+    members[3].blob = blob;
+    CHECK_EQ(raft__members_check(members, 4), RAFT_OK);
+    members[3].blob_size = RAFT_BLOB_MAX;
+    CHECK_EQ(raft__members_check(members, 4), RAFT_OK);
+    members[3].blob_size = RAFT_BLOB_MAX + 1;
+    CHECK_EQ(raft__members_check(members, 4), RAFT_EARG);
+}
+
+static void membership_at_its_largest_survives_its_encoding(void)
+{
+    struct raft__meta meta;
+    struct raft__meta back;
+    uint8_t blob[RAFT_BLOB_MAX];
+    memset(&meta, 0, sizeof meta);
+    memset(blob, 0xee, sizeof blob);
+    meta.member_count = RAFT_MEMBERS_MAX;
+    for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
+        meta.members[i].id = i + 1;
+        meta.members[i].blob = blob;
+        meta.members[i].blob_size = RAFT_BLOB_MAX;
+    }
+    size_t size = raft__meta_size(&meta);
+    uint8_t *bytes = malloc(size);
+    CHECK(bytes != NULL);
+    raft__meta_encode(&meta, bytes);
+    int code = raft__meta_decode(bytes, size, &back);
+    int same = memcmp(back.members[31].blob, blob, sizeof blob) == 0;
+    free(bytes);
+    CHECK_EQ(code, RAFT_OK);
+    CHECK(same);
+}
+
+int main(void)
+{
+    RUN(set_size_counts_bits);
+    RUN(half_follows_the_wish_for_q2);
+    RUN(half_without_voters_is_refused);
+    RUN(majorities_are_the_usual_ones);
+    RUN(every_election_quorum_meets_every_commit_quorum);
+    RUN(one_half_counts_its_voters_alone);
+    RUN(strangers_never_help_a_quorum);
+    RUN(quorum_of_the_union_is_no_quorum);
+    RUN(joint_groups_need_both_halves);
+    RUN(joint_groups_with_wishes_need_both_halves);
+    RUN(joint_with_a_single_old_voter_waits_for_that_voter);
+    RUN(unknown_membership_decides_nothing);
+    RUN(commit_value_is_the_largest_that_a_quorum_reached);
+    RUN(commit_value_of_a_joint_group_is_reached_in_both_halves);
+    RUN(commit_value_holds_for_scattered_positions_up_to_the_last);
+    RUN(commit_value_ignores_those_without_a_vote);
+    RUN(commit_value_never_falls_when_a_member_advances);
+    RUN(membership_survives_its_encoding);
+    RUN(membership_cut_short_or_too_long_is_refused);
+    RUN(membership_with_a_flipped_byte_is_refused_or_canonical);
+    RUN(membership_of_a_later_format_is_told_from_garbage);
+    RUN(membership_lists_that_cannot_found_a_group_are_refused);
+    RUN(membership_at_its_largest_survives_its_encoding);
+    return check_done();
+}

@@ -1,0 +1,141 @@
+# Keelson. `make help` lists the targets.
+#
+# Sources are found by pattern, so a new file needs no change here:
+#   *.c in the root             the library                  build/libkeelson.a
+#   examples/*.c                reference host parts         linked where a program uses them
+#   examples/{hello,counter}.c  programs to start from       build/hello, build/counter
+#   examples/raftkv/*.c         the replicated server        build/raftkv (demo.c: build/raftkv-demo)
+#   tests/test_*.c              one test program each        build/test_*
+#   tests/fuzz_*.c              one fuzz target each         build/fuzz_*, corpus in tests/corpus/*
+#   tests/{sim,torture}/*.c     simulator, process torture   build/sim, build/torture
+#   tests/*.c otherwise         what tests share             linked where a test uses it
+#
+# Yours to set: CC AR CFLAGS CPPFLAGS LDFLAGS LDLIBS (added to what the build needs), BUILD (where
+# everything goes), V=1 (show commands), WERROR=1 (warnings are errors), and SIMFLAGS, BENCHFLAGS,
+# TORTUREFLAGS, FUZZ_SECONDS.
+
+BUILD ?= build
+AR ?= ar
+CFLAGS ?= -O2 -g
+SIMFLAGS ?= --seed 1 --runs 10000 --jobs 2
+BENCHFLAGS ?=
+TORTUREFLAGS ?=
+FUZZ_SECONDS ?= 60
+TEST_SIM_RUNS ?= 400
+
+V ?= 0
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @echo
+endif
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wundef \
+            -Wcast-qual -Wwrite-strings -Wvla
+KEELSON_CFLAGS := -std=c11 -pedantic $(WARNINGS) $(if $(filter 1,$(WERROR)),-Werror)
+KEELSON_CPPFLAGS := -I. -Iexamples
+DEPENDENCIES := $(if $(findstring tcc,$(CC)),-MD,-MMD -MP)
+COMPILE = $(CC) $(KEELSON_CPPFLAGS) $(CPPFLAGS) $(KEELSON_CFLAGS) $(CFLAGS) $(DEPENDENCIES)
+
+# ---- What there is -------------------------------------------------------------------------------
+
+PROGRAM_SRC := $(wildcard examples/hello.c examples/counter.c)
+LIB_SRC := $(wildcard raft.c log.c election.c replication.c read.c membership.c message.c)
+HOST_SRC := $(filter-out $(PROGRAM_SRC),$(wildcard examples/*.c))
+KV_SRC := $(filter-out %/main.c %/demo.c,$(wildcard examples/raftkv/*.c))
+SIM_SRC := $(wildcard tests/sim/*.c)
+TORTURE_SRC := $(wildcard tests/torture/*.c)
+BENCH_SRC := $(wildcard tests/bench*.c)
+TEST_SRC := $(wildcard tests/test_*.c)
+FUZZ_SRC := $(filter-out tests/fuzz_driver.c,$(wildcard tests/fuzz_*.c))
+KIT_SRC := $(filter-out $(TEST_SRC) $(BENCH_SRC) tests/fuzz_%,$(wildcard tests/*.c)) \
+           $(wildcard tests/sim/disk.c)
+
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+LIB := $(BUILD)/libkeelson.a
+HOST := $(if $(HOST_SRC),$(BUILD)/obj/libhost.a)
+KV := $(if $(KV_SRC),$(BUILD)/obj/libraftkv.a)
+KIT := $(if $(KIT_SRC),$(BUILD)/obj/libtestkit.a)
+
+TESTS := $(patsubst tests/%.c,$(BUILD)/%,$(TEST_SRC))
+FUZZERS := $(patsubst tests/%.c,$(BUILD)/%,$(FUZZ_SRC))
+SIM := $(if $(wildcard tests/sim/main.c),$(BUILD)/sim)
+BENCH := $(if $(BENCH_SRC),$(BUILD)/bench)
+TORTURE := $(if $(wildcard tests/torture/main.c),$(BUILD)/torture)
+RAFTKV := $(if $(wildcard examples/raftkv/main.c),$(BUILD)/raftkv)
+DEMO := $(if $(wildcard examples/raftkv/demo.c),$(BUILD)/raftkv-demo)
+EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(PROGRAM_SRC))
+
+.PHONY: all lib examples amalgamation test check valgrind sanitize sim fuzz mutants torture \
+        portability lint bench bench-instructions demo clean help unit programs FORCE
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: lib examples $(SIM) $(BENCH)
+lib: $(LIB)
+examples: $(EXAMPLES) $(RAFTKV) $(DEMO)
+unit: $(TESTS) $(FUZZERS)
+programs: all unit $(TORTURE)
+
+# ---- Building ------------------------------------------------------------------------------------
+
+# Changed flags rebuild everything.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(COMPILE) $(LDFLAGS) $(LDLIBS))' | cmp -s - $@ || \
+	 printf '%s\n' '$(subst ','\'',$(COMPILE) $(LDFLAGS) $(LDLIBS))' > $@
+
+# Threads belong to the host: the library is compiled without them.
+$(call objects,$(LIB_SRC)): THREADS :=
+THREADS := -pthread
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
+	$(say) "  CC    $<"
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) $(THREADS) -c -o $@ $<
+
+define archive
+$(say) "  AR    $(notdir $@)"
+@mkdir -p $(@D) && rm -f $@
+$(Q)$(AR) rcs $@ $(filter %.o,$^)
+endef
+
+define link
+$(say) "  LINK  $(notdir $@)"
+$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) -pthread $(LDLIBS)
+endef
+
+$(LIB): $(call objects,$(LIB_SRC))
+	$(archive)
+$(BUILD)/obj/libhost.a: $(call objects,$(HOST_SRC))
+	$(archive)
+$(BUILD)/obj/libraftkv.a: $(call objects,$(KV_SRC))
+	$(archive)
+$(BUILD)/obj/libtestkit.a: $(call objects,$(KIT_SRC))
+	$(archive)
+
+$(BUILD)/hello: $(BUILD)/obj/examples/hello.o $(LIB)
+	$(link)
+$(BUILD)/counter: $(BUILD)/obj/examples/counter.o $(HOST) $(LIB)
+	$(link)
+$(BUILD)/raftkv: $(BUILD)/obj/examples/raftkv/main.o $(KV) $(HOST) $(LIB)
+	$(link)
+$(BUILD)/raftkv-demo: $(BUILD)/obj/examples/raftkv/demo.o $(KV) $(HOST) $(LIB)
+	$(link)
+$(BUILD)/sim: $(call objects,$(SIM_SRC)) $(HOST) $(LIB)
+	$(link)
+$(BUILD)/bench: $(call objects,$(BENCH_SRC)) $(KIT) $(KV) $(HOST) $(LIB)
+	$(link)
+$(BUILD)/torture: $(call objects,$(TORTURE_SRC)) $(KIT) $(KV) $(HOST) $(LIB)
+	$(link)
+$(TESTS): $(BUILD)/%: $(BUILD)/obj/tests/%.o $(KIT) $(KV) $(HOST) $(LIB)
+	$(link)
+$(FUZZERS): $(BUILD)/%: $(BUILD)/obj/tests/%.o $(BUILD)/obj/tests/fuzz_driver.o $(KIT) $(KV) $(HOST) $(LIB)
+	$(link)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+clean:
+	rm -rf $(BUILD) dist

@@ -380,7 +380,10 @@ size_t cluster_read_answers(const struct cluster *cluster, raft_id id, uint64_t 
 /* Whether any of the DROPPED events of a node covers an index; its status, or 0. */
 int cluster_outcome(const struct cluster *cluster, raft_id id, raft_index index, raft_term term);
 
-/* raft_describe_node and the status, to be compared before and after: equal means unchanged. */
+/*
+ * A number made of raft_describe_node, the deadline and the status without the counts of received
+ * and refused messages: equal before and after means that a call changed nothing.
+ */
 uint64_t cluster_fingerprint(const struct cluster *cluster, raft_id id);
 
 #endif

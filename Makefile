@@ -68,14 +68,14 @@ RAFTKV := $(if $(wildcard examples/raftkv/main.c),$(BUILD)/raftkv)
 DEMO := $(if $(wildcard examples/raftkv/demo.c),$(BUILD)/raftkv-demo)
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(PROGRAM_SRC))
 
-.PHONY: all lib examples amalgamation test check valgrind sanitize sim fuzz mutants torture \
-        portability lint bench bench-instructions demo clean help unit programs FORCE
+.PHONY: all lib examples amalgamation unit programs test check unit-test valgrind sanitize sim fuzz \
+        mutants torture portability lint bench bench-instructions demo clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-all: lib examples $(SIM) $(BENCH)
-lib: $(LIB)
-examples: $(EXAMPLES) $(RAFTKV) $(DEMO)
+all: lib examples $(SIM) $(BENCH) ## the library, the examples, simulator and benchmark
+lib: $(LIB) ## build/libkeelson.a
+examples: $(EXAMPLES) $(RAFTKV) $(DEMO) ## hello, counter, raftkv
 unit: $(TESTS) $(FUZZERS)
 programs: all unit $(TORTURE)
 
@@ -137,5 +137,71 @@ $(FUZZERS): $(BUILD)/%: $(BUILD)/obj/tests/%.o $(BUILD)/obj/tests/fuzz_driver.o 
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
-clean:
+# ---- Testing -------------------------------------------------------------------------------------
+
+# One command a word-group; tests/run.sh runs them all and sums what they say.
+RUNNER := CC='$(CC)' BUILD='$(BUILD)' sh tests/run.sh
+corpus = $(firstword $(wildcard tests/corpus/$(1) tests/corpus/$(patsubst fuzz_%,%,$(1))))
+UNIT_COMMANDS = $(foreach test,$(TESTS),'$(test)') \
+    $(foreach fuzzer,$(FUZZERS),'$(fuzzer) $(call corpus,$(notdir $(fuzzer)))')
+CHECKS := $(patsubst %,'sh %',$(wildcard tests/check_*.sh))
+
+test: programs ## everything that a change must pass, in under three minutes
+	@$(RUNNER) $(UNIT_COMMANDS) $(CHECKS) \
+	    $(if $(SIM),'$(SIM) --seed 1 --runs $(TEST_SIM_RUNS) --jobs 2')
+check: test ## the same
+
+unit-test: unit
+	@$(RUNNER) $(UNIT_COMMANDS)
+
+valgrind: unit ## unit and scenario tests under memcheck: no error, no leak
+	@if command -v valgrind >/dev/null; then \
+	    RUN_UNDER='valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=all \
+	        --errors-for-leak-kinds=all --child-silent-after-fork=yes' $(RUNNER) $(UNIT_COMMANDS); \
+	else echo 'skip valgrind: not installed'; fi
+
+SANITIZERS := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+sanitize: ## unit and scenario tests with AddressSanitizer and UndefinedBehaviorSanitizer
+	@mkdir -p $(BUILD)/sanitize && echo 'int main(void) { return 0; }' > $(BUILD)/sanitize/probe.c
+	@if $(CC) $(SANITIZERS) -o $(BUILD)/sanitize/probe $(BUILD)/sanitize/probe.c 2>/dev/null; then \
+	    $(MAKE) --no-print-directory BUILD='$(BUILD)/sanitize' \
+	        CFLAGS='$(CFLAGS) $(SANITIZERS)' unit-test; \
+	else echo 'skip sanitize: $(CC) has no sanitizers'; fi
+
+portability: ## unit and scenario tests by other compilers, where they are installed
+	@MAKE='$(MAKE)' BUILD='$(BUILD)' sh tests/portability.sh
+
+sim: $(BUILD)/sim ## the simulator; SIMFLAGS="--seed 1 --runs 10000 --jobs 2"
+	@$(BUILD)/sim $(SIMFLAGS)
+
+fuzz: ## every fuzz target for FUZZ_SECONDS with libFuzzer
+	@BUILD='$(BUILD)' FUZZ_SECONDS='$(FUZZ_SECONDS)' sh tests/fuzz.sh
+
+mutants: ## plants known bugs, one at a time, and shows that the simulator finds each
+	@BUILD='$(BUILD)' CC='$(CC)' sh tests/mutants/run.sh
+
+torture: $(BUILD)/torture $(RAFTKV) ## real processes, killed under load; the history is checked
+	@$(BUILD)/torture $(TORTUREFLAGS)
+
+bench: $(BUILD)/bench $(RAFTKV) ## figures, one a line: name value unit
+	@$(BUILD)/bench $(BENCHFLAGS)
+
+bench-instructions: $(BUILD)/bench ## instructions instead of time, counted by valgrind
+	@BUILD='$(BUILD)' sh tests/bench_instructions.sh
+
+demo: $(RAFTKV) $(DEMO) ## three nodes, the leader killed, nothing lost: under twenty seconds
+	@$(BUILD)/raftkv-demo
+
+# ---- The rest ------------------------------------------------------------------------------------
+
+amalgamation: ## dist/raft.h and dist/raft.c, to copy into another project
+	@sh tools/amalgamate.sh dist
+
+lint: ## clang-tidy and cppcheck, where they are installed
+	@sh tools/lint.sh $(LIB_SRC) $(HOST_SRC) $(KV_SRC)
+
+clean: ## removes build/ and dist/
 	rm -rf $(BUILD) dist
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' Makefile

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Runs test commands one after the other and sums their results.
+#
+#     BUILD=build sh tests/run.sh 'build/test_log' 'sh tests/check_docs.sh' ...
+#
+# A command says `N passed, N failed` in its last line; one that says nothing counts as one test by
+# its exit status. A crash, or a failure status without a failed test, counts as a failure. The
+# whole output goes to $BUILD/log/; lines of failed and skipped tests are shown. The last line is
+# the sum. RUN_UNDER is put before each command (valgrind); TEST_SECONDS bounds each.
+set -u
+logs=$BUILD/log
+limit=
+command -v timeout >/dev/null 2>&1 && limit="timeout -k 5 ${TEST_SECONDS:-900}"
+mkdir -p "$logs"
+
+passed=0
+failed=0
+for command in "$@"; do
+    # The name of `sh tests/check_docs.sh` is check_docs, that of `build/sim --seed 1` is sim.
+    name=${command#sh }
+    name=$(basename "${name%% *}" .sh)
+    log=$logs/$name.log
+    under=${RUN_UNDER:-}
+    started=$(date +%s)
+    # Words are meant to be split here: commands are plain words.
+    # shellcheck disable=SC2086
+    $limit $under $command >"$log" 2>&1
+    status=$?
+    seconds=$(($(date +%s) - started))
+
+    sum=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
+    if [ -n "$sum" ]; then
+        good=${sum%% passed*}
+        bad=${sum#*, }
+        bad=${bad%% failed}
+    elif [ "$status" -eq 0 ]; then
+        good=1
+        bad=0
+    else
+        good=0
+        bad=0
+    fi
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        bad=1
+        [ "$status" -eq 124 ] && echo "FAIL $name: it did not end within its time"
+        [ "$status" -ne 124 ] && echo "FAIL $name: it ended with status $status"
+    fi
+    printf '%-26s %4d passed, %d failed, %d s\n' "$name" "$good" "$bad" "$seconds"
+    grep -E '^skip ' "$log" | sed 's/^/    /'
+    if [ "$bad" -ne 0 ]; then
+        grep -E '^FAIL ' "$log" | sed 's/^/    /'
+        echo "    the end of $log:"
+        tail -n 25 "$log" | sed 's/^/    | /'
+    fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+done
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -19,6 +19,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/epoll.h>
+#endif
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -320,6 +323,18 @@ static int os_no_delay(void *ctx, int fd)
     return result_of(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
 }
 
+static int os_give_up_after(void *ctx, int fd, unsigned timeout_ms)
+{
+    (void)ctx;
+#ifdef TCP_USER_TIMEOUT
+    return result_of(setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms));
+#else
+    (void)fd;
+    (void)timeout_ms;
+    return 0;
+#endif
+}
+
 static long os_read(void *ctx, int fd, void *data, size_t size)
 {
     (void)ctx;
@@ -360,6 +375,28 @@ static int os_poll(void *ctx, struct pollfd *fds, unsigned count, int timeout_ms
     (void)ctx;
     return result_of(poll(fds, (nfds_t)count, timeout_ms));
 }
+
+#ifdef __linux__
+static int os_epoll_create(void *ctx)
+{
+    (void)ctx;
+    return result_of(epoll_create1(EPOLL_CLOEXEC));
+}
+
+static int os_epoll_change(void *ctx, int epoll_fd, int operation, int fd,
+                           struct epoll_event *event)
+{
+    (void)ctx;
+    return result_of(epoll_ctl(epoll_fd, operation, fd, event));
+}
+
+static int os_epoll_wait(void *ctx, int epoll_fd, struct epoll_event *events, int count,
+                         int timeout_ms)
+{
+    (void)ctx;
+    return result_of(epoll_wait(epoll_fd, events, count, timeout_ms));
+}
+#endif
 
 static int os_pipe(void *ctx, int fds[2])
 {
@@ -453,10 +490,16 @@ const struct io io_posix = {
     .socket_error = os_socket_error,
     .socket_name = os_socket_name,
     .no_delay = os_no_delay,
+    .give_up_after = os_give_up_after,
     .read = os_read,
     .write = os_write,
     .writev = os_writev,
     .poll = os_poll,
+#ifdef __linux__
+    .epoll_create = os_epoll_create,
+    .epoll_change = os_epoll_change,
+    .epoll_wait = os_epoll_wait,
+#endif
     .pipe = os_pipe,
     .now_ms = os_now_ms,
     .now_us = os_now_us,

@@ -362,10 +362,10 @@ typedef struct raft_options {
     /*
      * The shortest election timeout T. Timeouts are drawn from [T, 2T); "one election timeout" in
      * this header is the longest, 2T. Ten times a network round trip and a disk sync is a good
-     * choice. 0: 1000; at most 2^31.
+     * choice. 0: 1000; from 2 to 2^30.
      */
     uint32_t election_timeout_ms;
-    /* How often an idle leader says that it lives; below T. 0: a fifth of T, at least 1. */
+    /* How often an idle leader says that it lives; below T. 0: a fifth of T, and one. */
     uint32_t heartbeat_ms;
     /*
      * A leader whose write has been outstanding this long steps down and is silent, so that a

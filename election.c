@@ -1,0 +1,393 @@
+/*
+ * Who leads: roles, timers, pre-vote, votes, stickiness and check-quorum (Raft dissertation chapter
+ * 3, §4.2.3, §6.2, §9.6).
+ *
+ *   follower ──timeout──▶ pre-candidate ──pre-vote quorum──▶ candidate ──vote quorum──▶ leader
+ *      ▲                        │                                │                        │
+ *      └── leader of the term, higher term, or a majority of noes┘      higher term, quorum
+ *      └────────────────────────────────────────────────────────────── lost, disk stalled ┘
+ *
+ *   (1) Term and vote change together, and the vote only with the term or from nobody (R3).
+ *   (2) Pre-votes change nothing: no term, no vote, no timer of the one asked (R18, I22).
+ *   (3) Only a leader is `leader` to itself; a campaign knows no leader (R20).
+ *   (4) The own vote counts, and votes are asked for, once term, vote and log are durable (R1, R2).
+ */
+#include "raft_internal.h"
+
+/* ---- Who we are ----------------------------------------------------------------------------- */
+
+uint32_t raft__position_of(const raft *node, raft_id id)
+{
+    uint32_t position = 0;
+    while (position < node->peer_count && node->peers[position].id != id) {
+        position++;
+    }
+    return position;
+}
+
+static raft__set bit_of(const raft *node, uint32_t position)
+{
+    return position < node->peer_count ? (raft__set)1 << position : 0;
+}
+
+static raft__set all_voters(const raft *node)
+{
+    return node->quorums.halves[0].voters | node->quorums.halves[1].voters;
+}
+
+int raft__is_voter(const raft *node)
+{
+    return (bit_of(node, node->self) & all_voters(node)) != 0;
+}
+
+/* ---- Timers --------------------------------------------------------------------------------- */
+
+/* splitmix64: any seed will do, and the state is one word. */
+static uint64_t election_random(raft *node)
+{
+    uint64_t z = node->random += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* Uniform over [T, 2T): spread on both sides, so that no fast server always wins (R15). */
+void raft__draw_timer(raft *node)
+{
+    uint64_t shortest = node->options.election_timeout_ms;
+    uint64_t drawn = shortest + election_random(node) % shortest;
+    node->election_at_ms = raft__is_voter(node) ? node->now_ms + drawn : RAFT_NEVER; /* R16 */
+    node->timer_reset = 0;
+}
+
+/* The contact is dated by the next sample, which errs to the safe side (R59). */
+void raft__heard_leader(raft *node, raft_id leader)
+{
+    node->leader = leader;
+    node->contact = 1;
+    node->contact_fresh = 1;
+    node->timer_reset = 1;
+}
+
+/*
+ * Whether a live leader binds this server: it then refuses candidates and does not even adopt their
+ * term (R19). Measured from contact, never from another timer. A leader whose quorum is checked is
+ * bound by itself. Without the check a leader cut off for good would bind its followers for ever.
+ */
+static int is_sticky(const raft *node)
+{
+    if (node->options.no_stickiness || node->options.no_check_quorum) {
+        return 0;
+    }
+    if (node->role == RAFT_ROLE_LEADER) {
+        return 1;
+    }
+    return node->contact && (node->contact_fresh ||
+                             node->now_ms - node->contact_ms < node->options.election_timeout_ms);
+}
+
+/* ---- Roles ---------------------------------------------------------------------------------- */
+
+static void leave_leadership(raft *node)
+{
+    raft__own_remember(node);
+    raft__reads_fail(node);
+    raft__progress_free(node);
+    node->contact = 0;
+    node->contact_fresh = 0;
+    raft__draw_timer(node);
+}
+
+/*
+ * Keeps the vote where the term stays (R3) and the timer in any case: merely learning a higher term
+ * must not put off the own campaign (R15).
+ */
+void raft__become_follower(raft *node, raft_term term, raft_id leader)
+{
+    RAFT_ASSERT(term >= node->state.term);
+    if (node->role == RAFT_ROLE_LEADER) {
+        leave_leadership(node);
+    }
+    if (term > node->state.term) {
+        raft__set_state(node, term, 0);
+    }
+    node->role = RAFT_ROLE_FOLLOWER;
+    node->leader = leader;
+    node->request_due = 0;
+    node->dirty = 1;
+}
+
+static void begin_campaign(raft *node, int role)
+{
+    node->role = (uint8_t)role;
+    node->leader = 0; /* R20: else two followers of a dead leader refuse each other */
+    node->granted = 0;
+    node->refused = 0;
+    node->round++; /* replies to earlier campaigns do not count (R13) */
+    node->request_due = 1;
+    node->dirty = 1;
+    raft__draw_timer(node);
+}
+
+static void become_candidate(raft *node)
+{
+    raft__set_state(node, node->state.term + 1, node->id);
+    begin_campaign(node, RAFT_ROLE_CANDIDATE);
+    node->counters.elections_started++;
+}
+
+/* A leader starts with an entry of its own term: older ones commit only below it (R17, R27). */
+static void become_leader(raft *node)
+{
+    static const raft_buf nothing = {NULL, 0};
+    if (raft__log_append(&node->log, &node->memory, node->state.term, RAFT_ENTRY_NOOP, &nothing,
+                         1) != RAFT_OK) {
+        raft__become_follower(node, node->state.term, 0); /* no memory to lead with: try later */
+        raft__draw_timer(node);
+        return;
+    }
+    node->role = RAFT_ROLE_LEADER;
+    node->leader = node->id;
+    node->own_first = node->log.last_index;
+    node->heard = node->granted;
+    node->quorum_ok = 1;
+    node->heartbeat_at_ms = node->now_ms;
+    node->quorum_at_ms = node->now_ms + node->options.election_timeout_ms;
+    node->election_at_ms = RAFT_NEVER;
+    node->dirty = 1;
+    node->counters.elections_won++;
+    raft__progress_reset(node);
+}
+
+/* ---- Campaigning ---------------------------------------------------------------------------- */
+
+/* A pre-vote quorum can both elect and commit, or leading would be of no use (Q3). */
+static int campaign_is_won(const raft *node)
+{
+    return raft__quorum_has(&node->quorums, RAFT__ELECTION, node->granted) &&
+           (node->role == RAFT_ROLE_CANDIDATE ||
+            raft__quorum_has(&node->quorums, RAFT__COMMIT, node->granted));
+}
+
+static void count_ballots(raft *node)
+{
+    if (campaign_is_won(node)) {
+        if (node->role == RAFT_ROLE_PRE_CANDIDATE) {
+            become_candidate(node);
+        } else {
+            become_leader(node);
+        }
+    } else if (!raft__quorum_has(&node->quorums, RAFT__ELECTION, ~node->refused)) {
+        raft__become_follower(node, node->state.term, 0);
+        raft__draw_timer(node);
+    }
+}
+
+/*
+ * With a write outstanding a campaign could not ask for a vote anyway (R2), and a server whose disk
+ * hangs had better leave it to the others.
+ */
+int raft__campaign(raft *node)
+{
+    if (!raft__is_voter(node)) {
+        return RAFT_ENOTMEMBER;
+    }
+    if (!raft__state_is_durable(node) || !raft__log_is_durable(node)) {
+        return RAFT_EBUSY;
+    }
+    if (node->state.term >= RAFT_LIMIT) {
+        return RAFT_ELIMIT;
+    }
+    if (node->options.no_pre_vote) {
+        become_candidate(node);
+        return RAFT_OK;
+    }
+    begin_campaign(node, RAFT_ROLE_PRE_CANDIDATE);
+    node->granted = bit_of(node, node->self);
+    count_ballots(node);
+    return RAFT_OK;
+}
+
+/* Term, vote or log have become durable: the own vote counts from now on (R1). */
+void raft__election_durable(raft *node)
+{
+    raft__set self = bit_of(node, node->self);
+    if (node->role == RAFT_ROLE_CANDIDATE && (node->granted & self) == 0 &&
+        raft__state_is_durable(node) && raft__log_is_durable(node)) {
+        node->granted |= self;
+        count_ballots(node);
+    }
+}
+
+/* Requests wait until everything they claim is durable: term, own vote, the last entry (R2). */
+void raft__election_send(raft *node)
+{
+    if (!node->request_due || !raft__log_is_durable(node)) {
+        return;
+    }
+    int pre = node->role == RAFT_ROLE_PRE_CANDIDATE;
+    node->request_due = 0;
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        if (i == node->self || (bit_of(node, i) & all_voters(node)) == 0) {
+            continue;
+        }
+        raft_message message;
+        raft__message_begin(node, &message, pre ? RAFT_MESSAGE_PRE_VOTE : RAFT_MESSAGE_VOTE,
+                            node->peers[i].id);
+        message.asked_term = pre ? node->state.term + 1 : 0;
+        message.round = node->round;
+        message.index = node->log.last_index;
+        message.index_term = node->log.last_term;
+        raft__send(node, &message);
+    }
+}
+
+/* ---- Voting --------------------------------------------------------------------------------- */
+
+void raft__reply(raft *node, const struct raft__reply *reply)
+{
+    struct raft__reply *slot = NULL;
+    for (unsigned i = 0; i < RAFT__REPLIES; i++) {
+        struct raft__reply *other = &node->replies[i];
+        if (other->kind == reply->kind && other->to == reply->to) {
+            slot = other; /* the newer question is the one that is waited for */
+            break;
+        }
+        if (other->kind == 0 && slot == NULL) {
+            slot = other;
+        }
+    }
+    if (slot != NULL) {
+        *slot = *reply;
+        node->dirty = 1;
+    }
+}
+
+/* Whether the candidate's log is at least as good as ours: the election restriction (R12). */
+static int log_is_up_to_date(const raft *node, const raft_message *message)
+{
+    return message->index_term > node->log.last_term ||
+           (message->index_term == node->log.last_term && message->index >= node->log.last_index);
+}
+
+/* Whether the vote of the present term is free for this candidate (R12). */
+static int vote_is_free(const raft *node, raft_id candidate)
+{
+    return (node->state.vote == 0 || node->state.vote == candidate) &&
+           (node->leader == 0 || node->leader == candidate);
+}
+
+/* Answered whatever the membership known here says: the candidate's may be newer (R14). */
+void raft__pre_vote_receive(raft *node, const raft_message *message)
+{
+    int would_vote = message->asked_term > node->state.term ||
+                     (message->asked_term == node->state.term && vote_is_free(node, message->from));
+    struct raft__reply reply = {message->from, message->asked_term, message->round,
+                                RAFT_MESSAGE_PRE_VOTE_REPLY, 1};
+    if (would_vote && !is_sticky(node) && log_is_up_to_date(node, message)) {
+        reply.refused = 0;
+    }
+    raft__reply(node, &reply);
+}
+
+void raft__vote_receive(raft *node, const raft_message *message)
+{
+    struct raft__reply reply = {message->from, 0, message->round, RAFT_MESSAGE_VOTE_REPLY, 1};
+    if (message->term > node->state.term && !is_sticky(node)) {
+        raft__become_follower(node, message->term, 0);
+    }
+    if (message->term == node->state.term && vote_is_free(node, message->from) &&
+        log_is_up_to_date(node, message)) {
+        reply.refused = 0;
+        if (node->state.vote == 0) { /* a repeated request gets the same answer, no more time */
+            raft__set_state(node, node->state.term, message->from);
+            node->timer_reset = 1; /* R15 */
+        }
+    }
+    raft__reply(node, &reply);
+}
+
+/* Whether a reply answers the campaign that is under way (R13). */
+static int ballot_counts(const raft *node, const raft_message *message)
+{
+    if (message->round != node->round) {
+        return 0;
+    }
+    if (message->kind == RAFT_MESSAGE_PRE_VOTE_REPLY) {
+        return node->role == RAFT_ROLE_PRE_CANDIDATE &&
+               message->asked_term == node->state.term + 1;
+    }
+    return node->role == RAFT_ROLE_CANDIDATE && message->term == node->state.term;
+}
+
+/* A vote or pre-vote reply. A pre-vote may be granted by a server that is behind in terms (R18). */
+void raft__ballot_receive(raft *node, const raft_message *message)
+{
+    int is_grant = message->kind == RAFT_MESSAGE_PRE_VOTE_REPLY && !message->refused;
+    if (message->term > node->state.term && !is_grant) {
+        raft__become_follower(node, message->term, 0);
+        return;
+    }
+    raft__set voter = bit_of(node, raft__position_of(node, message->from)) & all_voters(node);
+    if (voter == 0 || !ballot_counts(node, message)) {
+        return;
+    }
+    if (message->refused) {
+        node->refused |= voter & ~node->granted;
+    } else {
+        node->granted |= voter & ~node->refused;
+    }
+    count_ballots(node);
+}
+
+/* ---- The clock ------------------------------------------------------------------------------ */
+
+/*
+ * A leader that a commit quorum did not answer for a whole timeout leaves at the same term, and with
+ * it falls silent, so that it binds nobody (R22).
+ */
+static void check_quorum(raft *node)
+{
+    raft__set alive = node->heard | bit_of(node, node->self);
+    node->quorum_ok = (uint8_t)raft__quorum_has(&node->quorums, RAFT__COMMIT, alive);
+    node->quorum_at_ms = node->now_ms + node->options.election_timeout_ms;
+    node->heard = 0;
+    if (!node->quorum_ok && !node->options.no_check_quorum) {
+        raft__become_follower(node, node->state.term, 0);
+    }
+}
+
+/* A leader whose disk hangs makes room for one whose disk works (R9). */
+static int disk_is_stalled(const raft *node)
+{
+    return node->pending_count > 0 &&
+           node->now_ms - node->pending[0].issued_ms >= node->options.disk_timeout_ms;
+}
+
+static void leader_timers(raft *node)
+{
+    if (node->now_ms >= node->quorum_at_ms) {
+        check_quorum(node);
+    }
+    if (node->role == RAFT_ROLE_LEADER && disk_is_stalled(node)) {
+        raft__become_follower(node, node->state.term, 0);
+    }
+}
+
+void raft__election_timers(raft *node)
+{
+    if (node->contact_fresh) {
+        node->contact_ms = node->now_ms;
+        node->contact_fresh = 0;
+    }
+    if (node->role == RAFT_ROLE_LEADER) {
+        leader_timers(node);
+        return;
+    }
+    if (node->timer_reset) {
+        raft__draw_timer(node);
+    }
+    if (node->now_ms >= node->election_at_ms && raft__campaign(node) != RAFT_OK) {
+        raft__draw_timer(node);
+    }
+}

@@ -1,0 +1,531 @@
+/*
+ * The log in memory: appended to, truncated, and lent out as ranges of encoded bytes. Knows nothing
+ * of roles or messages.
+ *
+ * Entries lie encoded in segments, back to back. A segment is never moved or resized, so what was
+ * lent stays where it is. Terms are kept beside them as runs, since they change only at elections.
+ *
+ *   (1) Segments are in index order, without a gap, each with at least one entry; the first begins
+ *       at base_index + 1 and the last ends at last_index.
+ *   (2) Runs are in index order with strictly rising terms (R32); the first begins at
+ *       base_index + 1. An empty log has neither segments nor runs.
+ *   (3) Bytes below a segment's `used` never change while it lives. Truncation lowers `used` and, if
+ *       a write may still lend what lies beyond, seals the segment, so that nothing overwrites it.
+ *   (4) A segment that is truncated whole while lent waits in limbo until those writes are done.
+ */
+#include "raft_internal.h"
+
+#define SEGMENT_BYTES_MIN 256u
+#define SEGMENT_BYTES_MAX (256u * 1024u)
+#define SLOT_BYTES 4u /* an entry's place in the table of offsets */
+
+void raft__log_init(struct raft__log *log, uint64_t bytes_max)
+{
+    memset(log, 0, sizeof(*log));
+    log->bytes_max = bytes_max;
+}
+
+/* ---- Segments ------------------------------------------------------------------------------- */
+
+static uint32_t segment_offset(const struct raft__segment *segment, uint32_t entry)
+{
+    return raft__get32(segment->bytes + segment->capacity - SLOT_BYTES * (entry + 1));
+}
+
+static void segment_set_offset(struct raft__segment *segment, uint32_t entry, uint32_t offset)
+{
+    raft__put32(segment->bytes + segment->capacity - SLOT_BYTES * (entry + 1), offset);
+}
+
+/* Where entry `entry` starts; entry == count: where the last one ends. */
+static uint32_t segment_start(const struct raft__segment *segment, uint32_t entry)
+{
+    return entry == segment->count ? segment->used : segment_offset(segment, entry);
+}
+
+static int segment_fits(const struct raft__segment *segment, size_t bytes, size_t count)
+{
+    size_t room = segment->capacity - segment->used - SLOT_BYTES * (size_t)segment->count;
+    return !segment->sealed && bytes <= room && count <= (room - bytes) / SLOT_BYTES;
+}
+
+static struct raft__segment *log_tail(const struct raft__log *log)
+{
+    return log->segment_count == 0 ? NULL : log->segments[log->segment_count - 1];
+}
+
+static void segment_free(struct raft__log *log, const struct raft__memory *memory,
+                         struct raft__segment *segment)
+{
+    log->bytes -= segment->allocated;
+    raft__free(memory, segment, segment->allocated);
+}
+
+/* The position in `segments` of the one that holds index; the last ones are asked for most. */
+static uint32_t log_find(const struct raft__log *log, raft_index index)
+{
+    uint32_t low = 0;
+    uint32_t high = log->segment_count - 1;
+    if (log->segments[high]->first <= index) {
+        return high;
+    }
+    while (low + 1 < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (log->segments[middle]->first <= index) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* Each segment is twice the one before it, so that a quiet log is small and a busy one flat. */
+static size_t segment_preference(const struct raft__log *log)
+{
+    const struct raft__segment *tail = log_tail(log);
+    if (tail == NULL) {
+        return SEGMENT_BYTES_MIN;
+    }
+    size_t twice = (size_t)tail->capacity * 2;
+    return twice > SEGMENT_BYTES_MAX ? SEGMENT_BYTES_MAX : twice;
+}
+
+static int array_reserve(const struct raft__memory *memory, void **array, uint32_t *capacity,
+                         uint32_t count, size_t item_size)
+{
+    if (count < *capacity) {
+        return RAFT_OK;
+    }
+    uint32_t wanted = *capacity == 0 ? 4 : *capacity * 2;
+    void *grown = raft__resize(memory, *array, *capacity * item_size, wanted * item_size);
+    if (grown == NULL) {
+        return RAFT_ENOMEM;
+    }
+    *array = grown;
+    *capacity = wanted;
+    return RAFT_OK;
+}
+
+/*
+ * A new, empty segment that is not in the log yet, with room for bytes of entries, count of them;
+ * within bytes_max unless forced.
+ */
+static int segment_new(struct raft__log *log, const struct raft__memory *memory, size_t bytes,
+                       size_t count, int forced, struct raft__segment **out)
+{
+    size_t needed = (bytes + count * SLOT_BYTES + 7) & ~(size_t)7;
+    size_t preferred = segment_preference(log);
+    if (needed > UINT32_MAX - 8) {
+        return RAFT_ESIZE;
+    }
+    size_t header = sizeof(struct raft__segment);
+    uint64_t room = log->bytes_max > log->bytes ? log->bytes_max - log->bytes : 0;
+    if (preferred + header > room) {
+        preferred = room > header ? (size_t)(room - header) & ~(size_t)7 : 0;
+    }
+    if (needed > preferred) {
+        if (needed + header > room && !forced) {
+            return RAFT_EFULL;
+        }
+        preferred = needed;
+    }
+    struct raft__segment *segment =
+        (struct raft__segment *)raft__resize(memory, NULL, 0, header + preferred);
+    if (segment == NULL) {
+        return RAFT_ENOMEM;
+    }
+    memset(segment, 0, header);
+    segment->allocated = header + preferred;
+    segment->capacity = (uint32_t)preferred;
+    log->bytes += segment->allocated;
+    *out = segment;
+    return RAFT_OK;
+}
+
+/* Puts a segment made by segment_new at the end. Room in the array was reserved. */
+static void log_push(struct raft__log *log, struct raft__segment *segment)
+{
+    segment->first = log->last_index + 1;
+    segment->position = log->end_position;
+    log->segments[log->segment_count++] = segment;
+}
+
+/* ---- Terms ---------------------------------------------------------------------------------- */
+
+static int runs_reserve(struct raft__log *log, const struct raft__memory *memory)
+{
+    void *array = log->runs;
+    int status = array_reserve(memory, &array, &log->run_capacity, log->run_count,
+                               sizeof(*log->runs));
+    log->runs = (struct raft__run *)array;
+    return status;
+}
+
+static void log_begin_term(struct raft__log *log, raft_term term)
+{
+    RAFT_ASSERT(term >= log->last_term); /* R32 */
+    if (log->run_count == 0 || log->runs[log->run_count - 1].term != term) {
+        struct raft__run run = {log->last_index + 1, term};
+        log->runs[log->run_count++] = run;
+    }
+    log->last_term = term;
+}
+
+/* The number of runs that begin at or below index. */
+static uint32_t runs_up_to(const struct raft__log *log, raft_index index)
+{
+    uint32_t low = 0;
+    uint32_t high = log->run_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (log->runs[middle].first <= index) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+raft_term raft__log_term(const struct raft__log *log, raft_index index)
+{
+    RAFT_ASSERT(index >= log->base_index && index <= log->last_index);
+    if (index == log->last_index) {
+        return log->last_term;
+    }
+    uint32_t runs = runs_up_to(log, index);
+    return runs == 0 ? log->base_term : log->runs[runs - 1].term;
+}
+
+raft_index raft__log_floor(const struct raft__log *log, raft_index index, raft_term term)
+{
+    RAFT_ASSERT(index >= log->base_index && index <= log->last_index);
+    uint32_t run = runs_up_to(log, index);
+    while (run > 0 && log->runs[run - 1].term > term) {
+        run--;
+        index = log->runs[run].first - 1;
+    }
+    return index;
+}
+
+raft_index raft__log_mismatch(const struct raft__log *log, raft_index first, raft_index last,
+                              raft_term term)
+{
+    if (first > last) {
+        return 0;
+    }
+    RAFT_ASSERT(first > log->base_index && last <= log->last_index);
+    uint32_t run = runs_up_to(log, first) - 1;
+    if (log->runs[run].term != term) {
+        return first;
+    }
+    if (run + 1 < log->run_count && log->runs[run + 1].first <= last) {
+        return log->runs[run + 1].first;
+    }
+    return 0;
+}
+
+/* ---- Reading -------------------------------------------------------------------------------- */
+
+uint64_t raft__log_position(const struct raft__log *log, raft_index index)
+{
+    RAFT_ASSERT(index > log->base_index && index <= log->last_index + 1);
+    if (index > log->last_index) {
+        return log->end_position;
+    }
+    const struct raft__segment *segment = log->segments[log_find(log, index)];
+    return segment->position + segment_offset(segment, (uint32_t)(index - segment->first));
+}
+
+/* The number of entries from `from` on, below `end`, that fit in bytes_max: at least one. */
+static uint32_t segment_fitting(const struct raft__segment *segment, uint32_t from, uint32_t end,
+                                uint64_t bytes_max)
+{
+    uint32_t start = segment_offset(segment, from);
+    uint32_t low = from + 1;
+    if (segment_start(segment, end) - start <= bytes_max) {
+        return end - from;
+    }
+    while (low < end) { /* the largest low with start(low) - start <= bytes_max, or from + 1 */
+        uint32_t middle = low + (end - low + 1) / 2;
+        if (segment_start(segment, middle) - start <= bytes_max) {
+            low = middle;
+        } else {
+            end = middle - 1;
+        }
+    }
+    return low - from;
+}
+
+void raft__log_range(const struct raft__log *log, raft_index first, raft_index last,
+                     uint64_t bytes_max, raft_range *range)
+{
+    RAFT_ASSERT(first > log->base_index && first <= last && last <= log->last_index);
+    const struct raft__segment *segment = log->segments[log_find(log, first)];
+    uint32_t run = first >= log->runs[log->run_count - 1].first ? log->run_count
+                                                                : runs_up_to(log, first);
+    if (run < log->run_count && last >= log->runs[run].first) {
+        last = log->runs[run].first - 1;
+    }
+    if (last >= segment->first + segment->count) {
+        last = segment->first + segment->count - 1;
+    }
+    uint32_t from = (uint32_t)(first - segment->first);
+    uint32_t end = (uint32_t)(last - segment->first) + 1;
+    uint32_t count = segment_fitting(segment, from, end, bytes_max);
+    uint32_t start = segment_offset(segment, from);
+    range->first = first;
+    range->term = log->runs[run - 1].term;
+    range->count = count;
+    range->size = segment_start(segment, from + count) - start;
+    range->data = segment->bytes + start;
+}
+
+/* ---- Appending ------------------------------------------------------------------------------ */
+
+/*
+ * A place for an append: the leading `head` entries go to the tail, the rest to a new segment. All
+ * that can fail happens here, before the log changes.
+ */
+static int log_reserve(struct raft__log *log, const struct raft__memory *memory, size_t rest_bytes,
+                       size_t rest_count, int forced, struct raft__segment **fresh)
+{
+    *fresh = NULL;
+    if (runs_reserve(log, memory) != RAFT_OK) {
+        return RAFT_ENOMEM;
+    }
+    if (rest_count == 0) {
+        return RAFT_OK;
+    }
+    void *array = log->segments;
+    int status = array_reserve(memory, &array, &log->segment_capacity, log->segment_count,
+                               sizeof(*log->segments));
+    log->segments = (struct raft__segment **)array;
+    if (status != RAFT_OK) {
+        return status;
+    }
+    return segment_new(log, memory, rest_bytes, rest_count, forced, fresh);
+}
+
+/* Counts an entry of `size` bytes, already written at the end of the tail. */
+static void log_count_entry(struct raft__log *log, struct raft__segment *tail, size_t size)
+{
+    segment_set_offset(tail, tail->count, tail->used);
+    tail->count++;
+    tail->used += (uint32_t)size;
+    log->last_index++;
+    log->end_position += size;
+}
+
+static void log_write_payloads(struct raft__log *log, int kind, const raft_buf *payloads,
+                               size_t count)
+{
+    struct raft__segment *tail = log_tail(log);
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *at = tail->bytes + tail->used;
+        size_t size = raft__entry_write(at, kind, payloads[i].data, payloads[i].size);
+        log_count_entry(log, tail, size);
+    }
+}
+
+int raft__log_append(struct raft__log *log, const struct raft__memory *memory, raft_term term,
+                     int kind, const raft_buf *payloads, size_t count)
+{
+    struct raft__segment *tail = log_tail(log);
+    struct raft__segment *fresh;
+    size_t head = 0; /* entries that go to the tail */
+    size_t head_bytes = 0;
+    size_t rest_bytes = 0;
+    if (count > RAFT_LIMIT - log->last_index) {
+        return RAFT_ELIMIT;
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t size = raft_entry_size(payloads[i].size);
+        if (i == head && tail != NULL && segment_fits(tail, head_bytes + size, head + 1)) {
+            head++;
+            head_bytes += size;
+        } else {
+            rest_bytes += size;
+        }
+    }
+    int forced = kind == RAFT_ENTRY_NOOP; /* no limit may keep a leader from its no-op (R17) */
+    int status = log_reserve(log, memory, rest_bytes, count - head, forced, &fresh);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    log_begin_term(log, term);
+    log_write_payloads(log, kind, payloads, head);
+    if (fresh != NULL) {
+        log_push(log, fresh);
+        log_write_payloads(log, kind, payloads + head, count - head);
+    }
+    return RAFT_OK;
+}
+
+/* Copies encoded entries to the tail; their sum is known to be bytes. */
+static void log_write_encoded(struct raft__log *log, const uint8_t *data, size_t bytes)
+{
+    struct raft__segment *tail = log_tail(log);
+    size_t done = 0;
+    memcpy(tail->bytes + tail->used, data, bytes);
+    while (done < bytes) {
+        size_t size = raft_entry_size(raft__get32(data + done));
+        log_count_entry(log, tail, size);
+        done += size;
+    }
+    RAFT_ASSERT(done == bytes);
+}
+
+/* How many leading entries of the range, and bytes of them, fit in the tail. */
+static size_t log_head_of(const struct raft__log *log, const raft_range *range, size_t *bytes)
+{
+    const struct raft__segment *tail = log_tail(log);
+    const uint8_t *data = (const uint8_t *)range->data;
+    *bytes = 0;
+    if (tail == NULL || tail->sealed) {
+        return 0;
+    }
+    if (segment_fits(tail, range->size, range->count)) {
+        *bytes = range->size;
+        return range->count;
+    }
+    size_t head = 0;
+    while (head < range->count) {
+        size_t size = raft_entry_size(raft__get32(data + *bytes));
+        if (!segment_fits(tail, *bytes + size, head + 1)) {
+            break;
+        }
+        *bytes += size;
+        head++;
+    }
+    return head;
+}
+
+int raft__log_append_range(struct raft__log *log, const struct raft__memory *memory,
+                           const raft_range *range, uint64_t lent_seq)
+{
+    const uint8_t *data = (const uint8_t *)range->data;
+    struct raft__segment *fresh;
+    size_t head = 0;
+    size_t head_bytes = 0;
+    int replaces = range->first <= log->last_index;
+    RAFT_ASSERT(range->first > log->base_index && range->first <= log->last_index + 1);
+    if (!replaces) {
+        head = log_head_of(log, range, &head_bytes);
+    }
+    int status = log_reserve(log, memory, range->size - head_bytes, range->count - head, 0, &fresh);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    if (replaces) {
+        raft__log_truncate(log, memory, range->first, lent_seq);
+    }
+    log_begin_term(log, range->term);
+    if (head > 0) {
+        log_write_encoded(log, data, head_bytes);
+    }
+    if (fresh != NULL) {
+        log_push(log, fresh);
+        log_write_encoded(log, data + head_bytes, range->size - head_bytes);
+    }
+    return RAFT_OK;
+}
+
+/* ---- Truncating ----------------------------------------------------------------------------- */
+
+static void log_drop_segment(struct raft__log *log, const struct raft__memory *memory,
+                             uint64_t lent_seq)
+{
+    struct raft__segment *segment = log->segments[--log->segment_count];
+    if (lent_seq == 0) {
+        segment_free(log, memory, segment);
+        return;
+    }
+    segment->lent_seq = lent_seq;
+    segment->limbo_next = log->limbo;
+    log->limbo = segment;
+}
+
+void raft__log_truncate(struct raft__log *log, const struct raft__memory *memory, raft_index from,
+                        uint64_t lent_seq)
+{
+    RAFT_ASSERT(from > log->base_index && from <= log->last_index + 1);
+    log->end_position = raft__log_position(log, from);
+    log->last_term = raft__log_term(log, from - 1);
+    log->last_index = from - 1;
+    while (log->segment_count > 0 && log_tail(log)->first >= from) {
+        log_drop_segment(log, memory, lent_seq);
+    }
+    struct raft__segment *tail = log_tail(log);
+    if (tail != NULL && tail->first + tail->count > from) {
+        uint32_t kept = (uint32_t)(from - tail->first);
+        tail->used = segment_offset(tail, kept);
+        tail->count = kept;
+        tail->sealed = tail->sealed || lent_seq != 0; /* invariant (3) */
+    }
+    log->run_count = runs_up_to(log, from - 1);
+}
+
+void raft__log_release(struct raft__log *log, const struct raft__memory *memory, uint64_t seq)
+{
+    struct raft__segment **link = &log->limbo;
+    while (*link != NULL) {
+        struct raft__segment *segment = *link;
+        if (segment->lent_seq <= seq) {
+            *link = segment->limbo_next;
+            segment_free(log, memory, segment);
+        } else {
+            link = &segment->limbo_next;
+        }
+    }
+}
+
+void raft__log_free(struct raft__log *log, const struct raft__memory *memory)
+{
+    while (log->segment_count > 0) {
+        log_drop_segment(log, memory, 0);
+    }
+    raft__log_release(log, memory, UINT64_MAX);
+    RAFT_ASSERT(log->bytes == 0);
+    raft__free(memory, log->segments, log->segment_capacity * sizeof(*log->segments));
+    raft__free(memory, log->runs, log->run_capacity * sizeof(*log->runs));
+}
+
+/* ---- Checking ------------------------------------------------------------------------------- */
+
+static const char *log_check_runs(const struct raft__log *log)
+{
+    raft_index next = log->base_index + 1;
+    raft_term term = log->base_term;
+    for (uint32_t i = 0; i < log->run_count; i++) {
+        if ((i == 0 && log->runs[i].first != next) || log->runs[i].first < next ||
+            log->runs[i].term <= term) {
+            return "runs of terms rise without a gap";
+        }
+        next = log->runs[i].first + 1;
+        term = log->runs[i].term;
+    }
+    return term == log->last_term ? NULL : "the last run has the last term";
+}
+
+const char *raft__log_check(const struct raft__log *log)
+{
+    raft_index next = log->base_index + 1;
+    uint64_t position = log->segment_count > 0 ? log->segments[0]->position : log->end_position;
+    for (uint32_t i = 0; i < log->segment_count; i++) {
+        const struct raft__segment *segment = log->segments[i];
+        if (segment->first != next || segment->count == 0 || segment->position != position) {
+            return "segments follow each other without a gap";
+        }
+        if (segment->used + SLOT_BYTES * (uint64_t)segment->count > segment->capacity) {
+            return "a segment holds no more than fits";
+        }
+        next += segment->count;
+        position += segment->used;
+    }
+    if (next != log->last_index + 1 || position != log->end_position) {
+        return "the segments end where the log ends";
+    }
+    return log_check_runs(log);
+}

@@ -1,0 +1,251 @@
+/*
+ * Looking at a node without changing it: status, description for people, and the check of its
+ * invariants.
+ */
+#include "raft_internal.h"
+
+/* ---- Numbers -------------------------------------------------------------------------------- */
+
+static void fill_status(const raft *node, raft_status *status)
+{
+    status->id = node->id;
+    status->role = node->role;
+    status->error = node->error;
+    status->term = node->state.term;
+    status->vote = node->state.vote;
+    status->leader = node->leader;
+    status->first_index = node->log.base_index + 1;
+    status->last_index = node->log.last_index;
+    status->durable_index = node->durable_index;
+    status->commit_index = node->commit_index;
+    status->applied_index = node->applied_index;
+    status->log_bytes = node->log.bytes;
+    status->uncommitted_bytes = raft__uncommitted_bytes(node);
+    status->last_contact_ms = node->contact_ms;
+    status->member_count = node->peer_count;
+    status->election_quorum = node->quorums.halves[0].quorum[RAFT__ELECTION];
+    status->commit_quorum = node->quorums.halves[0].quorum[RAFT__COMMIT];
+    status->quorum_ok = node->role == RAFT_ROLE_LEADER && node->quorum_ok;
+    status->writes_pending = node->pending_count;
+    status->reads_pending = node->reads.count;
+    status->counters = node->counters;
+}
+
+int raft_get_status(const raft *node, raft_status *status)
+{
+    raft_status full;
+    if (node == NULL || status == NULL || status->size < sizeof(status->size)) {
+        return RAFT_EARG;
+    }
+    size_t size = status->size < sizeof(full) ? status->size : sizeof(full);
+    memset(&full, 0, sizeof(full));
+    fill_status(node, &full);
+    full.size = status->size;
+    memcpy(status, &full, size);
+    return RAFT_OK;
+}
+
+int raft_get_member(const raft *node, size_t position, raft_member *member)
+{
+    struct raft__meta meta;
+    if (node == NULL || member == NULL || position >= node->peer_count) {
+        return RAFT_EARG;
+    }
+    int status = raft__meta_decode(node->meta, node->meta_size, &meta);
+    RAFT_ASSERT(status == RAFT_OK); /* it was decoded when it came into force */
+    *member = meta.members[position];
+    return RAFT_OK;
+}
+
+int raft_get_peer(const raft *node, size_t position, raft_peer_status *status)
+{
+    if (node == NULL || status == NULL || position >= node->peer_count) {
+        return RAFT_EARG;
+    }
+    const struct raft__peer *peer = &node->peers[position];
+    memset(status, 0, sizeof(*status));
+    status->id = peer->id;
+    if (node->role == RAFT_ROLE_LEADER) {
+        int is_self = position == node->self;
+        status->match = is_self ? node->durable_index : peer->match;
+        status->next = is_self ? node->log.last_index + 1 : peer->next;
+        status->state = is_self ? RAFT_PEER_REPLICATE : peer->state;
+        status->inflight_messages = peer->window.count;
+        status->inflight_bytes = is_self ? 0 : raft__inflight_bytes(node, peer);
+        status->heard = is_self || (node->heard >> position & 1) != 0;
+    }
+    return RAFT_OK;
+}
+
+/* ---- For people ----------------------------------------------------------------------------- */
+
+static const char *role_name(int role)
+{
+    static const char *const names[] = {"follower", "pre-candidate", "candidate", "leader"};
+    return names[role];
+}
+
+static void describe_self(struct raft__text *text, const raft *node)
+{
+    raft__text_number(text, "node ", node->id);
+    raft__text_add(text, " ");
+    raft__text_add(text, role_name(node->role));
+    raft__text_number(text, " term=", node->state.term);
+    raft__text_number(text, " vote=", node->state.vote);
+    raft__text_number(text, " leader=", node->leader);
+    if (node->error != RAFT_OK) {
+        raft__text_add(text, " stopped: ");
+        raft__text_add(text, raft_strerror(node->error));
+    }
+    raft__text_number(text, "\nlog first=", node->log.base_index + 1);
+    raft__text_number(text, " last=", node->log.last_index);
+    raft__text_number(text, "/", node->log.last_term);
+    raft__text_number(text, " durable=", node->durable_index);
+    raft__text_number(text, " commit=", node->commit_index);
+    raft__text_number(text, " applied=", node->applied_index);
+    raft__text_number(text, " bytes=", node->log.bytes);
+    raft__text_number(text, " writes=", node->pending_count);
+    raft__text_number(text, " reads=", node->reads.count);
+    raft__text_add(text, "\n");
+}
+
+static void describe_peer(struct raft__text *text, const raft *node, size_t position)
+{
+    raft_peer_status peer;
+    int known = raft_get_peer(node, position, &peer);
+    RAFT_ASSERT(known == RAFT_OK);
+    raft__text_number(text, "  ", peer.id);
+    raft__text_add(text, position == node->self ? " self " : " voter ");
+    if (node->role == RAFT_ROLE_LEADER) {
+        raft__text_add(text, peer.state == RAFT_PEER_PROBE ? "probe" : "replicate");
+        raft__text_number(text, " match=", peer.match);
+        raft__text_number(text, " next=", peer.next);
+        raft__text_number(text, " inflight=", peer.inflight_messages);
+        raft__text_number(text, "/", peer.inflight_bytes);
+        raft__text_add(text, peer.heard ? " heard" : " silent");
+    }
+    raft__text_add(text, "\n");
+}
+
+size_t raft_describe_node(const raft *node, char *out, size_t size)
+{
+    struct raft__text text = {out, out == NULL ? 0 : size, 0};
+    if (node == NULL) {
+        raft__text_add(&text, "(null)");
+        return raft__text_end(&text);
+    }
+    describe_self(&text, node);
+    raft__text_number(&text, "quorum elect=", node->quorums.halves[0].quorum[RAFT__ELECTION]);
+    raft__text_number(&text, " commit=", node->quorums.halves[0].quorum[RAFT__COMMIT]);
+    raft__text_number(&text, " of ", node->peer_count);
+    raft__text_add(&text, "\n");
+    for (size_t i = 0; i < node->peer_count; i++) {
+        describe_peer(&text, node, i);
+    }
+    return raft__text_end(&text);
+}
+
+/* ---- The check ------------------------------------------------------------------------------ */
+
+static const char *check_indexes(const raft *node)
+{
+    if (node->applied_index > node->commit_index || node->commit_index > node->log.last_index) {
+        return "applied <= commit <= last"; /* I2 */
+    }
+    if (node->durable_index > node->written_index ||
+        node->written_index > node->log.last_index) {
+        return "durable <= written <= last";
+    }
+    if (node->certified > node->log.last_index || node->acked > node->certified) {
+        return "acknowledged <= certified <= last"; /* R25 */
+    }
+    if (node->log.last_term > node->state.term) {
+        return "no entry is of a term that the node has not reached";
+    }
+    if (node->applying_index != 0 && (node->applying_index <= node->applied_index ||
+                                      node->applying_index > node->commit_index)) {
+        return "what is being applied is committed and not yet applied";
+    }
+    return NULL;
+}
+
+static const char *check_writes(const raft *node)
+{
+    raft_index covered = node->durable_index;
+    uint64_t seq = 0;
+    if (node->pending_count > RAFT_WRITES_MAX) {
+        return "no more writes are outstanding than allowed";
+    }
+    for (uint32_t i = 0; i < node->pending_count; i++) {
+        const struct raft__pending *write = &node->pending[i];
+        if (write->seq <= seq || write->seq > node->seq) {
+            return "writes are outstanding in issue order";
+        }
+        if (write->last_index > node->written_index) {
+            return "no write covers what was truncated"; /* R6 */
+        }
+        covered = write->last_index > covered ? write->last_index : covered;
+        seq = write->seq;
+    }
+    return node->phase != RAFT__STARTED || node->error != RAFT_OK || covered == node->written_index
+               ? NULL
+               : "what is written is durable or outstanding";
+}
+
+static const char *check_leader(const raft *node)
+{
+    if (node->state.vote != node->id || node->leader != node->id) {
+        return "a leader voted for itself and knows itself as leader";
+    }
+    if (node->own_first == 0 || node->own_first > node->log.last_index ||
+        raft__log_term(&node->log, node->own_first) != node->state.term) {
+        return "a leader's log holds its no-op"; /* R17 */
+    }
+    if (!raft__state_is_durable(node)) {
+        return "a leader's term and vote are durable"; /* R1 */
+    }
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        const struct raft__peer *peer = &node->peers[i];
+        if (i != node->self && (peer->match >= peer->next || peer->match > node->log.last_index ||
+                                peer->next > node->log.last_index + 1)) {
+            return "match < next <= last + 1"; /* R28 */
+        }
+        if (peer->window.count > node->options.inflight_messages_max) {
+            return "no more appends are in flight than allowed"; /* I24 */
+        }
+    }
+    return NULL;
+}
+
+static const char *check_role(const raft *node)
+{
+    if (node->role == RAFT_ROLE_LEADER) {
+        return check_leader(node);
+    }
+    if (node->leader == node->id && node->id != 0) {
+        return "only a leader knows itself as leader";
+    }
+    if (node->role == RAFT_ROLE_CANDIDATE && node->state.vote != node->id) {
+        return "a candidate voted for itself";
+    }
+    if (node->role != RAFT_ROLE_FOLLOWER && node->leader != 0) {
+        return "a campaign knows no leader"; /* R20 */
+    }
+    return NULL;
+}
+
+const char *raft_check(const raft *node)
+{
+    if (node == NULL) {
+        return "a node is not null";
+    }
+    const char *broken = raft__log_check(&node->log);
+    broken = broken != NULL ? broken : check_indexes(node);
+    broken = broken != NULL ? broken : check_writes(node);
+    broken = broken != NULL ? broken : check_role(node);
+    if (broken == NULL && (node->reads.failed > node->reads.count ||
+                           node->reads.count > node->options.reads_max)) {
+        broken = "reads stay within their bound"; /* I24 */
+    }
+    return broken;
+}

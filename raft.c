@@ -1,0 +1,1134 @@
+/*
+ * The node: its life, its inputs and the one ordered flush. Start reading here; then election.c,
+ * replication.c, read.c for the protocol, and log.c, membership.c, message.c for what they rest on.
+ *
+ * Inputs change memory only. raft_poll advances the clock, fires timers, and lets everything leave in
+ * one order (architecture: "inputs, one state, one ordered flush"):
+ *
+ *   persist → messages → apply → notify
+ *
+ *   (1) No message leaves while term or vote are not durable as they are in memory (R1, R3). A
+ *       leader's always are, so its appends leave beside its own disk write (R5). Beyond that,
+ *       acknowledgements wait for the log (replication.c) and vote requests too (election.c).
+ *   (2) durable <= written <= last: durable_index is what storage has confirmed of the log as it now
+ *       is. Truncation lowers it, and with it what outstanding writes will confirm (R6).
+ *   (3) Writes complete in issue order (R4), so the completion of one completes all before it.
+ *   (4) applied <= commit <= last, and nothing at or below commit is ever truncated (I2, I14).
+ *   (5) An error of storage or of the state machine is sticky: the node takes part in nothing (R9).
+ */
+#include "raft_internal.h"
+
+/* ---- Memory --------------------------------------------------------------------------------- */
+
+static void *alloc_from_libc(void *host, void *p, size_t old_size, size_t new_size)
+{
+    (void)host;
+    (void)old_size;
+    if (new_size == 0) {
+        free(p);
+        return NULL;
+    }
+    return realloc(p, new_size);
+}
+
+void *raft__resize(const struct raft__memory *memory, void *p, size_t old_size, size_t new_size)
+{
+    RAFT_ASSERT(new_size > 0);
+    return memory->alloc(memory->host, p, old_size, new_size);
+}
+
+void raft__free(const struct raft__memory *memory, void *p, size_t size)
+{
+    if (p != NULL) {
+        (void)memory->alloc(memory->host, p, size, 0);
+    }
+}
+
+/* ---- Version, errors, options --------------------------------------------------------------- */
+
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
+const char *raft_version(void)
+{
+    return TEXT(RAFT_VERSION_MAJOR) "." TEXT(RAFT_VERSION_MINOR) "." TEXT(RAFT_VERSION_PATCH);
+}
+
+int raft_version_number(void)
+{
+    return RAFT_VERSION_NUMBER;
+}
+
+const char *raft_strerror(int code)
+{
+    static const struct {
+        int code;
+        const char *text;
+    } sentences[] = {
+        {RAFT_OK, "success"},
+        {RAFT_PENDING, "will be completed later"},
+        {RAFT_EARG, "an argument is null or out of its range"},
+        {RAFT_ESTATE, "the call is not legal in this state of the node"},
+        {RAFT_EREENTRY, "the call is not legal inside a callback"},
+        {RAFT_EVERSION, "made for a newer version of the library or its formats"},
+        {RAFT_ESIZE, "the entry is too large, or the buffer too small"},
+        {RAFT_EMALFORMED, "no correct server produces this"},
+        {RAFT_EFOREIGN, "the message is for another cluster, group, protocol or server"},
+        {RAFT_ELIMIT, "terms or indexes are exhausted"},
+        {RAFT_ENOTLEADER, "another server leads"},
+        {RAFT_ENOLEADER, "no leader is known"},
+        {RAFT_ENOTMEMBER, "this server is not a voting member of the group"},
+        {RAFT_ENOMEM, "the allocator failed"},
+        {RAFT_EFULL, "the log has reached its bound"},
+        {RAFT_EBUSY, "a limit is reached; try again later"},
+        {RAFT_EDROPPED, "the proposal was not and will never be applied"},
+        {RAFT_EUNKNOWN, "the proposal may or may not be applied"},
+        {RAFT_ESTORAGE, "storage failed; the node has stopped"},
+        {RAFT_EAPPLY, "the state machine failed; the node has stopped"},
+        {RAFT_ECORRUPT, "what was restored contradicts itself"},
+    };
+    for (size_t i = 0; i < sizeof(sentences) / sizeof(sentences[0]); i++) {
+        if (sentences[i].code == code) {
+            return sentences[i].text;
+        }
+    }
+    return "unknown error code";
+}
+
+void raft_options_init(raft_options *options)
+{
+    memset(options, 0, sizeof(*options));
+    options->size = sizeof(*options);
+}
+
+void raft_callbacks_init(raft_callbacks *callbacks)
+{
+    memset(callbacks, 0, sizeof(*callbacks));
+    callbacks->size = sizeof(*callbacks);
+}
+
+/*
+ * Copies a sized struct of the host into one of our size. A host built with a newer header may hand
+ * in more than we know, as long as it is zero.
+ */
+static int copy_sized(void *to, size_t to_size, const void *from, size_t from_size)
+{
+    const uint8_t *bytes = (const uint8_t *)from;
+    if (from_size < sizeof(size_t)) {
+        return RAFT_EARG;
+    }
+    for (size_t i = to_size; i < from_size; i++) {
+        if (bytes[i] != 0) {
+            return RAFT_EVERSION;
+        }
+    }
+    memset(to, 0, to_size);
+    memcpy(to, from, from_size < to_size ? from_size : to_size);
+    return RAFT_OK;
+}
+
+static void default32(uint32_t *option, uint32_t value)
+{
+    *option = *option == 0 ? value : *option;
+}
+
+static void default64(uint64_t *option, uint64_t value)
+{
+    *option = *option == 0 ? value : *option;
+}
+
+static void options_default(raft_options *options)
+{
+    default64(&options->cluster, 1);
+    default64(&options->group, 1);
+    default32(&options->election_timeout_ms, 1000);
+    default32(&options->heartbeat_ms, options->election_timeout_ms / 5 + 1);
+    default32(&options->disk_timeout_ms, options->election_timeout_ms * 2);
+    default64(&options->log_bytes_max, (uint64_t)256 << 20);
+    default64(&options->uncommitted_bytes_max, (uint64_t)64 << 20);
+    default32(&options->entry_bytes_max, (uint32_t)16 << 20);
+    default32(&options->append_bytes_max, (uint32_t)256 << 10);
+    default32(&options->apply_bytes_max, (uint32_t)1 << 20);
+    default32(&options->inflight_messages_max, 64);
+    default64(&options->inflight_bytes_max, (uint64_t)8 << 20);
+    default32(&options->reads_max, 65536);
+}
+
+static int options_check(const raft_options *options)
+{
+    uint32_t shortest = options->election_timeout_ms;
+    int ok = options->id != 0 && options->protocol == RAFT_PROTOCOL_RAFT;
+    ok = ok && shortest >= 2 && shortest <= (uint32_t)1 << 30;
+    ok = ok && options->heartbeat_ms < shortest;
+    ok = ok && options->disk_timeout_ms <= (uint64_t)shortest * 4;
+    ok = ok && options->entry_bytes_max < (uint32_t)1 << 30;
+    ok = ok && options->inflight_messages_max <= 4096;
+    ok = ok && options->reads_max <= (uint32_t)1 << 30;
+    return ok ? RAFT_OK : RAFT_EARG;
+}
+
+/* ---- Lifecycle ------------------------------------------------------------------------------ */
+
+int raft_new(const raft_options *options, const raft_callbacks *callbacks, void *host, raft **out)
+{
+    raft_options own_options;
+    raft_callbacks own_callbacks;
+    if (options == NULL || callbacks == NULL || out == NULL) {
+        return RAFT_EARG;
+    }
+    int status = copy_sized(&own_options, sizeof(own_options), options, options->size);
+    if (status == RAFT_OK) {
+        status = copy_sized(&own_callbacks, sizeof(own_callbacks), callbacks, callbacks->size);
+    }
+    if (status != RAFT_OK) {
+        return status;
+    }
+    options_default(&own_options);
+    if (options_check(&own_options) != RAFT_OK || own_callbacks.persist == NULL ||
+        own_callbacks.send == NULL || own_callbacks.apply == NULL) {
+        return RAFT_EARG;
+    }
+    struct raft__memory memory = {own_callbacks.alloc, host};
+    if (memory.alloc == NULL) {
+        memory.alloc = alloc_from_libc;
+    }
+    raft *node = (raft *)raft__resize(&memory, NULL, 0, sizeof(*node));
+    if (node == NULL) {
+        return RAFT_ENOMEM;
+    }
+    memset(node, 0, sizeof(*node));
+    node->memory = memory;
+    node->callbacks = own_callbacks;
+    node->host = host;
+    node->options = own_options;
+    node->id = own_options.id;
+    node->random = own_options.seed ^ own_options.id * 0x9e3779b97f4a7c15u ^ own_options.group << 32;
+    node->election_at_ms = RAFT_NEVER;
+    raft__log_init(&node->log, own_options.log_bytes_max);
+    *out = node;
+    return RAFT_OK;
+}
+
+static void release(raft *node, void *p, size_t size)
+{
+    raft__free(&node->memory, p, size);
+}
+
+int raft_free(raft *node)
+{
+    if (node == NULL) {
+        return RAFT_OK;
+    }
+    if (node->inside != RAFT__OUTSIDE) {
+        return RAFT_EREENTRY;
+    }
+    struct raft__memory memory = node->memory;
+    raft__progress_free(node);
+    raft__reads_free(node);
+    raft__log_free(&node->log, &memory);
+    release(node, node->peers, node->peer_count * sizeof(*node->peers));
+    release(node, node->meta, node->meta_size);
+    raft__free(&memory, node, sizeof(*node));
+    return RAFT_OK;
+}
+
+/* Takes a membership into force: peers in its order, all of them voters. */
+static int set_membership(raft *node, const struct raft__meta *meta, const void *encoded,
+                          size_t size)
+{
+    size_t peers_size = meta->member_count * sizeof(*node->peers);
+    struct raft__peer *peers = (struct raft__peer *)raft__resize(&node->memory, NULL, 0, peers_size);
+    uint8_t *copy = (uint8_t *)raft__resize(&node->memory, NULL, 0, size);
+    if (peers == NULL || copy == NULL) {
+        release(node, peers, peers_size);
+        release(node, copy, size);
+        return RAFT_ENOMEM;
+    }
+    memset(peers, 0, peers_size);
+    raft__set voters = 0;
+    for (size_t i = 0; i < meta->member_count; i++) {
+        peers[i].id = meta->members[i].id;
+        voters |= (raft__set)1 << i;
+    }
+    memset(&node->quorums, 0, sizeof(node->quorums));
+    int status = raft__half_init(&node->quorums.halves[0], voters, meta->commit_quorum);
+    RAFT_ASSERT(status == RAFT_OK); /* at least one voter, and the wish was checked */
+    memcpy(copy, encoded, size);
+    node->peers = peers;
+    node->peer_count = (uint32_t)meta->member_count;
+    node->meta = copy;
+    node->meta_size = size;
+    node->self = raft__position_of(node, node->id);
+    return RAFT_OK;
+}
+
+int raft_bootstrap(raft *node, const raft_member *members, size_t count)
+{
+    if (node == NULL || members == NULL || raft__members_check(members, count) != RAFT_OK) {
+        return RAFT_EARG;
+    }
+    if (node->phase != RAFT__FRESH) {
+        return RAFT_ESTATE;
+    }
+    struct raft__meta meta;
+    memset(&meta, 0, sizeof(meta));
+    meta.protocol = node->options.protocol;
+    meta.member_count = count;
+    memcpy(meta.members, members, count * sizeof(*members));
+    size_t size = raft__meta_size(&meta);
+    uint8_t *encoded = (uint8_t *)raft__resize(&node->memory, NULL, 0, size);
+    if (encoded == NULL) {
+        return RAFT_ENOMEM;
+    }
+    raft__meta_encode(&meta, encoded);
+    int status = set_membership(node, &meta, encoded, size);
+    release(node, encoded, size);
+    if (status == RAFT_OK) {
+        node->meta_unwritten = 1;
+        node->state_version++; /* nothing is said before the founding is durable */
+        node->phase = RAFT__BOOTSTRAPPED;
+    }
+    return status;
+}
+
+/* ---- Restoring ------------------------------------------------------------------------------ */
+
+static int restore_meta(raft *node, const raft_write *write)
+{
+    struct raft__meta meta;
+    if (node->meta != NULL || node->log.last_index != 0) {
+        return RAFT_ECORRUPT; /* a group is founded once, before its first entry */
+    }
+    int status = raft__meta_decode(write->meta, write->meta_size, &meta);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    if (meta.protocol != node->options.protocol || meta.index != 0 || meta.term != 0 ||
+        meta.commit_quorum > meta.member_count) {
+        return RAFT_ECORRUPT;
+    }
+    return set_membership(node, &meta, write->meta, write->meta_size);
+}
+
+static int restore_range(raft *node, const raft_range *range)
+{
+    if (!raft__range_valid(range) || range->first != node->log.last_index + 1 ||
+        range->term < node->log.last_term) {
+        return RAFT_ECORRUPT;
+    }
+    return raft__log_append_range(&node->log, &node->memory, range, 0);
+}
+
+/* In the order of storing: state, meta, truncation, ranges (R4). */
+static int restore_write(raft *node, const raft_write *write)
+{
+    int status = RAFT_OK;
+    if (write->has_state) {
+        if (write->state.term < node->state.term || write->state.term > RAFT_LIMIT ||
+            (write->state.term == node->state.term && node->state.vote != 0 &&
+             write->state.vote != node->state.vote)) {
+            return RAFT_ECORRUPT; /* a term fell, or a vote was changed (R3) */
+        }
+        node->state = write->state;
+    }
+    if (write->meta != NULL) {
+        status = restore_meta(node, write);
+    }
+    if (status == RAFT_OK && write->truncate_from != 0) {
+        if (write->truncate_from > node->log.last_index + 1) {
+            return RAFT_ECORRUPT;
+        }
+        raft__log_truncate(&node->log, &node->memory, write->truncate_from, 0);
+    }
+    for (size_t i = 0; i < write->range_count && status == RAFT_OK; i++) {
+        status = restore_range(node, &write->ranges[i]);
+    }
+    return status;
+}
+
+int raft_restore(raft *node, const raft_write *write)
+{
+    if (node == NULL || write == NULL || (write->ranges == NULL && write->range_count != 0)) {
+        return RAFT_EARG;
+    }
+    if (node->phase != RAFT__FRESH && node->phase != RAFT__RESTORED) {
+        return RAFT_ESTATE;
+    }
+    node->phase = RAFT__RESTORED;
+    return restore_write(node, write);
+}
+
+int raft_start(raft *node, uint64_t now_ms)
+{
+    if (node == NULL) {
+        return RAFT_EARG;
+    }
+    if (node->inside != RAFT__OUTSIDE) {
+        return RAFT_EREENTRY;
+    }
+    if (node->phase == RAFT__STARTED) {
+        return RAFT_ESTATE;
+    }
+    if (node->log.last_term > node->state.term) {
+        return RAFT_ECORRUPT; /* R4: a term is durable before any entry accepted under it */
+    }
+    node->phase = RAFT__STARTED;
+    node->now_ms = now_ms < RAFT_LIMIT ? now_ms : RAFT_LIMIT;
+    node->written_index = node->log.last_index;
+    node->durable_index = node->log.last_index;
+    node->told_term = node->state.term;
+    node->dirty = node->meta_unwritten;
+    raft__draw_timer(node);
+    return RAFT_OK;
+}
+
+/* ---- State that all files change through here ----------------------------------------------- */
+
+void raft__set_state(raft *node, raft_term term, raft_id vote)
+{
+    RAFT_ASSERT(term >= node->state.term && term <= RAFT_LIMIT);
+    RAFT_ASSERT(term > node->state.term || node->state.vote == 0); /* R3 */
+    if (term > node->state.term) {
+        node->certified = 0; /* R25 */
+        node->acked = 0;
+        node->leader_round = 0;
+        node->ack_due = 0;
+        node->refusal_due = 0;
+        node->heartbeat_reply_due = 0;
+        node->leader = 0;
+        for (unsigned i = 0; i < RAFT__REPLIES; i++) {
+            if (node->replies[i].kind == RAFT_MESSAGE_VOTE_REPLY) {
+                node->replies[i].refused = 1; /* a vote of the old term, not sent yet */
+            }
+        }
+    }
+    node->state.term = term;
+    node->state.vote = vote;
+    node->state_version++;
+    node->dirty = 1;
+}
+
+int raft__state_is_durable(const raft *node)
+{
+    return node->state_durable == node->state_version;
+}
+
+int raft__log_is_durable(const raft *node)
+{
+    return node->durable_index == node->log.last_index && node->truncated_from == 0 &&
+           node->pending_count == 0;
+}
+
+/* What is cut can no longer become durable, whatever outstanding writes report (R6). */
+static void note_truncation(raft *node, raft_index from)
+{
+    RAFT_ASSERT(from > node->commit_index && from > node->certified); /* I14 */
+    if (from <= node->written_index) {
+        node->written_index = from - 1;
+        if (node->truncated_from == 0 || from < node->truncated_from) {
+            node->truncated_from = from;
+        }
+    }
+    if (node->durable_index >= from) {
+        node->durable_index = from - 1;
+    }
+    for (uint32_t i = 0; i < node->pending_count; i++) {
+        if (node->pending[i].last_index >= from) {
+            node->pending[i].last_index = from - 1;
+        }
+    }
+}
+
+/* Entries that are here already stay untouched; the first that differs replaces the rest (R7). */
+int raft__take_range(raft *node, const raft_range *range)
+{
+    raft_range rest = *range;
+    raft_index last = range->first + range->count - 1;
+    raft_index had = node->log.last_index;
+    raft_index from =
+        raft__log_mismatch(&node->log, range->first, last < had ? last : had, range->term);
+    if (from == 0) {
+        if (last <= had) {
+            return RAFT_OK;
+        }
+        from = had + 1;
+    }
+    if (from > range->first) {
+        raft__range_skip(&rest, (size_t)(from - range->first));
+    }
+    uint64_t lent_seq = node->pending_count > 0 ? node->seq : 0;
+    int status = raft__log_append_range(&node->log, &node->memory, &rest, lent_seq);
+    if (status == RAFT_OK && from <= had) {
+        note_truncation(node, from);
+    }
+    return status;
+}
+
+/* ---- The fate of proposals (R62) ------------------------------------------------------------ */
+
+static void own_forget(raft *node, uint32_t position)
+{
+    node->own_count--;
+    for (uint32_t i = position; i < node->own_count; i++) {
+        node->own[i] = node->own[i + 1];
+    }
+}
+
+/*
+ * Called as leadership ends: what is not committed yet may be overwritten or not. A few such runs are
+ * remembered; when the last place is taken, the oldest is given up as unknown.
+ */
+void raft__own_remember(raft *node)
+{
+    raft_index first = node->own_first > node->commit_index ? node->own_first : node->commit_index;
+    struct raft__own run = {node->state.term, first + 1, node->log.last_index, 0};
+    if (run.first > run.last) {
+        return;
+    }
+    RAFT_ASSERT(node->own_count < RAFT__OWN);
+    node->own[node->own_count++] = run;
+    if (node->own_count == RAFT__OWN && node->own[0].status == 0) {
+        node->own[0].status = RAFT_EUNKNOWN; /* told in this poll or the next; to lead takes one more */
+    }
+}
+
+/*
+ * The committed log decides. Terms only rise along it, so where an entry of a later term is committed
+ * no entry of the run can ever follow.
+ */
+static void own_settle(raft *node, struct raft__own *run)
+{
+    raft_index last = run->last < node->commit_index ? run->last : node->commit_index;
+    if (run->status != 0 || run->first > last) {
+        return;
+    }
+    raft_index foreign = raft__log_mismatch(&node->log, run->first, last, run->term);
+    if (foreign != 0) {
+        run->first = foreign;
+        run->status = RAFT_EDROPPED;
+    } else {
+        run->first = last + 1; /* these are or will be applied; so is the answer */
+    }
+}
+
+static void own_settle_all(raft *node)
+{
+    for (uint32_t i = node->own_count; i > 0; i--) {
+        own_settle(node, &node->own[i - 1]);
+        if (node->own[i - 1].first > node->own[i - 1].last) {
+            own_forget(node, i - 1);
+        }
+    }
+}
+
+void raft__commit_to(raft *node, raft_index index)
+{
+    RAFT_ASSERT(index <= node->log.last_index);
+    if (index > node->commit_index) {
+        node->commit_index = index;
+        node->dirty = 1;
+        own_settle_all(node);
+    }
+}
+
+/* ---- Stopping for good ---------------------------------------------------------------------- */
+
+/* Memory and disk, or state machine and log, may disagree from here on (R9). */
+static void fail(raft *node, int error)
+{
+    if (node->error != RAFT_OK) {
+        return;
+    }
+    if (node->role == RAFT_ROLE_LEADER) {
+        raft__become_follower(node, node->state.term, 0);
+    }
+    raft__reads_fail(node);
+    for (uint32_t i = 0; i < node->own_count; i++) {
+        if (node->own[i].status == 0) {
+            node->own[i].status = RAFT_EUNKNOWN;
+        }
+    }
+    node->role = RAFT_ROLE_FOLLOWER;
+    node->leader = 0;
+    node->election_at_ms = RAFT_NEVER;
+    node->error = error;
+    node->dirty = 1;
+}
+
+/* The gate of every input: RAFT_OK where the node may be changed now. */
+static int enter(const raft *node, int from_open_callbacks)
+{
+    if (node == NULL) {
+        return RAFT_EARG;
+    }
+    if (node->inside == RAFT__IN_CALLBACK ||
+        (node->inside == RAFT__IN_OPEN_CALLBACK && !from_open_callbacks)) {
+        return RAFT_EREENTRY;
+    }
+    if (node->phase != RAFT__STARTED) {
+        return RAFT_ESTATE;
+    }
+    return node->error;
+}
+
+/* ---- Receiving ------------------------------------------------------------------------------ */
+
+static int is_foreign(const raft *node, const raft_message *message)
+{
+    return message->cluster != node->options.cluster || message->group != node->options.group ||
+           message->to != node->id || message->from == 0 || message->from == node->id ||
+           message->protocol != node->options.protocol;
+}
+
+/* Of an older term: a leader that was deposed, or cut off, learns the newer term (R21). */
+static void answer_stale(raft *node, const raft_message *message)
+{
+    if (message->kind == RAFT_MESSAGE_APPEND || message->kind == RAFT_MESSAGE_HEARTBEAT) {
+        struct raft__reply reply = {message->from, 0, 0, RAFT_MESSAGE_HEARTBEAT_REPLY, 0};
+        raft__reply(node, &reply);
+    }
+}
+
+/* The one dispatcher. Elections judge terms by themselves; all else needs the own term (R11). */
+static int dispatch(raft *node, const raft_message *message)
+{
+    switch (message->kind) {
+    case RAFT_MESSAGE_PRE_VOTE:
+        raft__pre_vote_receive(node, message);
+        return RAFT_OK;
+    case RAFT_MESSAGE_VOTE:
+        raft__vote_receive(node, message);
+        return RAFT_OK;
+    case RAFT_MESSAGE_PRE_VOTE_REPLY:
+    case RAFT_MESSAGE_VOTE_REPLY:
+        raft__ballot_receive(node, message);
+        return RAFT_OK;
+    default:
+        break;
+    }
+    if (message->term < node->state.term) {
+        answer_stale(node, message);
+        return RAFT_OK;
+    }
+    if (raft__append_contradicts(node, message)) {
+        return RAFT_EMALFORMED;
+    }
+    if (message->term > node->state.term) {
+        raft__become_follower(node, message->term, 0);
+    }
+    switch (message->kind) {
+    case RAFT_MESSAGE_APPEND:
+        return raft__append_receive(node, message);
+    case RAFT_MESSAGE_HEARTBEAT:
+        return raft__heartbeat_receive(node, message);
+    default:
+        return raft__progress_receive(node, message);
+    }
+}
+
+static int refuse(raft *node, int status)
+{
+    node->counters.messages_refused++;
+    return status;
+}
+
+int raft_receive(raft *node, const raft_message *message)
+{
+    int status = enter(node, 0);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    if (message == NULL) {
+        return RAFT_EARG;
+    }
+    if (is_foreign(node, message)) {
+        return refuse(node, RAFT_EFOREIGN); /* R66: before anything else is looked at */
+    }
+    if (!raft__message_valid(message)) {
+        return refuse(node, RAFT_EMALFORMED);
+    }
+    status = dispatch(node, message);
+    if (status == RAFT_EMALFORMED) {
+        return refuse(node, status);
+    }
+    node->counters.messages_received++;
+    return status;
+}
+
+int raft_receive_bytes(raft *node, const void *data, size_t size)
+{
+    raft_message message;
+    int status = enter(node, 0);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    status = raft_decode(data, size, &message);
+    if (status != RAFT_OK) {
+        return status == RAFT_EARG ? status : refuse(node, status);
+    }
+    return raft_receive(node, &message);
+}
+
+int raft_unreachable(raft *node, raft_id peer)
+{
+    int status = enter(node, 0);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    uint32_t position = raft__position_of(node, peer);
+    if (node->role == RAFT_ROLE_LEADER && position < node->peer_count &&
+        node->peers[position].state == RAFT_PEER_REPLICATE) {
+        raft__peer_probe(&node->peers[position]);
+        node->peers[position].paused = 1; /* until it is heard again */
+    }
+    return RAFT_OK;
+}
+
+/* ---- Proposing, reading, campaigning -------------------------------------------------------- */
+
+/* Why this server cannot serve what only a leader can. */
+static int must_lead(const raft *node)
+{
+    if (node->role == RAFT_ROLE_LEADER) {
+        return RAFT_OK;
+    }
+    if (!raft__is_voter(node)) {
+        return RAFT_ENOTMEMBER;
+    }
+    return node->leader != 0 ? RAFT_ENOTLEADER : RAFT_ENOLEADER;
+}
+
+uint64_t raft__uncommitted_bytes(const raft *node)
+{
+    if (node->commit_index == node->log.last_index) {
+        return 0;
+    }
+    return node->log.end_position - raft__log_position(&node->log, node->commit_index + 1);
+}
+
+/* Whether payloads of this sum may join the uncommitted tail (R34). */
+static int quota_allows(const raft *node, uint64_t payload_bytes, uint64_t encoded_bytes)
+{
+    uint64_t tail = raft__uncommitted_bytes(node);
+    return payload_bytes == 0 || tail == 0 ||
+           tail + encoded_bytes <= node->options.uncommitted_bytes_max;
+}
+
+static int payloads_check(const raft *node, const raft_buf *payloads, size_t count)
+{
+    uint64_t payload_bytes = 0;
+    uint64_t encoded_bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (payloads[i].data == NULL && payloads[i].size != 0) {
+            return RAFT_EARG;
+        }
+        if (payloads[i].size > node->options.entry_bytes_max) {
+            return RAFT_ESIZE;
+        }
+        payload_bytes += payloads[i].size;
+        encoded_bytes += raft_entry_size(payloads[i].size);
+    }
+    return quota_allows(node, payload_bytes, encoded_bytes) ? RAFT_OK : RAFT_EBUSY;
+}
+
+int raft_propose_many(raft *node, const raft_buf *payloads, size_t count, raft_index *first,
+                      raft_term *term)
+{
+    int status = enter(node, 1);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    if (payloads == NULL || count == 0) {
+        return RAFT_EARG;
+    }
+    status = must_lead(node);
+    if (status == RAFT_OK) {
+        status = payloads_check(node, payloads, count);
+    }
+    if (status == RAFT_OK) {
+        status = raft__log_append(&node->log, &node->memory, node->state.term, RAFT_ENTRY_DATA,
+                                  payloads, count);
+    }
+    if (status != RAFT_OK) {
+        return status;
+    }
+    if (first != NULL) {
+        *first = node->log.last_index - count + 1;
+    }
+    if (term != NULL) {
+        *term = node->state.term;
+    }
+    node->counters.entries_proposed += count;
+    node->dirty = 1;
+    return RAFT_OK;
+}
+
+int raft_propose(raft *node, const void *data, size_t size, raft_index *index, raft_term *term)
+{
+    raft_buf payload = {data, size};
+    return raft_propose_many(node, &payload, 1, index, term);
+}
+
+int raft_read(raft *node, uint64_t tag)
+{
+    int status = enter(node, 1);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    if (node->callbacks.notify == NULL) {
+        return RAFT_ESTATE;
+    }
+    status = must_lead(node);
+    return status != RAFT_OK ? status : raft__read_begin(node, tag);
+}
+
+int raft_campaign(raft *node)
+{
+    int status = enter(node, 0);
+    if (status != RAFT_OK || node->role == RAFT_ROLE_LEADER) {
+        return status;
+    }
+    status = raft__campaign(node);
+    if (status == RAFT_OK) {
+        node->contact = 0; /* the host's order overrules the own stickiness, not that of others */
+    }
+    return status;
+}
+
+/* ---- The flush: persist --------------------------------------------------------------------- */
+
+static void complete_writes(raft *node, uint64_t seq)
+{
+    uint32_t done = 0;
+    while (done < node->pending_count && node->pending[done].seq <= seq) {
+        const struct raft__pending *write = &node->pending[done++];
+        if (write->last_index > node->durable_index) {
+            node->durable_index = write->last_index;
+            node->match_moved = 1;
+        }
+        node->state_durable = write->state_version;
+    }
+    node->pending_count -= done;
+    for (uint32_t i = 0; i < node->pending_count; i++) {
+        node->pending[i] = node->pending[i + done];
+    }
+    raft__log_release(&node->log, &node->memory, seq);
+    node->dirty = 1;
+    raft__election_durable(node);
+}
+
+/* One write holds this many ranges; what is more goes with the next. */
+#define WRITE_RANGES 8u
+
+/* Fills ranges with what persist was not given yet, and returns how many. */
+static size_t gather_ranges(const raft *node, raft_range *ranges)
+{
+    size_t count = 0;
+    raft_index next = node->written_index + 1;
+    while (count < WRITE_RANGES && next <= node->log.last_index) {
+        raft__log_range(&node->log, next, node->log.last_index, UINT64_MAX, &ranges[count]);
+        next += ranges[count++].count;
+    }
+    return count;
+}
+
+/* The batch of what is new, in the order R4 asks for; remembered until it completes. */
+static void begin_write(raft *node, raft_write *write, raft_range *ranges)
+{
+    memset(write, 0, sizeof(*write));
+    write->seq = ++node->seq;
+    write->has_state = node->state_written != node->state_version;
+    write->state = node->state;
+    if (node->meta_unwritten) {
+        write->meta = node->meta;
+        write->meta_size = node->meta_size;
+    }
+    write->truncate_from = node->truncated_from;
+    write->ranges = ranges;
+    write->range_count = gather_ranges(node, ranges);
+    for (size_t i = 0; i < write->range_count; i++) {
+        node->written_index += ranges[i].count;
+    }
+    node->state_written = node->state_version;
+    node->truncated_from = 0;
+    struct raft__pending pending = {node->seq, node->now_ms, node->written_index,
+                                    node->state_version};
+    node->pending[node->pending_count++] = pending;
+}
+
+static int has_unwritten(const raft *node)
+{
+    return node->state_written != node->state_version || node->truncated_from != 0 ||
+           node->written_index < node->log.last_index;
+}
+
+static void flush_persist(raft *node)
+{
+    while (has_unwritten(node) && node->pending_count < RAFT_WRITES_MAX) {
+        raft_range ranges[WRITE_RANGES];
+        raft_write write;
+        begin_write(node, &write, ranges);
+        node->counters.writes++;
+        node->inside = RAFT__IN_CALLBACK;
+        int status = node->callbacks.persist(node->host, &write);
+        node->inside = RAFT__OUTSIDE;
+        node->meta_unwritten = 0;
+        if (status == RAFT_OK) {
+            complete_writes(node, write.seq);
+        } else if (status != RAFT_PENDING) {
+            fail(node, RAFT_ESTORAGE);
+            return;
+        }
+    }
+}
+
+int raft_persisted(raft *node, uint64_t seq, int status)
+{
+    int entered = enter(node, 0);
+    if (entered != RAFT_OK) {
+        return entered;
+    }
+    if (status > 0 || node->pending_count == 0 || seq < node->pending[0].seq ||
+        seq > node->pending[node->pending_count - 1].seq) {
+        return RAFT_EARG;
+    }
+    if (status < 0) {
+        fail(node, RAFT_ESTORAGE);
+        return node->error;
+    }
+    complete_writes(node, seq);
+    return RAFT_OK;
+}
+
+/* ---- The flush: messages -------------------------------------------------------------------- */
+
+void raft__message_begin(const raft *node, raft_message *message, int kind, raft_id to)
+{
+    memset(message, 0, sizeof(*message));
+    message->cluster = node->options.cluster;
+    message->group = node->options.group;
+    message->from = node->id;
+    message->to = to;
+    message->term = node->state.term;
+    message->kind = kind;
+    message->protocol = node->options.protocol;
+}
+
+void raft__send(raft *node, const raft_message *message)
+{
+    node->counters.messages_sent++;
+    node->inside = RAFT__IN_CALLBACK;
+    node->callbacks.send(node->host, message);
+    node->inside = RAFT__OUTSIDE;
+}
+
+static void send_replies(raft *node)
+{
+    for (unsigned i = 0; i < RAFT__REPLIES; i++) {
+        struct raft__reply *reply = &node->replies[i];
+        if (reply->kind == 0) {
+            continue;
+        }
+        raft_message message;
+        raft__message_begin(node, &message, reply->kind, reply->to);
+        message.asked_term = reply->asked_term;
+        message.round = reply->round;
+        message.refused = reply->refused;
+        reply->kind = 0;
+        if (message.term > 0 || message.kind == RAFT_MESSAGE_PRE_VOTE_REPLY) {
+            raft__send(node, &message);
+        }
+    }
+}
+
+/* Whatever is said rests on term and vote; until they are durable nothing is said (R1). */
+static void flush_messages(raft *node)
+{
+    if (node->error != RAFT_OK || !raft__state_is_durable(node)) {
+        return;
+    }
+    send_replies(node);
+    if (node->role == RAFT_ROLE_LEADER) {
+        raft__leader_send(node);
+    } else {
+        raft__election_send(node);
+        raft__follower_send(node);
+    }
+}
+
+/* ---- The flush: apply ----------------------------------------------------------------------- */
+
+/* Applied entries must survive a crash here, unless they are rebuilt from the log (R5). */
+static raft_index apply_limit(const raft *node)
+{
+    if (node->options.apply_ahead || node->commit_index < node->durable_index) {
+        return node->commit_index;
+    }
+    return node->durable_index;
+}
+
+static void complete_apply(raft *node)
+{
+    node->counters.entries_applied += node->applying_index - node->applied_index;
+    node->applied_index = node->applying_index;
+    node->applying_index = 0;
+}
+
+static void flush_apply(raft *node)
+{
+    uint64_t budget = node->options.apply_bytes_max;
+    while (node->error == RAFT_OK && node->applying_index == 0 && budget > 0 &&
+           node->applied_index < apply_limit(node)) {
+        raft_range range;
+        raft__log_range(&node->log, node->applied_index + 1, apply_limit(node), budget, &range);
+        budget = range.size < budget ? budget - range.size : 0;
+        node->applying_index = range.first + range.count - 1;
+        node->inside = RAFT__IN_OPEN_CALLBACK;
+        int status = node->callbacks.apply(node->host, &range);
+        node->inside = RAFT__OUTSIDE;
+        if (status == RAFT_OK) {
+            complete_apply(node);
+        } else if (status != RAFT_PENDING) {
+            fail(node, RAFT_EAPPLY);
+        }
+    }
+    if (node->applying_index == 0 && node->applied_index < apply_limit(node)) {
+        node->dirty = 1; /* the next page, in the next poll */
+    }
+}
+
+int raft_applied(raft *node, raft_index index, int status)
+{
+    int entered = enter(node, 0);
+    if (entered != RAFT_OK) {
+        return entered;
+    }
+    if (status > 0 || node->applying_index == 0 || index != node->applying_index) {
+        return RAFT_EARG;
+    }
+    if (status < 0) {
+        fail(node, RAFT_EAPPLY);
+        return node->error;
+    }
+    complete_apply(node);
+    node->dirty = 1;
+    return RAFT_OK;
+}
+
+/* ---- The flush: notify ---------------------------------------------------------------------- */
+
+static int next_role_event(raft *node, raft_event *event)
+{
+    int role_changed = node->role != node->told_role || node->state.term != node->told_term;
+    if (!role_changed && node->leader == node->told_leader) {
+        return 0;
+    }
+    memset(event, 0, sizeof(*event));
+    event->kind = role_changed ? RAFT_EVENT_ROLE : RAFT_EVENT_LEADER;
+    event->role = node->role;
+    event->term = node->state.term;
+    event->leader = node->leader;
+    node->told_role = node->role;
+    node->told_term = node->state.term;
+    node->told_leader = node->leader;
+    return 1;
+}
+
+static int next_dropped_event(raft *node, raft_event *event)
+{
+    for (uint32_t i = 0; i < node->own_count; i++) {
+        const struct raft__own *run = &node->own[i];
+        if (run->status == 0) {
+            continue;
+        }
+        memset(event, 0, sizeof(*event));
+        event->kind = RAFT_EVENT_DROPPED;
+        event->status = run->status;
+        event->term = run->term;
+        event->first = run->first;
+        event->last = run->last;
+        own_forget(node, i);
+        return 1;
+    }
+    return 0;
+}
+
+static int next_fatal_event(raft *node, raft_event *event)
+{
+    if (node->error == RAFT_OK || node->told_error) {
+        return 0;
+    }
+    memset(event, 0, sizeof(*event));
+    event->kind = RAFT_EVENT_FATAL;
+    event->status = node->error;
+    event->term = node->state.term;
+    node->told_error = 1;
+    return 1;
+}
+
+static int next_event(raft *node, raft_event *event)
+{
+    return next_role_event(node, event) || next_dropped_event(node, event) ||
+           raft__reads_next(node, event) || next_fatal_event(node, event);
+}
+
+static void flush_events(raft *node)
+{
+    raft_event event;
+    while (next_event(node, &event)) {
+        if (node->callbacks.notify != NULL) {
+            node->inside = RAFT__IN_OPEN_CALLBACK;
+            node->callbacks.notify(node->host, &event);
+            node->inside = RAFT__OUTSIDE;
+        }
+    }
+}
+
+/* ---- The flush ------------------------------------------------------------------------------ */
+
+static void advance_clock(raft *node, uint64_t now_ms)
+{
+    now_ms = now_ms < RAFT_LIMIT ? now_ms : RAFT_LIMIT; /* so that no deadline overflows */
+    node->now_ms = now_ms > node->now_ms ? now_ms : node->now_ms; /* R59 */
+}
+
+int raft_poll(raft *node, uint64_t now_ms)
+{
+    int status = enter(node, 0);
+    if (status != RAFT_OK && (node == NULL || status != node->error)) {
+        return status;
+    }
+    advance_clock(node, now_ms);
+    node->dirty = 0;
+    if (node->error == RAFT_OK) {
+        raft__election_timers(node);
+        flush_persist(node);
+        if (node->role == RAFT_ROLE_LEADER && node->match_moved) {
+            raft__leader_commit(node);
+        }
+        flush_messages(node);
+        flush_apply(node);
+    }
+    flush_events(node);
+    return node->error;
+}
+
+uint64_t raft_deadline(const raft *node)
+{
+    if (node == NULL || node->phase != RAFT__STARTED) {
+        return RAFT_NEVER;
+    }
+    if (node->dirty) {
+        return 0;
+    }
+    if (node->role != RAFT_ROLE_LEADER || node->error != RAFT_OK) {
+        return node->election_at_ms;
+    }
+    uint64_t due = node->heartbeat_at_ms < node->quorum_at_ms ? node->heartbeat_at_ms
+                                                              : node->quorum_at_ms;
+    if (node->pending_count > 0) {
+        uint64_t stalled = node->pending[0].issued_ms + node->options.disk_timeout_ms;
+        due = stalled < due ? stalled : due;
+    }
+    return due;
+}

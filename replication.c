@@ -1,0 +1,491 @@
+/*
+ * How the log reaches everybody: the follower's side of an append, the leader's progress per peer,
+ * flow control and the commit rule (Raft dissertation §3.5, §3.6, §10.2).
+ *
+ * What a leader knows of a peer:
+ *
+ *               acknowledged at next - 1 or above
+ *     ┌───────┐ ─────────────────────────────────▶ ┌───────────┐
+ *     │ PROBE │                                     │ REPLICATE │
+ *     └───────┘ ◀───────────────────────────────── └───────────┘
+ *                    refused, or unreachable
+ *
+ * PROBE looks for the point where the logs agree, one append at a time. REPLICATE sends ahead of the
+ * acknowledgements within a window of messages and bytes.
+ *
+ *   (1) match < next, and match never falls within a leadership (R28).
+ *   (2) match rises only on acknowledgements, which speak only of what is durable (R1, R28).
+ *   (3) A follower acknowledges and commits no further than `certified`: what messages of the present
+ *       term have shown to be the leader's log. Never its own last index (R25, R26).
+ *   (4) Only an entry of the leader's own term is committed by counting (R27).
+ */
+#include "raft_internal.h"
+
+/* ---- Follower ------------------------------------------------------------------------------- */
+
+/* Who claims to lead our term must be the one leader of it: two would break everything (I4). */
+static int accept_leader(raft *node, raft_id from)
+{
+    if (node->role == RAFT_ROLE_LEADER || (node->leader != 0 && node->leader != from)) {
+        return RAFT_EMALFORMED;
+    }
+    if (node->role != RAFT_ROLE_FOLLOWER) {
+        raft__become_follower(node, node->state.term, from);
+    }
+    raft__heard_leader(node, from);
+    return RAFT_OK;
+}
+
+static void note_round(raft *node, uint64_t round)
+{
+    if (round > node->leader_round) {
+        node->leader_round = round;
+    }
+}
+
+/*
+ * Whether the log agrees with the message at its prev. What is committed or certified agrees by
+ * definition; the log below may be gone (R24).
+ */
+static int prev_matches(const raft *node, const raft_message *message)
+{
+    if (message->index <= node->commit_index || message->index <= node->certified) {
+        return 1;
+    }
+    return message->index <= node->log.last_index &&
+           raft__log_term(&node->log, message->index) == message->index_term;
+}
+
+/*
+ * The hint lets the leader skip whole terms: the last entry here that can be part of a log whose
+ * entry at prev has that term (R30).
+ */
+static void refuse_append(raft *node, const raft_message *message)
+{
+    raft_index last = node->log.last_index;
+    raft_index from = message->index < last ? message->index : last;
+    node->hint_index = raft__log_floor(&node->log, from, message->index_term);
+    node->hint_term = raft__log_term(&node->log, node->hint_index);
+    node->refused_index = message->index;
+    node->refusal_due = 1;
+}
+
+/*
+ * Whether a message denies what is committed, or what its own term has certified: no correct leader
+ * does. Judged before anything changes.
+ */
+int raft__append_contradicts(const raft *node, const raft_message *message)
+{
+    raft_index fixed = node->commit_index;
+    if (message->term == node->state.term && node->certified > fixed) {
+        fixed = node->certified;
+    }
+    for (size_t i = 0; i < message->range_count; i++) {
+        const raft_range *range = &message->ranges[i];
+        raft_index last = range->first + range->count - 1;
+        if (raft__log_mismatch(&node->log, range->first, last < fixed ? last : fixed,
+                               range->term) != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Takes the ranges in, as many as memory allows; returns the last index that agrees now. */
+static raft_index take_ranges(raft *node, const raft_message *message, int *status)
+{
+    raft_index matched = message->index;
+    *status = RAFT_OK;
+    for (size_t i = 0; i < message->range_count && *status == RAFT_OK; i++) {
+        *status = raft__take_range(node, &message->ranges[i]);
+        if (*status == RAFT_OK) {
+            matched += message->ranges[i].count;
+        }
+    }
+    return matched;
+}
+
+/*
+ * The message may repeat what is here: only from the first entry that differs is anything replaced
+ * (R7). What it proves, and no more, is certified, acknowledged once durable, and committed (R25).
+ */
+int raft__append_receive(raft *node, const raft_message *message)
+{
+    int status = accept_leader(node, message->from);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    note_round(node, message->round);
+    node->dirty = 1;
+    if (!prev_matches(node, message)) {
+        refuse_append(node, message);
+        return RAFT_OK;
+    }
+    raft_index matched = take_ranges(node, message, &status);
+    if (matched < node->commit_index) {
+        matched = node->commit_index;
+    }
+    if (matched > node->certified) {
+        node->certified = matched;
+    }
+    node->ack_due = 1;
+    raft__commit_to(node, message->commit < node->certified ? message->commit : node->certified);
+    return status;
+}
+
+/* Carries the commit index unclamped; `certified` makes that safe (R26). */
+int raft__heartbeat_receive(raft *node, const raft_message *message)
+{
+    int status = accept_leader(node, message->from);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    note_round(node, message->round);
+    if (message->round != 0) {
+        node->heartbeat_reply_due = 1;
+        node->dirty = 1;
+    }
+    raft__commit_to(node, message->commit < node->certified ? message->commit : node->certified);
+    return RAFT_OK;
+}
+
+static void send_refusal(raft *node)
+{
+    raft_message message;
+    raft__message_begin(node, &message, RAFT_MESSAGE_APPEND_REPLY, node->leader);
+    message.round = node->leader_round;
+    message.refused = 1;
+    message.index = node->hint_index;
+    message.index_term = node->hint_term;
+    message.refused_index = node->refused_index;
+    node->refusal_due = 0;
+    raft__send(node, &message);
+}
+
+/* Acknowledges what is certified as far as it is durable; the rest follows when it is. */
+static int send_ack(raft *node)
+{
+    raft_index index = node->certified < node->durable_index ? node->certified : node->durable_index;
+    if (index < node->certified && index <= node->acked) {
+        return 0;
+    }
+    raft_message message;
+    raft__message_begin(node, &message, RAFT_MESSAGE_APPEND_REPLY, node->leader);
+    message.round = node->leader_round;
+    message.index = index;
+    node->acked = index;
+    node->ack_due = index < node->certified;
+    raft__send(node, &message);
+    return 1;
+}
+
+static void send_heartbeat_reply(raft *node)
+{
+    raft_message message;
+    raft__message_begin(node, &message, RAFT_MESSAGE_HEARTBEAT_REPLY, node->leader);
+    message.round = node->leader_round;
+    raft__send(node, &message);
+}
+
+/* An append reply says all that a heartbeat reply would. */
+void raft__follower_send(raft *node)
+{
+    if (node->role != RAFT_ROLE_FOLLOWER || node->leader == 0) {
+        return;
+    }
+    int replied = node->refusal_due;
+    if (node->refusal_due) {
+        send_refusal(node);
+    }
+    if (node->ack_due) {
+        replied |= send_ack(node);
+    }
+    if (node->heartbeat_reply_due) {
+        node->heartbeat_reply_due = 0;
+        if (!replied) {
+            send_heartbeat_reply(node);
+        }
+    }
+}
+
+/* ---- Leader: the window --------------------------------------------------------------------- */
+
+static int window_grow(raft *node, struct raft__window *window)
+{
+    uint32_t wanted = window->capacity == 0 ? 4 : window->capacity * 2u;
+    raft_index *last = (raft_index *)raft__resize(&node->memory, NULL, 0, wanted * sizeof(*last));
+    if (last == NULL) {
+        return RAFT_ENOMEM;
+    }
+    for (uint32_t i = 0; i < window->count; i++) {
+        last[i] = window->last[(window->head + i) & (window->capacity - 1u)];
+    }
+    raft__free(&node->memory, window->last, window->capacity * sizeof(*last));
+    window->last = last;
+    window->capacity = (uint16_t)wanted;
+    window->head = 0;
+    return RAFT_OK;
+}
+
+static void window_push(struct raft__window *window, raft_index last)
+{
+    RAFT_ASSERT(window->count < window->capacity);
+    window->last[(window->head + window->count) & (window->capacity - 1u)] = last;
+    window->count++;
+}
+
+/* An acknowledgement frees every message that it covers. */
+static void window_pop(struct raft__window *window, raft_index index)
+{
+    while (window->count > 0 && window->last[window->head] <= index) {
+        window->head = (uint16_t)((window->head + 1u) & (window->capacity - 1u));
+        window->count--;
+    }
+}
+
+/* What is sent and not acknowledged lies between match and next: no counter can drift. */
+uint64_t raft__inflight_bytes(const raft *node, const struct raft__peer *peer)
+{
+    if (peer->state != RAFT_PEER_REPLICATE || peer->next == peer->match + 1) {
+        return 0;
+    }
+    return raft__log_position(&node->log, peer->next) -
+           raft__log_position(&node->log, peer->match + 1);
+}
+
+/* The last message may overshoot the window's bytes (R31). No memory for the ring: a full window. */
+static int window_has_room(raft *node, struct raft__peer *peer)
+{
+    if (peer->window.count >= node->options.inflight_messages_max ||
+        (peer->window.count > 0 &&
+         raft__inflight_bytes(node, peer) >= node->options.inflight_bytes_max)) {
+        return 0;
+    }
+    return peer->window.count < peer->window.capacity ||
+           window_grow(node, &peer->window) == RAFT_OK;
+}
+
+/* ---- Leader: progress ----------------------------------------------------------------------- */
+
+void raft__progress_reset(raft *node)
+{
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        struct raft__peer *peer = &node->peers[i];
+        peer->match = 0;
+        peer->next = node->own_first;
+        peer->commit_told = 0;
+        peer->round_echoed = 0;
+        peer->state = RAFT_PEER_PROBE;
+        peer->paused = 0;
+        peer->nudge = 0;
+    }
+    node->match_moved = 1;
+}
+
+void raft__progress_free(raft *node)
+{
+    static const struct raft__window none = {NULL, 0, 0, 0};
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        struct raft__window *window = &node->peers[i].window;
+        raft__free(&node->memory, window->last, window->capacity * sizeof(*window->last));
+        *window = none;
+    }
+}
+
+/* Back to looking for the point of agreement; match is where it is for certain (R31). */
+void raft__peer_probe(struct raft__peer *peer)
+{
+    peer->state = RAFT_PEER_PROBE;
+    peer->next = peer->match + 1;
+    peer->paused = 0;
+    peer->nudge = 0;
+    peer->window.count = 0;
+}
+
+/*
+ * A refusal moves the cursor to the last entry here that can agree with the hint: at most one probe
+ * for each distinct term (R30). Late refusals, of what is known to match or of an older probe,
+ * change nothing (R29).
+ */
+static void receive_refusal(raft *node, struct raft__peer *peer, const raft_message *message)
+{
+    if (message->refused_index <= peer->match) {
+        return;
+    }
+    if (peer->state == RAFT_PEER_REPLICATE) {
+        raft__peer_probe(peer);
+        return;
+    }
+    if (message->refused_index != peer->next - 1) {
+        return;
+    }
+    raft_index from = message->index < peer->next - 2 ? message->index : peer->next - 2;
+    raft_index agreed = raft__log_floor(&node->log, from, message->index_term);
+    peer->next = (agreed > peer->match ? agreed : peer->match) + 1;
+    peer->paused = 0;
+}
+
+static void receive_ack(raft *node, struct raft__peer *peer, raft_index index)
+{
+    if (index > peer->match) {
+        peer->match = index;
+        node->match_moved = 1;
+    }
+    if (peer->state == RAFT_PEER_REPLICATE) {
+        window_pop(&peer->window, index);
+    } else if (index + 1 >= peer->next) {
+        peer->state = RAFT_PEER_REPLICATE;
+        peer->paused = 0;
+    }
+    if (peer->next <= peer->match) {
+        peer->next = peer->match + 1;
+    }
+}
+
+/*
+ * The peer lives and has read what was sent before. So what is still unacknowledged may be lost: one
+ * empty append finds out, and also brings a caught-up peer back from probing (R31).
+ */
+static void receive_liveness(struct raft__peer *peer)
+{
+    if (peer->state == RAFT_PEER_PROBE) {
+        peer->paused = 0;
+    } else if (peer->match + 1 < peer->next) {
+        peer->nudge = 1;
+    }
+}
+
+/* An append or heartbeat reply of the own term. Beyond the own log or rounds it is nonsense. */
+int raft__progress_receive(raft *node, const raft_message *message)
+{
+    uint32_t position = raft__position_of(node, message->from);
+    if (node->role != RAFT_ROLE_LEADER || position >= node->peer_count) {
+        return RAFT_OK;
+    }
+    struct raft__peer *peer = &node->peers[position];
+    int is_ack = message->kind == RAFT_MESSAGE_APPEND_REPLY && !message->refused;
+    if (message->round > node->round || (is_ack && message->index > node->log.last_index)) {
+        return RAFT_EMALFORMED;
+    }
+    node->heard |= (raft__set)1 << position;
+    node->dirty = 1;
+    if (message->round > peer->round_echoed) {
+        peer->round_echoed = message->round;
+    }
+    if (message->kind == RAFT_MESSAGE_HEARTBEAT_REPLY) {
+        receive_liveness(peer);
+    } else if (message->refused) {
+        receive_refusal(node, peer, message);
+    } else {
+        receive_ack(node, peer, message->index);
+    }
+    return RAFT_OK;
+}
+
+/* ---- Leader: sending ------------------------------------------------------------------------ */
+
+/* An append after peer->next - 1 with at most `bytes` of entries; none if bytes is 0. */
+static void send_append(raft *node, struct raft__peer *peer, uint64_t bytes)
+{
+    raft_message message;
+    raft_index next = peer->next;
+    raft__message_begin(node, &message, RAFT_MESSAGE_APPEND, peer->id);
+    message.round = node->round;
+    message.index = next - 1;
+    message.index_term = raft__log_term(&node->log, next - 1);
+    message.commit = node->commit_index;
+    while (bytes > 0 && message.range_count < 2 && next <= node->log.last_index) {
+        raft_range *range = &message.ranges[message.range_count];
+        raft__log_range(&node->log, next, node->log.last_index, bytes, range);
+        if (message.range_count > 0 &&
+            (range->term != message.ranges[0].term || range->size > bytes)) {
+            break; /* one term in a message; an entry too large for it goes alone */
+        }
+        message.range_count++;
+        next += range->count;
+        bytes = range->size < bytes ? bytes - range->size : 0;
+    }
+    if (message.range_count < 2) {
+        memset(&message.ranges[message.range_count], 0, sizeof(raft_range));
+    }
+    if (peer->state == RAFT_PEER_REPLICATE && next > peer->next) {
+        window_push(&peer->window, next - 1);
+        peer->next = next;
+    }
+    peer->commit_told = node->commit_index;
+    raft__send(node, &message);
+}
+
+/* A round of 0 wants no reply: it only tells the commit index. */
+static void send_heartbeat(raft *node, struct raft__peer *peer, uint64_t round)
+{
+    raft_message message;
+    raft__message_begin(node, &message, RAFT_MESSAGE_HEARTBEAT, peer->id);
+    message.round = round;
+    message.commit = node->commit_index;
+    peer->commit_told = node->commit_index;
+    raft__send(node, &message);
+}
+
+static void feed_peer(raft *node, struct raft__peer *peer, int round_due)
+{
+    if (peer->state == RAFT_PEER_PROBE && !peer->paused) {
+        peer->paused = 1;
+        send_append(node, peer, node->options.append_bytes_max);
+    }
+    while (peer->state == RAFT_PEER_REPLICATE && peer->next <= node->log.last_index &&
+           window_has_room(node, peer)) {
+        peer->nudge = 0;
+        send_append(node, peer, node->options.append_bytes_max);
+    }
+    if (peer->nudge) {
+        peer->nudge = 0;
+        send_append(node, peer, 0);
+    }
+    if (round_due) {
+        send_heartbeat(node, peer, node->round);
+    } else if (peer->commit_told < node->commit_index && peer->match > peer->commit_told) {
+        send_heartbeat(node, peer, 0); /* R33: it holds entries that it may commit now */
+    }
+}
+
+/* A round goes out when it is time for a heartbeat, or when reads wait for one. */
+static int begin_round(raft *node)
+{
+    if (node->now_ms < node->heartbeat_at_ms && !raft__reads_need_round(node)) {
+        return 0;
+    }
+    node->round++;
+    node->heartbeat_at_ms = node->now_ms + node->options.heartbeat_ms;
+    raft__reads_join_round(node, node->round);
+    return 1;
+}
+
+void raft__leader_send(raft *node)
+{
+    int round_due = begin_round(node);
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        if (i != node->self) {
+            feed_peer(node, &node->peers[i], round_due);
+        }
+    }
+}
+
+/* ---- Leader: committing --------------------------------------------------------------------- */
+
+/*
+ * What a commit quorum holds durably, the own disk counted like any other (R5), is committed if it
+ * reaches into the own term; older entries never by being counted (R27, figure 8 of the paper).
+ */
+void raft__leader_commit(raft *node)
+{
+    uint64_t matches[RAFT_MEMBERS_MAX];
+    node->match_moved = 0;
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        matches[i] = i == node->self ? node->durable_index : node->peers[i].match;
+    }
+    raft_index index = raft__quorum_value(&node->quorums, matches);
+    if (index >= node->own_first) {
+        raft__commit_to(node, index);
+    }
+}

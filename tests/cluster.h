@@ -192,6 +192,14 @@ void cluster_free(struct cluster *cluster);
 /* Null, or the first thing that was wrong. */
 const char *cluster_violation(const struct cluster *cluster);
 
+/* How a test ends (with check.h): the harness saw nothing wrong, and everything is given back. */
+#define CLUSTER_DONE(cluster)                                                                      \
+    do {                                                                                           \
+        CHECK_STR(cluster_violation(cluster) != NULL ? cluster_violation(cluster) : "no violation", \
+                  "no violation");                                                                 \
+        cluster_free(cluster);                                                                     \
+    } while (0)
+
 /* ---- crashes and restarts ------------------------------------------------------------------- */
 
 /* The node is gone, and with it every write that was not completed. Its queues stay. */

@@ -115,9 +115,9 @@ static void describe_peer(struct raft__text *text, const raft *node, size_t posi
     int known = raft_get_peer(node, position, &peer);
     RAFT_ASSERT(known == RAFT_OK);
     raft__text_number(text, "  ", peer.id);
-    raft__text_add(text, position == node->self ? " self " : " voter ");
+    raft__text_add(text, position == node->self ? " self" : " voter");
     if (node->role == RAFT_ROLE_LEADER) {
-        raft__text_add(text, peer.state == RAFT_PEER_PROBE ? "probe" : "replicate");
+        raft__text_add(text, peer.state == RAFT_PEER_PROBE ? " probe" : " replicate");
         raft__text_number(text, " match=", peer.match);
         raft__text_number(text, " next=", peer.next);
         raft__text_number(text, " inflight=", peer.inflight_messages);

@@ -106,7 +106,7 @@ int raft__range_valid(const raft_range *range)
         return 0;
     }
     if (range->term == 0 || range->term > RAFT_LIMIT || range->first == 0 ||
-        range->first > RAFT_LIMIT || range->count > RAFT_LIMIT - range->first) {
+        range->first > RAFT_LIMIT || range->count - 1 > RAFT_LIMIT - range->first) {
         return 0;
     }
     const uint8_t *data = (const uint8_t *)range->data;

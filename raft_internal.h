@@ -5,7 +5,7 @@
  * Calls run one way: raft.c, observe.c → election, replication, read → membership, log, message. membership.c
  * and log.c know nothing of roles or messages; message.c knows nothing of the node.
  *
- * R.., I.. and so on are the numbers of the safety rules and invariants in ARCHITECTURE.md.
+ * R.., I.. and so on are the numbers of the safety rules and invariants in docs/rules.md.
  */
 #ifndef RAFT_INTERNAL_H
 #define RAFT_INTERNAL_H
@@ -32,7 +32,7 @@
 #define RAFT_ASSERT(condition) ((condition) ? (void)0 : abort())
 #endif
 
-#define RAFT_LIMIT ((UINT64_MAX >> 1) - 1) /* the highest term and index (R64) */
+#define RAFT_LIMIT (UINT64_MAX >> 1) /* the highest term and index (R64) */
 
 /* ---- Memory --------------------------------------------------------------------------------- */
 

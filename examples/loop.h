@@ -50,7 +50,7 @@ void loop_remove(struct loop *loop, int fd);
 /*
  * One turn: waits until something is ready, at most timeout_ms (0: does not wait, -1: without
  * bound), and runs each ready callback once. Returns the number of callbacks run; 0 also where a
- * signal interrupted the wait. A negated errno is a broken loop.
+ * signal interrupted the wait. A negated errno is a broken loop. Not from inside a callback.
  */
 int loop_wait(struct loop *loop, int timeout_ms);
 

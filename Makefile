@@ -42,7 +42,7 @@ COMPILE = $(CC) $(KEELSON_CPPFLAGS) $(CPPFLAGS) $(KEELSON_CFLAGS) $(CFLAGS) $(DE
 # ---- What there is -------------------------------------------------------------------------------
 
 PROGRAM_SRC := $(wildcard examples/hello.c examples/counter.c)
-LIB_SRC := $(wildcard raft.c log.c election.c replication.c read.c membership.c message.c observe.c)
+LIB_SRC := $(wildcard *.c)
 HOST_SRC := $(filter-out $(PROGRAM_SRC),$(wildcard examples/*.c))
 KV_SRC := $(filter-out %/main.c %/demo.c,$(wildcard examples/raftkv/*.c))
 SIM_SRC := $(wildcard tests/sim/*.c)

@@ -80,15 +80,15 @@ static uint32_t log_find(const struct raft__log *log, raft_index index)
     return low;
 }
 
-/* Each segment is twice the one before it, so that a quiet log is small and a busy one flat. */
+/* Each segment is four times the one before it: a quiet log is small and a busy one flat. */
 static size_t segment_preference(const struct raft__log *log)
 {
     const struct raft__segment *tail = log_tail(log);
     if (tail == NULL) {
         return SEGMENT_BYTES_MIN;
     }
-    size_t twice = (size_t)tail->capacity * 2;
-    return twice > SEGMENT_BYTES_MAX ? SEGMENT_BYTES_MAX : twice;
+    size_t larger = (size_t)tail->capacity * 4;
+    return larger > SEGMENT_BYTES_MAX ? SEGMENT_BYTES_MAX : larger;
 }
 
 static int array_reserve(const struct raft__memory *memory, void **array, uint32_t *capacity,
@@ -108,11 +108,11 @@ static int array_reserve(const struct raft__memory *memory, void **array, uint32
 }
 
 /*
- * A new, empty segment that is not in the log yet, with room for bytes of entries, count of them;
- * within bytes_max unless forced.
+ * A new, empty segment that is not in the log yet, with room for bytes of entries, count of them, so
+ * that the log stays within bytes_max. What oversteps the log's own bound is no larger than needed.
  */
 static int segment_new(struct raft__log *log, const struct raft__memory *memory, size_t bytes,
-                       size_t count, int forced, struct raft__segment **out)
+                       size_t count, uint64_t bytes_max, struct raft__segment **out)
 {
     size_t needed = (bytes + count * SLOT_BYTES + 7) & ~(size_t)7;
     size_t preferred = segment_preference(log);
@@ -125,7 +125,7 @@ static int segment_new(struct raft__log *log, const struct raft__memory *memory,
         preferred = room > header ? (size_t)(room - header) & ~(size_t)7 : 0;
     }
     if (needed > preferred) {
-        if (needed + header > room && !forced) {
+        if (log->bytes > bytes_max || needed + header > bytes_max - log->bytes) {
             return RAFT_EFULL;
         }
         preferred = needed;
@@ -289,7 +289,7 @@ void raft__log_range(const struct raft__log *log, raft_index first, raft_index l
  * that can fail happens here, before the log changes.
  */
 static int log_reserve(struct raft__log *log, const struct raft__memory *memory, size_t rest_bytes,
-                       size_t rest_count, int forced, struct raft__segment **fresh)
+                       size_t rest_count, uint64_t bytes_max, struct raft__segment **fresh)
 {
     *fresh = NULL;
     if (runs_reserve(log, memory) != RAFT_OK) {
@@ -305,7 +305,7 @@ static int log_reserve(struct raft__log *log, const struct raft__memory *memory,
     if (status != RAFT_OK) {
         return status;
     }
-    return segment_new(log, memory, rest_bytes, rest_count, forced, fresh);
+    return segment_new(log, memory, rest_bytes, rest_count, bytes_max, fresh);
 }
 
 /* Counts an entry of `size` bytes, already written at the end of the tail. */
@@ -349,8 +349,8 @@ int raft__log_append(struct raft__log *log, const struct raft__memory *memory, r
             rest_bytes += size;
         }
     }
-    int forced = kind == RAFT_ENTRY_NOOP; /* no limit may keep a leader from its no-op (R17) */
-    int status = log_reserve(log, memory, rest_bytes, count - head, forced, &fresh);
+    uint64_t bytes_max = kind == RAFT_ENTRY_NOOP ? UINT64_MAX : log->bytes_max; /* R17 */
+    int status = log_reserve(log, memory, rest_bytes, count - head, bytes_max, &fresh);
     if (status != RAFT_OK) {
         return status;
     }
@@ -402,6 +402,19 @@ static size_t log_head_of(const struct raft__log *log, const raft_range *range, 
     return head;
 }
 
+/*
+ * Room for what a leader with the same bound took, since segments need not begin at the same places,
+ * and for no-ops in any case: else a full group could not even elect (R17).
+ */
+static uint64_t follower_bytes_max(const struct raft__log *log, const raft_range *range)
+{
+    uint64_t slack = log->bytes_max / 8 + SEGMENT_BYTES_MAX;
+    if (range->size == range->count * RAFT_ENTRY_HEADER || slack > UINT64_MAX - log->bytes_max) {
+        return UINT64_MAX;
+    }
+    return log->bytes_max + slack;
+}
+
 int raft__log_append_range(struct raft__log *log, const struct raft__memory *memory,
                            const raft_range *range, uint64_t lent_seq)
 {
@@ -414,7 +427,8 @@ int raft__log_append_range(struct raft__log *log, const struct raft__memory *mem
     if (!replaces) {
         head = log_head_of(log, range, &head_bytes);
     }
-    int status = log_reserve(log, memory, range->size - head_bytes, range->count - head, 0, &fresh);
+    int status = log_reserve(log, memory, range->size - head_bytes, range->count - head,
+                             follower_bytes_max(log, range), &fresh);
     if (status != RAFT_OK) {
         return status;
     }
@@ -500,7 +514,7 @@ static const char *log_check_runs(const struct raft__log *log)
     raft_term term = log->base_term;
     for (uint32_t i = 0; i < log->run_count; i++) {
         if ((i == 0 && log->runs[i].first != next) || log->runs[i].first < next ||
-            log->runs[i].term <= term) {
+            (i == 0 ? log->runs[i].term < term : log->runs[i].term <= term)) {
             return "runs of terms rise without a gap";
         }
         next = log->runs[i].first + 1;

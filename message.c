@@ -157,7 +157,7 @@ static int append_valid(const raft_message *message)
 int raft__message_valid(const raft_message *message)
 {
     if (message->term > RAFT_LIMIT || message->index > RAFT_LIMIT ||
-        message->index_term > message->term || message->range_count > 2) {
+        message->index_term > message->term || message->range_count > RAFT_RANGES_MAX) {
         return 0;
     }
     if (message->range_count != 0 && message->kind != RAFT_MESSAGE_APPEND) {

@@ -1,6 +1,7 @@
 /*
  * The node: its life, its inputs and the one ordered flush. Start reading here; then election.c,
- * replication.c, read.c for the protocol, and log.c, membership.c, message.c for what they rest on.
+ * replication.c, proposal.c, read.c for the protocol, and log.c, membership.c, message.c for what
+ * they rest on.
  *
  * Inputs change memory only. raft_poll advances the clock, fires timers, and lets everything leave in
  * one order (architecture: "inputs, one state, one ordered flush"):
@@ -464,62 +465,7 @@ int raft__take_range(raft *node, const raft_range *range)
     return status;
 }
 
-/* ---- The fate of proposals (R62) ------------------------------------------------------------ */
-
-static void own_forget(raft *node, uint32_t position)
-{
-    node->own_count--;
-    for (uint32_t i = position; i < node->own_count; i++) {
-        node->own[i] = node->own[i + 1];
-    }
-}
-
-/*
- * Called as leadership ends: what is not committed yet may be overwritten or not. A few such runs are
- * remembered; when the last place is taken, the oldest is given up as unknown.
- */
-void raft__own_remember(raft *node)
-{
-    raft_index first = node->own_first > node->commit_index ? node->own_first : node->commit_index;
-    struct raft__own run = {node->state.term, first + 1, node->log.last_index, 0};
-    if (run.first > run.last) {
-        return;
-    }
-    RAFT_ASSERT(node->own_count < RAFT__OWN);
-    node->own[node->own_count++] = run;
-    if (node->own_count == RAFT__OWN && node->own[0].status == 0) {
-        node->own[0].status = RAFT_EUNKNOWN; /* told in this poll or the next; to lead takes one more */
-    }
-}
-
-/*
- * The committed log decides. Terms only rise along it, so where an entry of a later term is committed
- * no entry of the run can ever follow.
- */
-static void own_settle(raft *node, struct raft__own *run)
-{
-    raft_index last = run->last < node->commit_index ? run->last : node->commit_index;
-    if (run->status != 0 || run->first > last) {
-        return;
-    }
-    raft_index foreign = raft__log_mismatch(&node->log, run->first, last, run->term);
-    if (foreign != 0) {
-        run->first = foreign;
-        run->status = RAFT_EDROPPED;
-    } else {
-        run->first = last + 1; /* these are or will be applied; so is the answer */
-    }
-}
-
-static void own_settle_all(raft *node)
-{
-    for (uint32_t i = node->own_count; i > 0; i--) {
-        own_settle(node, &node->own[i - 1]);
-        if (node->own[i - 1].first > node->own[i - 1].last) {
-            own_forget(node, i - 1);
-        }
-    }
-}
+/* ---- Committing --------------------------------------------------------------------------- */
 
 void raft__commit_to(raft *node, raft_index index)
 {
@@ -527,7 +473,6 @@ void raft__commit_to(raft *node, raft_index index)
     if (index > node->commit_index) {
         node->commit_index = index;
         node->dirty = 1;
-        own_settle_all(node);
     }
 }
 
@@ -539,24 +484,14 @@ static void fail(raft *node, int error)
     if (node->error != RAFT_OK) {
         return;
     }
-    if (node->role == RAFT_ROLE_LEADER) {
-        raft__become_follower(node, node->state.term, 0);
-    }
-    raft__reads_fail(node);
-    for (uint32_t i = 0; i < node->own_count; i++) {
-        if (node->own[i].status == 0) {
-            node->own[i].status = RAFT_EUNKNOWN;
-        }
-    }
-    node->role = RAFT_ROLE_FOLLOWER;
-    node->leader = 0;
+    raft__become_follower(node, node->state.term, 0);
+    raft__own_give_up(node);
     node->election_at_ms = RAFT_NEVER;
     node->error = error;
     node->dirty = 1;
 }
 
-/* The gate of every input: RAFT_OK where the node may be changed now. */
-static int enter(const raft *node, int from_open_callbacks)
+int raft__enter(const raft *node, int from_open_callbacks)
 {
     if (node == NULL) {
         return RAFT_EARG;
@@ -634,7 +569,7 @@ static int refuse(raft *node, int status)
 
 int raft_receive(raft *node, const raft_message *message)
 {
-    int status = enter(node, 0);
+    int status = raft__enter(node, 0);
     if (status != RAFT_OK) {
         return status;
     }
@@ -658,7 +593,7 @@ int raft_receive(raft *node, const raft_message *message)
 int raft_receive_bytes(raft *node, const void *data, size_t size)
 {
     raft_message message;
-    int status = enter(node, 0);
+    int status = raft__enter(node, 0);
     if (status != RAFT_OK) {
         return status;
     }
@@ -671,7 +606,7 @@ int raft_receive_bytes(raft *node, const void *data, size_t size)
 
 int raft_unreachable(raft *node, raft_id peer)
 {
-    int status = enter(node, 0);
+    int status = raft__enter(node, 0);
     if (status != RAFT_OK) {
         return status;
     }
@@ -684,107 +619,11 @@ int raft_unreachable(raft *node, raft_id peer)
     return RAFT_OK;
 }
 
-/* ---- Proposing, reading, campaigning -------------------------------------------------------- */
-
-/* Why this server cannot serve what only a leader can. */
-static int must_lead(const raft *node)
-{
-    if (node->role == RAFT_ROLE_LEADER) {
-        return RAFT_OK;
-    }
-    if (!raft__is_voter(node)) {
-        return RAFT_ENOTMEMBER;
-    }
-    return node->leader != 0 ? RAFT_ENOTLEADER : RAFT_ENOLEADER;
-}
-
-uint64_t raft__uncommitted_bytes(const raft *node)
-{
-    if (node->commit_index == node->log.last_index) {
-        return 0;
-    }
-    return node->log.end_position - raft__log_position(&node->log, node->commit_index + 1);
-}
-
-/* Whether payloads of this sum may join the uncommitted tail (R34). */
-static int quota_allows(const raft *node, uint64_t payload_bytes, uint64_t encoded_bytes)
-{
-    uint64_t tail = raft__uncommitted_bytes(node);
-    return payload_bytes == 0 || tail == 0 ||
-           tail + encoded_bytes <= node->options.uncommitted_bytes_max;
-}
-
-static int payloads_check(const raft *node, const raft_buf *payloads, size_t count)
-{
-    uint64_t payload_bytes = 0;
-    uint64_t encoded_bytes = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (payloads[i].data == NULL && payloads[i].size != 0) {
-            return RAFT_EARG;
-        }
-        if (payloads[i].size > node->options.entry_bytes_max) {
-            return RAFT_ESIZE;
-        }
-        payload_bytes += payloads[i].size;
-        encoded_bytes += raft_entry_size(payloads[i].size);
-    }
-    return quota_allows(node, payload_bytes, encoded_bytes) ? RAFT_OK : RAFT_EBUSY;
-}
-
-int raft_propose_many(raft *node, const raft_buf *payloads, size_t count, raft_index *first,
-                      raft_term *term)
-{
-    int status = enter(node, 1);
-    if (status != RAFT_OK) {
-        return status;
-    }
-    if (payloads == NULL || count == 0) {
-        return RAFT_EARG;
-    }
-    status = must_lead(node);
-    if (status == RAFT_OK) {
-        status = payloads_check(node, payloads, count);
-    }
-    if (status == RAFT_OK) {
-        status = raft__log_append(&node->log, &node->memory, node->state.term, RAFT_ENTRY_DATA,
-                                  payloads, count);
-    }
-    if (status != RAFT_OK) {
-        return status;
-    }
-    if (first != NULL) {
-        *first = node->log.last_index - count + 1;
-    }
-    if (term != NULL) {
-        *term = node->state.term;
-    }
-    node->counters.entries_proposed += count;
-    node->dirty = 1;
-    return RAFT_OK;
-}
-
-int raft_propose(raft *node, const void *data, size_t size, raft_index *index, raft_term *term)
-{
-    raft_buf payload = {data, size};
-    return raft_propose_many(node, &payload, 1, index, term);
-}
-
-int raft_read(raft *node, uint64_t tag)
-{
-    int status = enter(node, 1);
-    if (status != RAFT_OK) {
-        return status;
-    }
-    if (node->callbacks.notify == NULL) {
-        return RAFT_ESTATE;
-    }
-    status = must_lead(node);
-    return status != RAFT_OK ? status : raft__read_begin(node, tag);
-}
+/* ---- Campaigning -------------------------------------------------------------------------- */
 
 int raft_campaign(raft *node)
 {
-    int status = enter(node, 0);
+    int status = raft__enter(node, 0);
     if (status != RAFT_OK || node->role == RAFT_ROLE_LEADER) {
         return status;
     }
@@ -884,7 +723,7 @@ static void flush_persist(raft *node)
 
 int raft_persisted(raft *node, uint64_t seq, int status)
 {
-    int entered = enter(node, 0);
+    int entered = raft__enter(node, 0);
     if (entered != RAFT_OK) {
         return entered;
     }
@@ -904,7 +743,7 @@ int raft_persisted(raft *node, uint64_t seq, int status)
 
 void raft__message_begin(const raft *node, raft_message *message, int kind, raft_id to)
 {
-    memset(message, 0, sizeof(*message));
+    memset(message, 0, offsetof(raft_message, ranges));
     message->cluster = node->options.cluster;
     message->group = node->options.group;
     message->from = node->id;
@@ -972,6 +811,7 @@ static void complete_apply(raft *node)
     node->counters.entries_applied += node->applying_index - node->applied_index;
     node->applied_index = node->applying_index;
     node->applying_index = 0;
+    raft__own_settle(node);
 }
 
 static void flush_apply(raft *node)
@@ -981,6 +821,9 @@ static void flush_apply(raft *node)
            node->applied_index < apply_limit(node)) {
         raft_range range;
         raft__log_range(&node->log, node->applied_index + 1, apply_limit(node), budget, &range);
+        if (range.size > budget && budget < node->options.apply_bytes_max) {
+            break; /* an entry larger than a page has one to itself */
+        }
         budget = range.size < budget ? budget - range.size : 0;
         node->applying_index = range.first + range.count - 1;
         node->inside = RAFT__IN_OPEN_CALLBACK;
@@ -999,7 +842,7 @@ static void flush_apply(raft *node)
 
 int raft_applied(raft *node, raft_index index, int status)
 {
-    int entered = enter(node, 0);
+    int entered = raft__enter(node, 0);
     if (entered != RAFT_OK) {
         return entered;
     }
@@ -1034,25 +877,6 @@ static int next_role_event(raft *node, raft_event *event)
     return 1;
 }
 
-static int next_dropped_event(raft *node, raft_event *event)
-{
-    for (uint32_t i = 0; i < node->own_count; i++) {
-        const struct raft__own *run = &node->own[i];
-        if (run->status == 0) {
-            continue;
-        }
-        memset(event, 0, sizeof(*event));
-        event->kind = RAFT_EVENT_DROPPED;
-        event->status = run->status;
-        event->term = run->term;
-        event->first = run->first;
-        event->last = run->last;
-        own_forget(node, i);
-        return 1;
-    }
-    return 0;
-}
-
 static int next_fatal_event(raft *node, raft_event *event)
 {
     if (node->error == RAFT_OK || node->told_error) {
@@ -1068,7 +892,7 @@ static int next_fatal_event(raft *node, raft_event *event)
 
 static int next_event(raft *node, raft_event *event)
 {
-    return next_role_event(node, event) || next_dropped_event(node, event) ||
+    return next_role_event(node, event) || raft__own_next(node, event) ||
            raft__reads_next(node, event) || next_fatal_event(node, event);
 }
 
@@ -1094,7 +918,7 @@ static void advance_clock(raft *node, uint64_t now_ms)
 
 int raft_poll(raft *node, uint64_t now_ms)
 {
-    int status = enter(node, 0);
+    int status = raft__enter(node, 0);
     if (status != RAFT_OK && (node == NULL || status != node->error)) {
         return status;
     }

@@ -106,6 +106,7 @@ typedef uint64_t raft_term;  /* a term of office; 0 before the first election */
 #define RAFT_BLOB_MAX 255u     /* bytes of a member's blob */
 #define RAFT_ENTRY_HEADER 8u   /* bytes before the payload of an encoded entry */
 #define RAFT_MESSAGE_HEADER 96u /* bytes before the entries of an encoded message */
+#define RAFT_RANGES_MAX 4u     /* ranges of entries in one message */
 #define RAFT_NEVER UINT64_MAX  /* raft_deadline: nothing is due */
 
 typedef struct raft_buf {
@@ -263,11 +264,11 @@ typedef struct raft_message {
     raft_term asked_term;    /* pre-vote: the term that the candidate would campaign in */
     raft_index commit;       /* append, heartbeat: the leader's commit index */
     raft_index refused_index; /* refused append reply: the index that did not match */
-    raft_range ranges[2];    /* append: the entries; one term, the second joined to the first */
-    size_t range_count;      /* 0, 1 or 2; a decoded message has at most 1 */
     int kind;                /* RAFT_MESSAGE_* */
     int protocol;            /* RAFT_PROTOCOL_* */
     int refused;             /* replies: nonzero means no */
+    size_t range_count;      /* append: how many of the ranges hold entries; decoded: at most 1 */
+    raft_range ranges[RAFT_RANGES_MAX]; /* all of one term, each joined to the one before */
 } raft_message;
 
 enum {
@@ -374,9 +375,10 @@ typedef struct raft_options {
     uint32_t disk_timeout_ms;
 
     /*
-     * Memory of the log. At the bound, proposals are refused with RAFT_EFULL and a follower takes
-     * no further entries. Until compaction exists in this library the whole log is in memory.
-     * 0: 256 MiB.
+     * Memory of the log. At the bound, proposals are refused with RAFT_EFULL; a follower goes on
+     * for another eighth and 256 KiB, so that it can hold what a leader with the same bound took.
+     * Empty entries pass, or no leader could begin. Until compaction exists in this library the
+     * whole log is in memory. 0: 256 MiB.
      */
     uint64_t log_bytes_max;
     /*
@@ -437,8 +439,9 @@ RAFT_API int raft_bootstrap(raft *node, const raft_member *members, size_t count
  * a journal replays its writes as they were; a host that keeps tables gives one write with the
  * state, the meta and all entries. Borrows everything; copies the entries. Before raft_start.
  * RAFT_OK; RAFT_EARG; RAFT_ESTATE: started, or bootstrapped; RAFT_ECORRUPT: the write contradicts
- * what was restored before it (a gap, falling terms, malformed entries or meta); RAFT_EFULL;
- * RAFT_ENOMEM. On any error but RAFT_EARG and RAFT_ESTATE, free the node.
+ * what was restored before it (a gap, falling terms, malformed entries or meta); RAFT_EVERSION: meta
+ * of a later format; RAFT_EFULL; RAFT_ENOMEM. On any error but RAFT_EARG and RAFT_ESTATE, free the
+ * node.
  */
 RAFT_API int raft_restore(raft *node, const raft_write *write);
 
@@ -475,7 +478,8 @@ RAFT_API uint64_t raft_deadline(const raft *node);
  * Takes a message from a peer. Borrows it and the bytes it points to. Everything in it is checked
  * first; a message that is refused changes nothing but a counter.
  * RAFT_OK: taken, or stale and ignored; RAFT_EARG; RAFT_ESTATE; RAFT_EREENTRY; RAFT_EMALFORMED;
- * RAFT_EFOREIGN; RAFT_ENOMEM, RAFT_EFULL: as if it had been lost; a fatal error.
+ * RAFT_EFOREIGN; RAFT_ENOMEM, RAFT_EFULL: its entries, or the last of them, are as good as lost and
+ * will be sent again, though its sender counts as heard; a fatal error.
  */
 RAFT_API int raft_receive(raft *node, const raft_message *message);
 

@@ -2,8 +2,8 @@
  * What the engine's files share: the node, the log, and the prototypes that cross files. Never
  * installed.
  *
- * Calls run one way: raft.c, observe.c → election, replication, read → membership, log, message. membership.c
- * and log.c know nothing of roles or messages; message.c knows nothing of the node.
+ * Calls run one way: raft.c → election, replication, proposal, read → membership, log, message.
+ * membership.c and log.c know nothing of roles or messages; message.c knows nothing of the node.
  *
  * R.., I.. and so on are the numbers of the safety rules and invariants in docs/rules.md.
  */
@@ -150,9 +150,10 @@ RAFT_INTERNAL void raft__log_range(const struct raft__log *log, raft_index first
                                    uint64_t bytes_max, raft_range *range);
 
 /*
- * Appends payloads as entries of a kind (a no-op is not bound by bytes_max), or encoded entries that
- * raft__range_valid has passed: these replace what the log holds at range->first and above, as
- * raft__log_truncate would. All or nothing: RAFT_OK, RAFT_ENOMEM, RAFT_EFULL, RAFT_ELIMIT.
+ * Appends payloads as entries of a kind, or encoded entries that raft__range_valid has passed: these
+ * replace what the log holds at range->first and above, as raft__log_truncate would. The latter may
+ * overstep bytes_max by the slack that raft.h states, empty entries by anything. All or nothing:
+ * RAFT_OK, RAFT_ENOMEM, RAFT_EFULL, RAFT_ELIMIT.
  */
 RAFT_INTERNAL int raft__log_append(struct raft__log *log, const struct raft__memory *memory,
                                    raft_term term, int kind, const raft_buf *payloads,
@@ -416,10 +417,9 @@ RAFT_INTERNAL int raft__log_is_durable(const raft *node);
 RAFT_INTERNAL int raft__take_range(raft *node, const raft_range *range);
 
 RAFT_INTERNAL void raft__commit_to(raft *node, raft_index index);
-RAFT_INTERNAL uint64_t raft__uncommitted_bytes(const raft *node);
 
-/* Remembers the proposals of a leadership that ends, until their fate is known (R62). */
-RAFT_INTERNAL void raft__own_remember(raft *node);
+/* The gate of every input: RAFT_OK where the node may be changed now. Open: apply and notify. */
+RAFT_INTERNAL int raft__enter(const raft *node, int from_open_callbacks);
 
 /* A message of a kind to a peer with the fields that all kinds share. */
 RAFT_INTERNAL void raft__message_begin(const raft *node, raft_message *message, int kind,
@@ -469,9 +469,26 @@ RAFT_INTERNAL void raft__follower_send(raft *node);
 RAFT_INTERNAL void raft__leader_send(raft *node);
 RAFT_INTERNAL void raft__leader_commit(raft *node);
 
-/* ---- read.c --------------------------------------------------------------------------------- */
+/* ---- proposal.c ----------------------------------------------------------------------------- */
 
-RAFT_INTERNAL int raft__read_begin(raft *node, uint64_t tag);
+RAFT_INTERNAL uint64_t raft__uncommitted_bytes(const raft *node);
+
+/* RAFT_OK on a leader; elsewhere why this server cannot serve what only a leader can. */
+RAFT_INTERNAL int raft__must_lead(const raft *node);
+
+/* Remembers the proposals of a leadership that ends, until their fate is known (R62). */
+RAFT_INTERNAL void raft__own_remember(raft *node);
+
+/* Judges them by what is applied. */
+RAFT_INTERNAL void raft__own_settle(raft *node);
+
+/* Gives up on all of them: the node stops. */
+RAFT_INTERNAL void raft__own_give_up(raft *node);
+
+/* Takes off the first run whose fate is known: fills the event and returns 1, or returns 0. */
+RAFT_INTERNAL int raft__own_next(raft *node, raft_event *event);
+
+/* ---- read.c --------------------------------------------------------------------------------- */
 
 /* Whether a read waits for a round; gives the round that starts now to all that do. */
 RAFT_INTERNAL int raft__reads_need_round(const raft *node);

@@ -36,7 +36,7 @@ static int reads_grow(raft *node)
     return RAFT_OK;
 }
 
-int raft__read_begin(raft *node, uint64_t tag)
+static int read_begin(raft *node, uint64_t tag)
 {
     struct raft__reads *reads = &node->reads;
     if (reads->count >= node->options.reads_max) {
@@ -51,6 +51,19 @@ int raft__read_begin(raft *node, uint64_t tag)
     reads->count++;
     node->dirty = 1;
     return RAFT_OK;
+}
+
+int raft_read(raft *node, uint64_t tag)
+{
+    int status = raft__enter(node, 1);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    if (node->callbacks.notify == NULL) {
+        return RAFT_ESTATE;
+    }
+    status = raft__must_lead(node);
+    return status != RAFT_OK ? status : read_begin(node, tag);
 }
 
 int raft__reads_need_round(const raft *node)

@@ -77,8 +77,15 @@ static void refuse_append(raft *node, const raft_message *message)
 int raft__append_contradicts(const raft *node, const raft_message *message)
 {
     raft_index fixed = node->commit_index;
+    if (message->kind != RAFT_MESSAGE_APPEND) {
+        return 0;
+    }
     if (message->term == node->state.term && node->certified > fixed) {
         fixed = node->certified;
+    }
+    if (message->index <= fixed && message->index >= node->log.base_index &&
+        raft__log_term(&node->log, message->index) != message->index_term) {
+        return 1;
     }
     for (size_t i = 0; i < message->range_count; i++) {
         const raft_range *range = &message->ranges[i];
@@ -106,6 +113,18 @@ static raft_index take_ranges(raft *node, const raft_message *message, int *stat
 }
 
 /*
+ * An acknowledgement of prev alone, while the entries behind it are being written, would only make
+ * the leader send them once more: it counts as made.
+ */
+static void expect_more_than(raft *node, raft_index prev)
+{
+    raft_index known = prev < node->durable_index ? prev : node->durable_index;
+    if (known > node->acked) {
+        node->acked = known;
+    }
+}
+
+/*
  * The message may repeat what is here: only from the first entry that differs is anything replaced
  * (R7). What it proves, and no more, is certified, acknowledged once durable, and committed (R25).
  */
@@ -127,6 +146,12 @@ int raft__append_receive(raft *node, const raft_message *message)
     }
     if (matched > node->certified) {
         node->certified = matched;
+    }
+    if (message->index >= node->refused_index) {
+        node->refusal_due = 0; /* what was missing has come meanwhile */
+    }
+    if (message->range_count > 0) {
+        expect_more_than(node, message->index);
     }
     node->ack_due = 1;
     raft__commit_to(node, message->commit < node->certified ? message->commit : node->certified);
@@ -394,7 +419,7 @@ static void send_append(raft *node, struct raft__peer *peer, uint64_t bytes)
     message.index = next - 1;
     message.index_term = raft__log_term(&node->log, next - 1);
     message.commit = node->commit_index;
-    while (bytes > 0 && message.range_count < 2 && next <= node->log.last_index) {
+    while (bytes > 0 && message.range_count < RAFT_RANGES_MAX && next <= node->log.last_index) {
         raft_range *range = &message.ranges[message.range_count];
         raft__log_range(&node->log, next, node->log.last_index, bytes, range);
         if (message.range_count > 0 &&
@@ -404,9 +429,6 @@ static void send_append(raft *node, struct raft__peer *peer, uint64_t bytes)
         message.range_count++;
         next += range->count;
         bytes = range->size < bytes ? bytes - range->size : 0;
-    }
-    if (message.range_count < 2) {
-        memset(&message.ranges[message.range_count], 0, sizeof(raft_range));
     }
     if (peer->state == RAFT_PEER_REPLICATE && next > peer->next) {
         window_push(&peer->window, next - 1);

@@ -8,7 +8,7 @@
 set -eu
 out=${1:?usage: amalgamate.sh DIRECTORY}
 root=$(dirname "$0")/..
-sources='raft_internal.h membership.c message.c log.c read.c replication.c election.c observe.c
+sources='raft_internal.h membership.c message.c log.c proposal.c read.c replication.c election.c observe.c
     raft.c'
 
 version=$(awk '/^#define RAFT_VERSION_(MAJOR|MINOR|PATCH) / { printf "%s%s", dot, $3; dot = "." }' \

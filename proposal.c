@@ -1,0 +1,181 @@
+/*
+ * Proposals: taken by a leader, and each of them answered (R62).
+ *
+ * An accepted proposal has an index and a term, and one of three ends. It is applied, which the host
+ * sees by itself. It is dropped: an entry of a later term was committed at its index. Or it is
+ * unknown, when this server stops or has lost track. To be truncated is no end: another server may
+ * still hold the entry and lead.
+ *
+ * While a server leads, nothing has to be remembered: what it proposed stays in its log. When it
+ * stops leading, the open proposals are one run of indexes in one term. Such runs wait until what is
+ * applied has judged them.
+ */
+#include "raft_internal.h"
+
+/* ---- Taking --------------------------------------------------------------------------------- */
+
+int raft__must_lead(const raft *node)
+{
+    if (node->role == RAFT_ROLE_LEADER) {
+        return RAFT_OK;
+    }
+    if (!raft__is_voter(node)) {
+        return RAFT_ENOTMEMBER;
+    }
+    return node->leader != 0 ? RAFT_ENOTLEADER : RAFT_ENOLEADER;
+}
+
+uint64_t raft__uncommitted_bytes(const raft *node)
+{
+    if (node->commit_index == node->log.last_index) {
+        return 0;
+    }
+    return node->log.end_position - raft__log_position(&node->log, node->commit_index + 1);
+}
+
+/* Whether payloads of this sum may join the uncommitted tail (R34). */
+static int quota_allows(const raft *node, uint64_t payload_bytes, uint64_t encoded_bytes)
+{
+    uint64_t tail = raft__uncommitted_bytes(node);
+    return payload_bytes == 0 || tail == 0 ||
+           tail + encoded_bytes <= node->options.uncommitted_bytes_max;
+}
+
+static int payloads_check(const raft *node, const raft_buf *payloads, size_t count)
+{
+    uint64_t payload_bytes = 0;
+    uint64_t encoded_bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (payloads[i].data == NULL && payloads[i].size != 0) {
+            return RAFT_EARG;
+        }
+        if (payloads[i].size > node->options.entry_bytes_max) {
+            return RAFT_ESIZE;
+        }
+        payload_bytes += payloads[i].size;
+        encoded_bytes += raft_entry_size(payloads[i].size);
+    }
+    return quota_allows(node, payload_bytes, encoded_bytes) ? RAFT_OK : RAFT_EBUSY;
+}
+
+int raft_propose_many(raft *node, const raft_buf *payloads, size_t count, raft_index *first,
+                      raft_term *term)
+{
+    int status = raft__enter(node, 1);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    if (payloads == NULL || count == 0) {
+        return RAFT_EARG;
+    }
+    status = raft__must_lead(node);
+    if (status == RAFT_OK) {
+        status = payloads_check(node, payloads, count);
+    }
+    if (status == RAFT_OK) {
+        status = raft__log_append(&node->log, &node->memory, node->state.term, RAFT_ENTRY_DATA,
+                                  payloads, count);
+    }
+    if (status != RAFT_OK) {
+        return status;
+    }
+    if (first != NULL) {
+        *first = node->log.last_index - count + 1;
+    }
+    if (term != NULL) {
+        *term = node->state.term;
+    }
+    node->counters.entries_proposed += count;
+    node->dirty = 1;
+    return RAFT_OK;
+}
+
+int raft_propose(raft *node, const void *data, size_t size, raft_index *index, raft_term *term)
+{
+    raft_buf payload = {data, size};
+    return raft_propose_many(node, &payload, 1, index, term);
+}
+
+/* ---- Their fate ----------------------------------------------------------------------------- */
+
+static void own_forget(raft *node, uint32_t position)
+{
+    node->own_count--;
+    for (uint32_t i = position; i < node->own_count; i++) {
+        node->own[i] = node->own[i + 1];
+    }
+}
+
+/* When the last place is taken, the oldest run is given up: there is one again in the next poll. */
+void raft__own_remember(raft *node)
+{
+    raft_index first = node->own_first > node->applied_index ? node->own_first : node->applied_index;
+    struct raft__own run = {node->state.term, first + 1, node->log.last_index, 0};
+    if (run.first > run.last) {
+        return;
+    }
+    RAFT_ASSERT(node->own_count < RAFT__OWN); /* to lead once more takes a poll */
+    node->own[node->own_count++] = run;
+    if (node->own_count == RAFT__OWN && node->own[0].status == 0) {
+        node->own[0].status = RAFT_EUNKNOWN;
+    }
+    node->dirty = 1;
+}
+
+/*
+ * Terms only rise along the log, so where an entry of another term is applied no entry of the run can
+ * ever follow.
+ */
+static void own_judge(raft *node, struct raft__own *run)
+{
+    raft_index last = run->last < node->applied_index ? run->last : node->applied_index;
+    if (run->status != 0 || run->first > last) {
+        return;
+    }
+    raft_index foreign = raft__log_mismatch(&node->log, run->first, last, run->term);
+    if (foreign != 0) {
+        run->first = foreign;
+        run->status = RAFT_EDROPPED;
+    } else {
+        run->first = last + 1; /* the host has seen these */
+    }
+}
+
+void raft__own_settle(raft *node)
+{
+    for (uint32_t i = node->own_count; i > 0; i--) {
+        struct raft__own *run = &node->own[i - 1];
+        own_judge(node, run);
+        if (run->first > run->last) {
+            own_forget(node, i - 1);
+        }
+    }
+}
+
+void raft__own_give_up(raft *node)
+{
+    for (uint32_t i = 0; i < node->own_count; i++) {
+        if (node->own[i].status == 0) {
+            node->own[i].status = RAFT_EUNKNOWN;
+        }
+    }
+}
+
+int raft__own_next(raft *node, raft_event *event)
+{
+    for (uint32_t i = 0; i < node->own_count; i++) {
+        const struct raft__own *run = &node->own[i];
+        if (run->status == 0) {
+            continue;
+        }
+        memset(event, 0, sizeof(*event));
+        event->kind = RAFT_EVENT_DROPPED;
+        event->status = run->status;
+        event->term = run->term;
+        event->first = run->first;
+        event->last = run->last;
+        own_forget(node, i);
+        return 1;
+    }
+    return 0;
+}

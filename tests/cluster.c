@@ -722,6 +722,9 @@ int cluster_start(struct cluster *cluster)
     for (raft_id id = 1; id <= cluster->count && code == RAFT_OK; id++) {
         code = start_node(&cluster->nodes[id], restore_at_once);
     }
+    for (raft_id id = 1; id <= cluster->count && code == RAFT_OK; id++) {
+        cluster_poll(cluster, id);
+    }
     return code;
 }
 

@@ -180,7 +180,10 @@ struct cluster {
  */
 struct cluster *cluster_create(size_t count);
 
-/* raft_new, raft_bootstrap (founders) and raft_start on all. The first code that is not RAFT_OK. */
+/*
+ * raft_new, raft_bootstrap (founders) and raft_start on all, then one raft_poll, so that the founding
+ * is on the disk or on its way. The first code that is not RAFT_OK.
+ */
 int cluster_start(struct cluster *cluster);
 
 /* cluster_create and cluster_start; a failure to start is a violation. */

@@ -1,0 +1,1047 @@
+/*
+ * The global observer; see checker.h.
+ *
+ * Everything is incremental: a check costs a few table look-ups, whatever the length of the
+ * history. Two facts make that possible. The chain of an entry stands for the whole log up to it,
+ * so that comparing two chains compares two logs. And chosen entries never change (I10), so that
+ * each is compared once with what follows.
+ *
+ * An entry is chosen when a quorum has made it durable while its durable term was the entry's own:
+ * whoever leads later meets one of them. What lies below a chosen entry is chosen with it.
+ */
+#include "checker.h"
+
+#include "arena.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void checker_fail(struct checker *checker, const char *invariant, const char *format, ...)
+{
+    if (checker->failure[0] != '\0') {
+        return;
+    }
+    va_list arguments;
+    size_t used = (size_t)snprintf(checker->failure, sizeof checker->failure, "%s: ", invariant);
+    va_start(arguments, format);
+    vsnprintf(checker->failure + used, sizeof checker->failure - used, format, arguments);
+    va_end(arguments);
+}
+
+const char *checker_failure(const struct checker *checker)
+{
+    return checker->failure[0] == '\0' ? NULL : checker->failure;
+}
+
+/* ---- Logs and terms -------------------------------------------------------------------------- */
+
+static uint64_t chain_at(const struct checker_log *log, raft_index index)
+{
+    return index == 0 ? CHAIN_BASE : log->links[index - 1].chain;
+}
+
+static raft_term term_at(const struct checker_log *log, raft_index index)
+{
+    return index == 0 ? 0 : log->links[index - 1].term;
+}
+
+/* Whether the log has the entry at index and the same log below it. */
+static int log_holds(const struct checker_log *log, raft_index index, uint64_t chain)
+{
+    return index <= log->count && chain_at(log, index) == chain;
+}
+
+static void log_append(struct checker_log *log, struct checker_link link)
+{
+    log->links = vector_grow(log->links, log->count, &log->capacity, sizeof link);
+    log->links[log->count++] = link;
+}
+
+static void log_truncate(struct checker_log *log, raft_index from)
+{
+    if (from != 0 && from <= log->count) {
+        log->count = (size_t)(from - 1);
+    }
+}
+
+static void log_assign(struct checker_log *log, const struct checker_log *from)
+{
+    log->count = 0;
+    for (size_t i = 0; i < from->count; i++) {
+        log_append(log, from->links[i]);
+    }
+}
+
+static void terms_extend(struct checker *checker, raft_term term)
+{
+    while (checker->term_count <= term) {
+        checker->terms = vector_grow(checker->terms, checker->term_count, &checker->term_capacity,
+                                     sizeof *checker->terms);
+        struct checker_term *record = &checker->terms[checker->term_count++];
+        memset(record, 0, sizeof *record);
+        record->leader = NOBODY;
+    }
+}
+
+/* The record of a term. A term that nobody can have reached is a violation and counts as term 0. */
+static struct checker_term *term_of(struct checker *checker, raft_term term)
+{
+    if (term > CHECKER_TERM_MAX) {
+        checker_fail(checker, "V24", "terms grow without end: %" PRIu64, term);
+        term = 0;
+    }
+    terms_extend(checker, term);
+    return &checker->terms[term];
+}
+
+static int position_of(const struct checker *checker, raft_id id)
+{
+    for (int i = 0; i < checker->setup.node_count; i++) {
+        if (checker->setup.ids[i] == id) {
+            return i;
+        }
+    }
+    return NOBODY;
+}
+
+/* ---- A history begins and ends --------------------------------------------------------------- */
+
+void checker_begin(struct checker *checker, const struct checker_setup *setup)
+{
+    checker->setup = *setup;
+    for (int i = 0; i < CHECKER_NODES_MAX; i++) {
+        struct checker_node *node = &checker->nodes[i];
+        struct checker_log logs[4] = {node->durable, node->issued, node->restored,
+                                      node->pending_links};
+        memset(node, 0, sizeof *node);
+        for (int j = 0; j < 4; j++) {
+            logs[j].count = 0;
+        }
+        node->durable = logs[0];
+        node->issued = logs[1];
+        node->restored = logs[2];
+        node->pending_links = logs[3];
+    }
+    registry_clear(&checker->registry);
+    checker->term_count = 0;
+    checker->chosen.count = 0;
+    checker->read_count = 0;
+    checker->commit_max = 0;
+    checker->acknowledged = 0;
+    checker->leader_changes = 0;
+    checker->truncations = 0;
+    memset(checker->outcomes, 0, sizeof checker->outcomes);
+    checker->reads_answered = 0;
+    checker->reads_failed = 0;
+    checker->failure[0] = '\0';
+}
+
+void checker_free(struct checker *checker)
+{
+    for (int i = 0; i < CHECKER_NODES_MAX; i++) {
+        free(checker->nodes[i].durable.links);
+        free(checker->nodes[i].issued.links);
+        free(checker->nodes[i].restored.links);
+        free(checker->nodes[i].pending_links.links);
+    }
+    registry_free(&checker->registry);
+    free(checker->terms);
+    free(checker->chosen.links);
+    free(checker->reads);
+    memset(checker, 0, sizeof *checker);
+}
+
+/* ---- Entries --------------------------------------------------------------------------------- */
+
+/*
+ * An entry is seen, in a log or on its way, below which there is a log with this chain (0: not
+ * known). Returns its own chain, or 0 where that is not known.
+ */
+static uint64_t entry_seen(struct checker *checker, int node, uint64_t previous_chain,
+                           const raft_entry *entry)
+{
+    uint64_t content = entry_content(entry);
+    struct registry_entry *known = registry_find(&checker->registry, entry->index, entry->term);
+    if (known == NULL) {
+        if (entry->kind != RAFT_ENTRY_NOOP || entry->size != 0) {
+            checker_fail(checker, "I3", "node %d has entry %" PRIu64 "/%" PRIu64
+                         " that nobody proposed", node, entry->index, entry->term);
+        }
+        known = registry_add(&checker->registry, entry->index, entry->term, content);
+    }
+    if (known->content != content) {
+        checker_fail(checker, "I23", "entry %" PRIu64 "/%" PRIu64 " has two contents; node %d",
+                     entry->index, entry->term, node);
+    }
+    if (previous_chain == 0) {
+        return known->chain;
+    }
+    uint64_t chain = entry_chain(previous_chain, entry->term, content);
+    if (known->chain != 0 && known->chain != chain) {
+        checker_fail(checker, "I12", "two logs differ below entry %" PRIu64 "/%" PRIu64 "; node %d",
+                     entry->index, entry->term, node);
+    }
+    known->chain = chain;
+    return chain;
+}
+
+void checker_proposed(struct checker *checker, int node, raft_index index, raft_term term,
+                      const void *data, size_t size)
+{
+    raft_entry entry = {index, term, data, size, RAFT_ENTRY_DATA};
+    if (registry_find(&checker->registry, index, term) != NULL) {
+        checker_fail(checker, "I23", "node %d proposes %" PRIu64 "/%" PRIu64 " a second time", node,
+                     index, term);
+        return;
+    }
+    struct registry_entry *added =
+        registry_add(&checker->registry, index, term, entry_content(&entry));
+    added->proposer = node;
+    added->incarnation = checker->nodes[node].incarnation;
+    added->floor = checker->acknowledged;
+    checker->nodes[node].proposals_open++;
+    checker->outcomes[OUTCOME_OPEN]++;
+    if (term_of(checker, term)->leader != node) {
+        checker_fail(checker, "I4", "node %d takes a proposal in term %" PRIu64
+                     ", which it does not lead", node, term);
+    }
+}
+
+/* ---- Storage --------------------------------------------------------------------------------- */
+
+static int same_state(const raft_hard_state *a, const raft_hard_state *b)
+{
+    return a->term == b->term && a->vote == b->vote;
+}
+
+/* A term never falls, and a vote never changes within a term (R3). */
+static void check_state_follows(struct checker *checker, int node, const raft_hard_state *before,
+                                const raft_hard_state *after)
+{
+    if (after->term < before->term) {
+        checker_fail(checker, "I2", "node %d writes term %" PRIu64 " after %" PRIu64, node,
+                     after->term, before->term);
+    }
+    if (after->term == before->term && before->vote != 0 && after->vote != before->vote) {
+        checker_fail(checker, "V2", "node %d changes its vote in term %" PRIu64, node, after->term);
+    }
+}
+
+static void check_truncation(struct checker *checker, int node, raft_index from)
+{
+    struct checker_node *it = &checker->nodes[node];
+    if (from > it->issued.count) {
+        return;
+    }
+    checker->truncations++;
+    if (it->status.size != 0 && it->status.role == RAFT_ROLE_LEADER) {
+        checker_fail(checker, "I15", "leader %d removes its entry %" PRIu64, node, from);
+    }
+    if (it->status.size != 0 && from <= it->status.commit_index) {
+        checker_fail(checker, "I14", "node %d removes entry %" PRIu64 " below its commit %" PRIu64,
+                     node, from, it->status.commit_index);
+    }
+    if (from <= checker->chosen.count &&
+        chain_at(&it->issued, from) == chain_at(&checker->chosen, from)) {
+        checker_fail(checker, "I14", "node %d removes the chosen entry %" PRIu64, node, from);
+    }
+}
+
+/* Appends the entries of a write to a log whose every entry is looked up on the way. */
+static void append_ranges(struct checker *checker, int node, struct checker_log *log,
+                          const raft_write *write)
+{
+    for (size_t i = 0; i < write->range_count; i++) {
+        raft_range range = write->ranges[i];
+        raft_entry entry;
+        if (range.first != log->count + 1 || range.term < term_at(log, log->count)) {
+            checker_fail(checker, "R32", "node %d writes %" PRIu64 "/%" PRIu64 " after %zu/%" PRIu64,
+                         node, range.first, range.term, log->count, term_at(log, log->count));
+            return;
+        }
+        size_t expected = range.count;
+        while (raft_range_next(&range, &entry)) {
+            uint64_t chain = entry_seen(checker, node, chain_at(log, log->count), &entry);
+            log_append(log, (struct checker_link){entry.term, chain});
+            expected--;
+        }
+        if (expected != 0) {
+            checker_fail(checker, "R32", "node %d writes a malformed range", node);
+        }
+    }
+}
+
+void checker_wrote(struct checker *checker, int node, const raft_write *write)
+{
+    struct checker_node *it = &checker->nodes[node];
+    if (it->pending_count == RAFT_WRITES_MAX) {
+        checker_fail(checker, "I24", "node %d has more than %u writes outstanding", node,
+                     RAFT_WRITES_MAX);
+        return;
+    }
+    if (write->has_state) {
+        check_state_follows(checker, node, &it->issued_state, &write->state);
+        it->issued_state = write->state;
+    }
+    if (write->truncate_from != 0) {
+        check_truncation(checker, node, write->truncate_from);
+        log_truncate(&it->issued, write->truncate_from);
+    }
+    size_t before = it->issued.count;
+    append_ranges(checker, node, &it->issued, write);
+    if (term_at(&it->issued, it->issued.count) > it->issued_state.term) {
+        checker_fail(checker, "R4", "node %d writes an entry above its written term", node);
+    }
+    struct checker_write *pending = &it->pending[it->pending_count++];
+    *pending = (struct checker_write){write->seq,           write->has_state,
+                                      write->state,         write->truncate_from,
+                                      it->pending_links.count, it->issued.count - before};
+    for (size_t i = before; i < it->issued.count; i++) {
+        log_append(&it->pending_links, it->issued.links[i]);
+    }
+}
+
+/* The entry at the index is durable on a quorum in its own term: it and all below it are chosen. */
+static void choose(struct checker *checker, int node, raft_index index)
+{
+    const struct checker_log *log = &checker->nodes[node].durable;
+    struct checker_log *chosen = &checker->chosen;
+    raft_index common = index < chosen->count ? index : chosen->count;
+    if (!log_holds(log, common, chain_at(chosen, common))) {
+        checker_fail(checker, "I10", "entry %" PRIu64 " is chosen twice, now on node %d", common,
+                     node);
+        return;
+    }
+    while (chosen->count < index) {
+        log_append(chosen, log->links[chosen->count]);
+    }
+}
+
+/* The quorum-th largest of what the nodes have accepted in a term. */
+static raft_index accepted_by_quorum(const struct checker *checker, const struct checker_term *term)
+{
+    raft_index sorted[CHECKER_NODES_MAX];
+    int count = 0;
+    for (int i = 0; i < checker->setup.node_count; i++) {
+        int hole = count++;
+        while (hole > 0 && sorted[hole - 1] < term->accepted[i]) {
+            sorted[hole] = sorted[hole - 1];
+            hole--;
+        }
+        sorted[hole] = term->accepted[i];
+    }
+    return sorted[checker->setup.quorum - 1];
+}
+
+/* The durable state of a node has moved: what follows for votes and for what is chosen. */
+static void durable_moved(struct checker *checker, int node)
+{
+    struct checker_node *it = &checker->nodes[node];
+    struct checker_term *term = term_of(checker, it->durable_state.term);
+    if (it->durable_state.vote != 0) {
+        term->vote_durable[node] = it->durable_state.vote;
+    }
+    raft_index last = it->durable.count;
+    if (last > 0 && term_at(&it->durable, last) == it->durable_state.term &&
+        last > term->accepted[node]) {
+        term->accepted[node] = last;
+        raft_index index = accepted_by_quorum(checker, term);
+        if (index > 0) {
+            choose(checker, node, index);
+        }
+    }
+}
+
+static void make_durable(struct checker *checker, int node, const struct checker_write *write)
+{
+    struct checker_node *it = &checker->nodes[node];
+    if (write->has_state) {
+        check_state_follows(checker, node, &it->durable_state, &write->state);
+        it->durable_state = write->state;
+    }
+    log_truncate(&it->durable, write->truncate_from);
+    for (size_t i = 0; i < write->link_count; i++) {
+        log_append(&it->durable, it->pending_links.links[write->first_link + i]);
+    }
+    durable_moved(checker, node);
+}
+
+void checker_durable(struct checker *checker, int node, uint64_t seq)
+{
+    struct checker_node *it = &checker->nodes[node];
+    size_t done = 0;
+    while (done < it->pending_count && it->pending[done].seq <= seq) {
+        make_durable(checker, node, &it->pending[done++]);
+    }
+    it->pending_count -= done;
+    memmove(it->pending, it->pending + done, it->pending_count * sizeof it->pending[0]);
+    if (it->pending_count == 0) {
+        it->pending_links.count = 0;
+    }
+}
+
+/* ---- Restart --------------------------------------------------------------------------------- */
+
+void checker_restarting(struct checker *checker, int node)
+{
+    struct checker_node *it = &checker->nodes[node];
+    it->restored.count = 0;
+    memset(&it->restored_state, 0, sizeof it->restored_state);
+}
+
+void checker_restored(struct checker *checker, int node, const raft_write *write)
+{
+    struct checker_node *it = &checker->nodes[node];
+    if (write->has_state) {
+        it->restored_state = write->state;
+    }
+    log_truncate(&it->restored, write->truncate_from);
+    append_ranges(checker, node, &it->restored, write);
+}
+
+/* Whether what was restored is what the durable log and state say now. */
+static int restored_is_durable(const struct checker_node *it)
+{
+    return same_state(&it->restored_state, &it->durable_state) &&
+           it->restored.count == it->durable.count &&
+           log_holds(&it->durable, it->restored.count, chain_at(&it->restored, it->restored.count));
+}
+
+/* Steps through a write, in the order in which it may be torn, until what was restored is met. */
+static int restored_within(struct checker_node *it, const struct checker_write *write)
+{
+    if (write->has_state) {
+        it->durable_state = write->state;
+        if (restored_is_durable(it)) {
+            return 1;
+        }
+    }
+    log_truncate(&it->durable, write->truncate_from);
+    for (size_t i = 0; i < write->link_count; i++) {
+        if (restored_is_durable(it)) {
+            return 1;
+        }
+        log_append(&it->durable, it->pending_links.links[write->first_link + i]);
+    }
+    return restored_is_durable(it);
+}
+
+/* V21: everything confirmed is there, and beyond it a beginning of what was not confirmed. */
+static int restored_is_legal(struct checker_node *it)
+{
+    if (restored_is_durable(it)) {
+        return 1;
+    }
+    for (size_t i = 0; i < it->pending_count; i++) {
+        if (restored_within(it, &it->pending[i])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void checker_started(struct checker *checker, int node)
+{
+    struct checker_node *it = &checker->nodes[node];
+    if (!restored_is_legal(it)) {
+        checker_fail(checker, "V21", "node %d restored term %" PRIu64 " and %zu entries, which it "
+                     "never stored so", node, it->restored_state.term, it->restored.count);
+    }
+    it->durable_state = it->restored_state;
+    it->issued_state = it->restored_state;
+    log_assign(&it->durable, &it->restored);
+    log_assign(&it->issued, &it->restored);
+    it->pending_count = 0;
+    it->pending_links.count = 0;
+    it->up = 1;
+    it->incarnation++;
+    memset(&it->status, 0, sizeof it->status);
+    it->commit_checked = 0;
+    it->apply_next = 1;
+    it->applied = 0;
+    it->proposals_open = 0;
+    it->reads_open = 0;
+    durable_moved(checker, node);
+}
+
+/* Nobody will answer any more: the outcome of what was open is unknown. */
+static void abandon_open(struct checker *checker, int node)
+{
+    struct checker_node *it = &checker->nodes[node];
+    checker->outcomes[OUTCOME_UNKNOWN] += it->proposals_open;
+    it->proposals_open = 0;
+    it->reads_open = 0;
+}
+
+void checker_crashed(struct checker *checker, int node)
+{
+    checker->nodes[node].up = 0;
+    abandon_open(checker, node);
+}
+
+/* ---- Messages -------------------------------------------------------------------------------- */
+
+static void check_vote_request(struct checker *checker, int node, const raft_message *message)
+{
+    const struct checker_node *it = &checker->nodes[node];
+    if (term_of(checker, message->term)->vote_durable[node] != message->from) {
+        checker_fail(checker, "I6", "node %d asks for votes in term %" PRIu64
+                     " before its own is durable", node, message->term);
+    }
+    if (message->index > it->durable.count ||
+        term_at(&it->durable, message->index) != message->index_term) {
+        checker_fail(checker, "I6", "node %d advertises %" PRIu64 "/%" PRIu64
+                     ", which is not durable", node, message->index, message->index_term);
+    }
+}
+
+static void check_vote_reply(struct checker *checker, int node, const raft_message *message)
+{
+    struct checker_term *term = term_of(checker, message->term);
+    if (message->refused) {
+        return;
+    }
+    if (term->vote_durable[node] != message->to) {
+        checker_fail(checker, "I6", "node %d grants its vote in term %" PRIu64
+                     " before it is durable", node, message->term);
+    }
+    if (term->vote_sent[node] != 0 && term->vote_sent[node] != message->to) {
+        checker_fail(checker, "V2", "node %d votes twice in term %" PRIu64, node, message->term);
+    }
+    term->vote_sent[node] = message->to;
+}
+
+static void check_leader_message(struct checker *checker, int node, const raft_message *message)
+{
+    const struct checker_node *it = &checker->nodes[node];
+    if (term_of(checker, message->term)->leader != node) {
+        checker_fail(checker, "I4", "node %d speaks as the leader of term %" PRIu64, node,
+                     message->term);
+    }
+    if (message->commit > it->status.commit_index) {
+        checker_fail(checker, "I11", "node %d announces commit %" PRIu64 " above its own", node,
+                     message->commit);
+    }
+}
+
+/* Walks the entries of an append; they have to be those of the log that the leader has written. */
+static void check_append(struct checker *checker, int node, const raft_message *message)
+{
+    const struct checker_log *log = &checker->nodes[node].issued;
+    const struct registry_entry *previous =
+        registry_find(&checker->registry, message->index, message->index_term);
+    uint64_t chain = message->index == 0 ? CHAIN_BASE : previous != NULL ? previous->chain : 0;
+    raft_index index = message->index;
+    uint64_t bytes = 0;
+    size_t count = 0;
+    for (size_t i = 0; i < message->range_count; i++) {
+        raft_range range = message->ranges[i];
+        raft_entry entry;
+        bytes += range.size;
+        count += range.count;
+        if (range.first != index + 1 || range.term < message->index_term ||
+            range.term > message->term) {
+            checker_fail(checker, "R32", "node %d sends %" PRIu64 "/%" PRIu64 " after %" PRIu64
+                         "/%" PRIu64, node, range.first, range.term, index, message->index_term);
+            return;
+        }
+        while (raft_range_next(&range, &entry)) {
+            chain = entry_seen(checker, node, chain, &entry);
+            index = entry.index;
+        }
+    }
+    if (chain != 0 && index <= log->count && chain_at(log, index) != chain) {
+        checker_fail(checker, "R32", "leader %d sends entries up to %" PRIu64 " that are not its "
+                     "own", node, index);
+    }
+    if (checker->setup.append_bytes_max != 0 && bytes > checker->setup.append_bytes_max &&
+        count > 1) {
+        checker_fail(checker, "I24", "node %d sends %" PRIu64 " bytes in one append", node, bytes);
+    }
+}
+
+static void check_append_reply(struct checker *checker, int node, const raft_message *message)
+{
+    const struct checker_node *it = &checker->nodes[node];
+    int leader = position_of(checker, message->to);
+    if (message->refused) {
+        return;
+    }
+    if (message->index > it->durable.count) {
+        checker_fail(checker, "I6", "node %d acknowledges %" PRIu64 ", but only %zu entries are "
+                     "durable", node, message->index, it->durable.count);
+        return;
+    }
+    if (message->term < it->durable_state.term) {
+        checker_fail(checker, "I7", "node %d acknowledges entries in term %" PRIu64
+                     " after a promise of %" PRIu64, node, message->term, it->durable_state.term);
+    }
+    if (leader != NOBODY && term_of(checker, message->term)->leader == leader) {
+        const struct checker_node *peer = &checker->nodes[leader];
+        int leads = peer->up && peer->status.size != 0 && peer->status.role == RAFT_ROLE_LEADER &&
+                    peer->status.term == message->term;
+        if (leads && message->index <= peer->issued.count &&
+            !log_holds(&it->durable, message->index, chain_at(&peer->issued, message->index))) {
+            checker_fail(checker, "I6", "node %d acknowledges %" PRIu64
+                         ", where its log differs from its leader's", node, message->index);
+        }
+    }
+}
+
+static void check_message_kind(struct checker *checker, int node, const raft_message *message)
+{
+    switch (message->kind) {
+    case RAFT_MESSAGE_PRE_VOTE:
+        if (message->asked_term != message->term + 1) {
+            checker_fail(checker, "R18", "node %d asks for term %" PRIu64 " from %" PRIu64, node,
+                         message->asked_term, message->term);
+        }
+        break;
+    case RAFT_MESSAGE_VOTE:
+        check_vote_request(checker, node, message);
+        break;
+    case RAFT_MESSAGE_VOTE_REPLY:
+        check_vote_reply(checker, node, message);
+        break;
+    case RAFT_MESSAGE_APPEND:
+        check_leader_message(checker, node, message);
+        check_append(checker, node, message);
+        break;
+    case RAFT_MESSAGE_HEARTBEAT:
+        check_leader_message(checker, node, message);
+        break;
+    case RAFT_MESSAGE_APPEND_REPLY:
+        check_append_reply(checker, node, message);
+        break;
+    case RAFT_MESSAGE_PRE_VOTE_REPLY:
+    case RAFT_MESSAGE_HEARTBEAT_REPLY:
+        break;
+    default:
+        checker_fail(checker, "R66", "node %d sends a message of kind %d", node, message->kind);
+        break;
+    }
+}
+
+void checker_sent(struct checker *checker, int node, const raft_message *message)
+{
+    const struct checker_node *it = &checker->nodes[node];
+    if (message->from != checker->setup.ids[node] || message->to == message->from ||
+        position_of(checker, message->to) == NOBODY) {
+        checker_fail(checker, "R66", "node %d sends as %" PRIu64 " to %" PRIu64, node,
+                     message->from, message->to);
+        return;
+    }
+    if (message->term > it->durable_state.term) {
+        checker_fail(checker, "I6", "node %d sends term %" PRIu64 " (kind %d), durable is %" PRIu64,
+                     node, message->term, message->kind, it->durable_state.term);
+    }
+    check_message_kind(checker, node, message);
+}
+
+void checker_received(struct checker *checker, int node, const raft_message *message, int result,
+                      const raft_status *status)
+{
+    const raft_status *before = &checker->nodes[node].status;
+    if (before->size == 0) {
+        return;
+    }
+    int moved = status->term != before->term || status->vote != before->vote ||
+                status->last_index != before->last_index ||
+                status->commit_index != before->commit_index;
+    if (message->kind == RAFT_MESSAGE_PRE_VOTE && moved) {
+        checker_fail(checker, "I22", "a pre-vote changed node %d", node);
+    }
+    if (message->kind == RAFT_MESSAGE_APPEND && message->term < before->term && moved) {
+        checker_fail(checker, "I7", "node %d accepted an append of term %" PRIu64 " in term %" PRIu64,
+                     node, message->term, before->term);
+    }
+    if (result < 0 && result != RAFT_ENOMEM && moved) {
+        checker_fail(checker, "E", "node %d refused a message (%d) that changed it", node, result);
+    }
+}
+
+/* ---- Status ---------------------------------------------------------------------------------- */
+
+/* The chosen entries of terms below this one, as a count: what its leader has to hold. */
+static raft_index chosen_below_term(const struct checker *checker, raft_term term)
+{
+    size_t low = 0;
+    size_t high = checker->chosen.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (checker->chosen.links[middle].term < term) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static void check_new_leader(struct checker *checker, int node, const raft_status *status)
+{
+    struct checker_node *it = &checker->nodes[node];
+    struct checker_term *term = term_of(checker, status->term);
+    raft_index needed = chosen_below_term(checker, status->term);
+    size_t votes = 0;
+    if (term->leader != NOBODY) {
+        checker_fail(checker, "I4", "term %" PRIu64 " has two leaders: node %d and node %d",
+                     status->term, term->leader, node);
+    }
+    if (!log_holds(&it->issued, needed, chain_at(&checker->chosen, needed))) {
+        checker_fail(checker, "I13", "leader %d of term %" PRIu64 " lacks the chosen entry %" PRIu64,
+                     node, status->term, needed);
+    }
+    for (int i = 0; i < checker->setup.node_count; i++) {
+        votes += term->vote_durable[i] == checker->setup.ids[node];
+    }
+    if (votes < checker->setup.quorum) {
+        checker_fail(checker, "I16", "node %d leads term %" PRIu64 " with %zu durable votes", node,
+                     status->term, votes);
+    }
+    term->leader = node;
+    term->leader_incarnation = it->incarnation;
+    checker->leader_changes++;
+}
+
+static void check_commit(struct checker *checker, int node, const raft_status *status)
+{
+    struct checker_node *it = &checker->nodes[node];
+    raft_index written = status->commit_index < it->issued.count ? status->commit_index
+                                                                 : it->issued.count;
+    if (status->commit_index > checker->chosen.count) {
+        checker_fail(checker, "I11", "node %d (role %d, term %" PRIu64 ") commits %" PRIu64
+                     ", only %zu entries are chosen", node, status->role, status->term,
+                     status->commit_index, checker->chosen.count);
+        return;
+    }
+    if (written > it->commit_checked) {
+        if (!log_holds(&it->issued, written, chain_at(&checker->chosen, written))) {
+            checker_fail(checker, "I1", "node %d commits another entry at or below %" PRIu64, node,
+                         written);
+        }
+        it->commit_checked = written;
+    }
+    if (status->role == RAFT_ROLE_LEADER && status->commit_index > it->status.commit_index &&
+        term_at(&checker->chosen, status->commit_index) != status->term) {
+        checker_fail(checker, "I13", "leader %d of term %" PRIu64 " commits up to %" PRIu64
+                     ", an entry of term %" PRIu64, node, status->term, status->commit_index,
+                     term_at(&checker->chosen, status->commit_index));
+    }
+    if (status->commit_index > checker->commit_max) {
+        checker->commit_max = status->commit_index;
+    }
+}
+
+static void check_monotone(struct checker *checker, int node, const raft_status *status)
+{
+    const raft_status *before = &checker->nodes[node].status;
+    if (status->applied_index > status->commit_index || status->commit_index > status->last_index ||
+        status->durable_index > status->last_index) {
+        checker_fail(checker, "I2", "node %d: applied %" PRIu64 ", commit %" PRIu64
+                     ", durable %" PRIu64 ", last %" PRIu64, node, status->applied_index,
+                     status->commit_index, status->durable_index, status->last_index);
+    }
+    if (before->size != 0 &&
+        (status->term < before->term || status->commit_index < before->commit_index ||
+         status->applied_index < before->applied_index)) {
+        checker_fail(checker, "I2", "term, commit or applied index of node %d went back", node);
+    }
+}
+
+/* What the node believes to be durable is, and was not removed by a write on its way (R6). */
+static void check_durable_index(struct checker *checker, int node, const raft_status *status)
+{
+    const struct checker_node *it = &checker->nodes[node];
+    raft_index index = status->durable_index;
+    if (index > it->durable.count ||
+        (index <= it->issued.count && chain_at(&it->durable, index) != chain_at(&it->issued, index))) {
+        checker_fail(checker, "V11", "node %d takes entry %" PRIu64 " for durable", node, index);
+    }
+}
+
+static void check_bounds(struct checker *checker, int node, const raft_status *status)
+{
+    const struct checker_setup *setup = &checker->setup;
+    if (status->writes_pending > RAFT_WRITES_MAX ||
+        (setup->reads_max != 0 && status->reads_pending > setup->reads_max) ||
+        (setup->log_bytes_max != 0 && status->log_bytes > setup->log_bytes_max)) {
+        checker_fail(checker, "I24", "node %d: %zu writes, %zu reads, %" PRIu64 " bytes of log",
+                     node, status->writes_pending, status->reads_pending, status->log_bytes);
+    }
+}
+
+void checker_observed(struct checker *checker, int node, const raft_status *status)
+{
+    struct checker_node *it = &checker->nodes[node];
+    int led = it->status.size != 0 && it->status.role == RAFT_ROLE_LEADER &&
+              it->status.term == status->term;
+    check_monotone(checker, node, status);
+    check_durable_index(checker, node, status);
+    check_bounds(checker, node, status);
+    if (status->role == RAFT_ROLE_LEADER && !led) {
+        check_new_leader(checker, node, status);
+    }
+    if (status->commit_index != it->status.commit_index ||
+        it->commit_checked < status->commit_index) {
+        check_commit(checker, node, status);
+    }
+    it->status = *status;
+    it->status.size = sizeof it->status;
+}
+
+/* A leader's idea of a peer never exceeds what is durable there (R28). */
+void checker_peer(struct checker *checker, int node, const raft_peer_status *peer)
+{
+    const struct checker_node *leader = &checker->nodes[node];
+    const struct checker_setup *setup = &checker->setup;
+    int position = position_of(checker, peer->id);
+    if (position == NOBODY || position == node || leader->status.role != RAFT_ROLE_LEADER) {
+        return;
+    }
+    const struct checker_node *it = &checker->nodes[position];
+    if (peer->match >= peer->next) {
+        checker_fail(checker, "V9", "leader %d: match %" PRIu64 " of node %d is not below next %"
+                     PRIu64, node, peer->match, position, peer->next);
+    }
+    if (it->durable_state.term == leader->status.term &&
+        (peer->match > it->durable.count ||
+         (peer->match <= leader->issued.count &&
+          !log_holds(&it->durable, peer->match, chain_at(&leader->issued, peer->match))))) {
+        checker_fail(checker, "R28", "leader %d takes %" PRIu64 " for durable on node %d", node,
+                     peer->match, position);
+    }
+    if (peer->inflight_messages > setup->inflight_messages_max ||
+        peer->inflight_bytes > setup->inflight_bytes_max + setup->append_bytes_max +
+                                   setup->entry_bytes_max + 2 * RAFT_ENTRY_HEADER) {
+        checker_fail(checker, "I24", "leader %d has %zu messages of %" PRIu64
+                     " bytes in flight to node %d", node, peer->inflight_messages,
+                     peer->inflight_bytes, position);
+    }
+}
+
+/* ---- The state machine and the clients -------------------------------------------------------- */
+
+static void check_applied_entry(struct checker *checker, int node, const raft_entry *entry)
+{
+    const struct registry_entry *known =
+        registry_find(&checker->registry, entry->index, entry->term);
+    if (entry->index > checker->chosen.count ||
+        checker->chosen.links[entry->index - 1].term != entry->term) {
+        checker_fail(checker, "I1", "node %d applies %" PRIu64 "/%" PRIu64 ", which is not chosen",
+                     node, entry->index, entry->term);
+    } else if (known == NULL || known->content != entry_content(entry)) {
+        checker_fail(checker, "I3", "node %d applies %" PRIu64 "/%" PRIu64
+                     " with a content of its own", node, entry->index, entry->term);
+    } else if (known->outcome == OUTCOME_DROPPED) {
+        checker_fail(checker, "V18", "node %d applies %" PRIu64 "/%" PRIu64
+                     ", which was reported dropped", node, entry->index, entry->term);
+    }
+}
+
+void checker_apply(struct checker *checker, int node, const raft_range *range)
+{
+    struct checker_node *it = &checker->nodes[node];
+    raft_range rest = *range;
+    raft_entry entry;
+    size_t count = 0;
+    if (it->apply_next != it->applied + 1) {
+        checker_fail(checker, "I3", "node %d applies while an apply is outstanding", node);
+    }
+    while (raft_range_next(&rest, &entry)) {
+        if (entry.index != it->apply_next) {
+            checker_fail(checker, "I3", "node %d applies %" PRIu64 " instead of %" PRIu64, node,
+                         entry.index, it->apply_next);
+        }
+        it->apply_next++;
+        count++;
+        check_applied_entry(checker, node, &entry);
+    }
+    if (count != range->count) {
+        checker_fail(checker, "I3", "node %d applies a malformed range", node);
+    }
+    raft_index last = it->apply_next - 1;
+    if (!checker->setup.apply_ahead && last <= checker->chosen.count &&
+        !log_holds(&it->durable, last, chain_at(&checker->chosen, last))) {
+        checker_fail(checker, "R5", "node %d applies %" PRIu64 " before it is durable there", node,
+                     last);
+    }
+    if (checker->setup.apply_bytes_max != 0 && range->size > checker->setup.apply_bytes_max &&
+        count > 1) {
+        checker_fail(checker, "I24", "node %d applies %zu bytes at once", node, range->size);
+    }
+}
+
+static void close_proposal(struct checker *checker, int node, struct registry_entry *entry,
+                           int outcome)
+{
+    if (entry->outcome != OUTCOME_OPEN) {
+        checker_fail(checker, "I29", "proposal %" PRIu64 "/%" PRIu64 " of node %d is answered twice",
+                     entry->index, entry->term, node);
+        return;
+    }
+    entry->outcome = outcome;
+    checker->nodes[node].proposals_open--;
+    checker->outcomes[outcome]++;
+}
+
+/* A position was shown to a client: what begins from now on comes after it (I26). */
+static void acknowledge(struct checker *checker, raft_index index)
+{
+    if (index > checker->acknowledged) {
+        checker->acknowledged = index;
+    }
+}
+
+static int is_own_proposal(const struct checker *checker, int node,
+                           const struct registry_entry *entry)
+{
+    return entry != NULL && entry->proposer == node &&
+           entry->incarnation == checker->nodes[node].incarnation;
+}
+
+void checker_applied(struct checker *checker, int node, raft_index index)
+{
+    struct checker_node *it = &checker->nodes[node];
+    while (it->applied < index && it->applied < checker->chosen.count) {
+        raft_index next = ++it->applied;
+        struct registry_entry *entry =
+            registry_find(&checker->registry, next, term_at(&checker->chosen, next));
+        if (!is_own_proposal(checker, node, entry)) {
+            continue;
+        }
+        if (next <= entry->floor) {
+            checker_fail(checker, "I26", "write %" PRIu64 " began after %" PRIu64
+                         " was acknowledged", next, entry->floor);
+        }
+        close_proposal(checker, node, entry, OUTCOME_APPLIED);
+        acknowledge(checker, next);
+    }
+}
+
+uint64_t checker_read_tag(struct checker *checker, int node)
+{
+    raft_index floor = checker->commit_max > checker->acknowledged ? checker->commit_max
+                                                                   : checker->acknowledged;
+    checker->reads = vector_grow(checker->reads, checker->read_count, &checker->read_capacity,
+                                 sizeof *checker->reads);
+    checker->reads[checker->read_count++] =
+        (struct checker_read){node, checker->nodes[node].incarnation, floor, 0};
+    return checker->read_count;
+}
+
+void checker_read_begun(struct checker *checker, uint64_t tag)
+{
+    struct checker_read *read = &checker->reads[tag - 1];
+    read->open = 1;
+    checker->nodes[read->node].reads_open++;
+}
+
+static void check_read_served(struct checker *checker, int node, const struct checker_read *read,
+                              raft_index index)
+{
+    const struct checker_node *it = &checker->nodes[node];
+    if (index < read->floor) {
+        checker_fail(checker, "I21", "node %d serves a read at %" PRIu64 ", %" PRIu64
+                     " was committed before it began", node, index, read->floor);
+    }
+    if (it->applied < index) {
+        checker_fail(checker, "I21", "node %d serves a read at %" PRIu64
+                     " having applied only %" PRIu64, node, index, it->applied);
+    }
+    acknowledge(checker, it->applied);
+}
+
+static void check_read_answer(struct checker *checker, int node, const raft_event *event)
+{
+    struct checker_read *read =
+        event->tag == 0 || event->tag > checker->read_count ? NULL : &checker->reads[event->tag - 1];
+    if (read == NULL || !read->open || read->node != node ||
+        read->incarnation != checker->nodes[node].incarnation) {
+        checker_fail(checker, "I29", "node %d answers read %" PRIu64 ", which is not open", node,
+                     event->tag);
+        return;
+    }
+    read->open = 0;
+    checker->nodes[node].reads_open--;
+    if (event->status == RAFT_OK) {
+        checker->reads_answered++;
+        check_read_served(checker, node, read, event->index);
+    } else {
+        checker->reads_failed++;
+    }
+}
+
+/* R62: dropped means that another entry is chosen in its place; anything less is unknown. */
+static void check_dropped(struct checker *checker, int node, const raft_event *event,
+                          raft_index index)
+{
+    struct registry_entry *entry = registry_find(&checker->registry, index, event->term);
+    if (!is_own_proposal(checker, node, entry)) {
+        checker_fail(checker, "I29", "node %d drops %" PRIu64 "/%" PRIu64
+                     ", which it did not take", node, index, event->term);
+        return;
+    }
+    if (event->status == RAFT_EDROPPED &&
+        (index > checker->chosen.count ||
+         checker->chosen.links[index - 1].term == event->term)) {
+        checker_fail(checker, "V18", "node %d reports %" PRIu64 "/%" PRIu64
+                     " dropped, but nothing else is chosen there", node, index, event->term);
+    }
+    close_proposal(checker, node, entry,
+                   event->status == RAFT_EDROPPED ? OUTCOME_DROPPED : OUTCOME_UNKNOWN);
+}
+
+void checker_event(struct checker *checker, int node, const raft_event *event)
+{
+    if (event->kind == RAFT_EVENT_READ) {
+        check_read_answer(checker, node, event);
+    } else if (event->kind == RAFT_EVENT_FATAL) {
+        abandon_open(checker, node);
+    } else if (event->kind == RAFT_EVENT_DROPPED) {
+        if (event->first == 0 || event->first > event->last ||
+            event->last - event->first > checker->registry.count) {
+            checker_fail(checker, "I29", "node %d drops %" PRIu64 "..%" PRIu64, node, event->first,
+                         event->last);
+            return;
+        }
+        for (raft_index i = event->first; i <= event->last; i++) {
+            check_dropped(checker, node, event, i);
+        }
+    }
+}
+
+/* ---- The end --------------------------------------------------------------------------------- */
+
+int checker_converged(const struct checker *checker)
+{
+    for (int i = 0; i < checker->setup.node_count; i++) {
+        const struct checker_node *it = &checker->nodes[i];
+        if (!it->up || it->applied != checker->chosen.count || it->proposals_open != 0 ||
+            it->reads_open != 0 || it->status.commit_index != checker->chosen.count ||
+            it->durable.count != checker->chosen.count) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+void checker_quiet(struct checker *checker)
+{
+    for (int i = 0; i < checker->setup.node_count; i++) {
+        const struct checker_node *it = &checker->nodes[i];
+        if (it->proposals_open != 0 || it->reads_open != 0) {
+            checker_fail(checker, "I29", "node %d leaves %" PRIu64 " proposals and %" PRIu64
+                         " reads without an answer", i, it->proposals_open, it->reads_open);
+        }
+        if (!it->up || it->applied != checker->chosen.count ||
+            it->durable.count != checker->chosen.count) {
+            checker_fail(checker, "V24", "node %d has applied %" PRIu64 " and stored %zu of %zu "
+                         "chosen entries", i, it->applied, it->durable.count,
+                         checker->chosen.count);
+        }
+    }
+}

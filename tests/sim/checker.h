@@ -1,0 +1,168 @@
+/*
+ * The global observer: it is told everything that happens to every node, keeps its own idea of what
+ * is durable where and of what has been chosen, and flags the first thing that breaks an invariant
+ * (I1..I29 of the protocol rules, checks V1..V24). It knows nothing of the simulator that feeds it,
+ * so that tests can feed it forged histories.
+ *
+ * Nodes are named by position, 0 and up. What a node was told to be durable is durable: a sync that
+ * the node has not been told of yet does not count, so whoever relies on luck is caught.
+ */
+#ifndef SIM_CHECKER_H
+#define SIM_CHECKER_H
+
+#include "raft.h"
+#include "registry.h"
+
+#define CHECKER_NODES_MAX 8
+#define CHECKER_TERM_MAX ((raft_term)1 << 20) /* beyond it something raises terms without end */
+
+struct checker_setup {
+    int node_count;
+    raft_id ids[CHECKER_NODES_MAX];
+    size_t quorum; /* to elect and to commit */
+    int apply_ahead;
+    uint64_t append_bytes_max; /* bounds of I24; 0: not checked */
+    uint64_t apply_bytes_max;
+    uint64_t inflight_messages_max;
+    uint64_t inflight_bytes_max;
+    uint64_t entry_bytes_max;
+    uint64_t reads_max;
+    uint64_t log_bytes_max;
+};
+
+/* A log as terms and chains; entry i is at links[i - 1]. */
+struct checker_link {
+    raft_term term;
+    uint64_t chain;
+};
+
+struct checker_log {
+    struct checker_link *links;
+    size_t count;
+    size_t capacity;
+};
+
+/* A write that persist was given and that the node does not know to be durable yet. */
+struct checker_write {
+    uint64_t seq;
+    int has_state;
+    raft_hard_state state;
+    raft_index truncate_from;
+    size_t first_link; /* in the node's pending links */
+    size_t link_count;
+};
+
+struct checker_node {
+    int up;
+    uint64_t incarnation;
+    raft_hard_state durable_state;
+    raft_hard_state issued_state;
+    struct checker_log durable;  /* what would survive a crash now, at the least */
+    struct checker_log issued;   /* what persist was given, all of it */
+    struct checker_log restored; /* while the node restarts */
+    raft_hard_state restored_state;
+    struct checker_write pending[RAFT_WRITES_MAX];
+    size_t pending_count;
+    struct checker_log pending_links;
+    raft_status status; /* as last observed; size 0: not observed since it started */
+    raft_index commit_checked;
+    raft_index apply_next;
+    raft_index applied; /* completed */
+    uint64_t proposals_open;
+    uint64_t reads_open;
+};
+
+/* Everything about one term. */
+struct checker_term {
+    int leader; /* position, or NOBODY */
+    uint64_t leader_incarnation;
+    raft_id vote_durable[CHECKER_NODES_MAX];
+    raft_id vote_sent[CHECKER_NODES_MAX];
+    raft_index accepted[CHECKER_NODES_MAX]; /* own-term entries ever durable there in the term */
+};
+
+struct checker_read {
+    int node;
+    uint64_t incarnation;
+    raft_index floor; /* committed anywhere before the read began */
+    int open;
+};
+
+struct checker {
+    struct checker_setup setup;
+    struct checker_node nodes[CHECKER_NODES_MAX];
+    struct registry registry;
+    struct checker_term *terms;
+    size_t term_count;
+    size_t term_capacity;
+    struct checker_log chosen; /* by the oracle: durable on a quorum in the leader's own term */
+    struct checker_read *reads; /* by tag - 1 */
+    size_t read_count;
+    size_t read_capacity;
+    raft_index commit_max;   /* the highest commit index seen anywhere */
+    raft_index acknowledged; /* the highest position that a client has been shown */
+    uint64_t leader_changes;
+    uint64_t truncations;
+    uint64_t outcomes[OUTCOME_UNKNOWN + 1];
+    uint64_t reads_answered;
+    uint64_t reads_failed;
+    char failure[320];
+};
+
+/* Begins a history. The struct is zeroed before its first use and may be reused for the next. */
+void checker_begin(struct checker *checker, const struct checker_setup *setup);
+void checker_free(struct checker *checker);
+
+/* The first violation ("I4: ..."), or null. */
+const char *checker_failure(const struct checker *checker);
+
+/* Flags a violation found by somebody else; the first one is kept. */
+void checker_fail(struct checker *checker, const char *invariant, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
+
+/* A node starts: checker_restarting, then every write given to raft_restore, then started. */
+void checker_restarting(struct checker *checker, int node);
+void checker_restored(struct checker *checker, int node, const raft_write *write);
+void checker_started(struct checker *checker, int node);
+void checker_crashed(struct checker *checker, int node);
+
+/* raft_propose or one of raft_propose_many returned RAFT_OK. */
+void checker_proposed(struct checker *checker, int node, raft_index index, raft_term term,
+                      const void *data, size_t size);
+
+/* persist was called; later, the node has been told that writes up to seq are durable. */
+void checker_wrote(struct checker *checker, int node, const raft_write *write);
+void checker_durable(struct checker *checker, int node, uint64_t seq);
+
+/* send was called. */
+void checker_sent(struct checker *checker, int node, const raft_message *message);
+
+/* raft_receive returned; status is that after it, the one before was observed earlier. */
+void checker_received(struct checker *checker, int node, const raft_message *message, int result,
+                      const raft_status *status);
+
+/* What raft_get_status and raft_get_peer say; the former after every call on the node. */
+void checker_observed(struct checker *checker, int node, const raft_status *status);
+void checker_peer(struct checker *checker, int node, const raft_peer_status *peer);
+
+/* apply was called; its work up to index is done. */
+void checker_apply(struct checker *checker, int node, const raft_range *range);
+void checker_applied(struct checker *checker, int node, raft_index index);
+
+/* raft_read returned RAFT_OK. Takes and returns the tag to use, since it must be known before. */
+uint64_t checker_read_tag(struct checker *checker, int node);
+void checker_read_begun(struct checker *checker, uint64_t tag);
+
+/* notify was called. */
+void checker_event(struct checker *checker, int node, const raft_event *event);
+
+/* All faults are over and everything has had its time: all nodes are up, equal and idle. */
+void checker_quiet(struct checker *checker);
+
+/* Whether every node is up and has applied everything that is chosen, with nothing open. */
+int checker_converged(const struct checker *checker);
+
+#endif

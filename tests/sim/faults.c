@@ -1,0 +1,264 @@
+/*
+ * What goes wrong in a run, how often, and how it is mended. Each kind of fault strikes at random
+ * times with a mean distance that the plan has drawn; kinds that the plan leaves out never do.
+ */
+#include "sim.h"
+#include "store.h"
+
+#include <string.h>
+
+enum fault {
+    FAULT_CRASH,
+    FAULT_PARTITION,
+    FAULT_KIND_LOSS,
+    FAULT_CLOG,
+    FAULT_REPLAY,
+    FAULT_PAUSE,
+    FAULT_CLOCK,
+    FAULT_HANG,
+    FAULT_WRITE,
+    FAULT_APPLY,
+    FAULT_ALLOCATION,
+    FAULT_HINT,
+    FAULT_CAMPAIGN,
+    FAULT_COUNT
+};
+
+static uint64_t mean_distance(const struct plan *plan, enum fault fault)
+{
+    const uint64_t distances[FAULT_COUNT] = {
+        plan->crash_every_us,       plan->partition_every_us,   plan->kind_loss_every_us,
+        plan->clog_every_us,        plan->replay_every_us,      plan->pause_every_us,
+        plan->clock_every_us,       plan->hang_every_us,        plan->write_fault_every_us,
+        plan->apply_fault_every_us, plan->allocation_every_us,  plan->hint_every_us,
+        plan->campaign_every_us};
+    return distances[fault];
+}
+
+static void schedule(struct sim *sim, enum fault fault)
+{
+    uint64_t mean = mean_distance(&sim->plan, fault);
+    if (mean != 0) {
+        sim_schedule(sim, 1 + rng_exponential(&sim->rng, mean), EVENT_FAULT, NULL, (uint64_t)fault,
+                     NULL);
+    }
+}
+
+static uint64_t some_timeouts(struct sim *sim, uint64_t mean)
+{
+    return rng_exponential(&sim->rng, sim->plan.timeout_ms * 1000 * mean);
+}
+
+/* Leaders are struck more often than chance would have it: that is where bugs are. */
+static struct node *choose_victim(struct sim *sim)
+{
+    uint64_t start = rng_below(&sim->rng, (uint64_t)sim->node_count);
+    int leader = rng_chance(&sim->rng, 400000);
+    for (int i = 0; leader && i < sim->node_count; i++) {
+        struct node *node = &sim->nodes[(start + (uint64_t)i) % (uint64_t)sim->node_count];
+        if (node->raft != NULL && node->status.role == RAFT_ROLE_LEADER) {
+            return node;
+        }
+    }
+    return &sim->nodes[start];
+}
+
+static void crash_now(struct node *node)
+{
+    if (node->raft != NULL) {
+        node_crash(node);
+        node_restart_in(node, rng_exponential(&node->sim->rng, node->sim->plan.down_us));
+    }
+}
+
+static void strike_crash(struct sim *sim)
+{
+    struct node *node = choose_victim(sim);
+    if (rng_chance(&sim->rng, (uint32_t)sim->plan.crash_all_ppm)) {
+        COUNT(&sim->counters, crashes_of_all);
+        for (int i = 0; i < sim->node_count; i++) {
+            crash_now(&sim->nodes[i]);
+        }
+    } else if (rng_chance(&sim->rng, 300000)) {
+        crash_now(node);
+    } else if (rng_chance(&sim->rng, 300000)) {
+        node->store->kind->plant(node->store, 1);
+    } else if (node->raft != NULL) {
+        node->crash_in = rng_between(&sim->rng, 1, 12);
+    }
+}
+
+static void strike_pause(struct sim *sim)
+{
+    struct node *node = choose_victim(sim);
+    if (node->raft != NULL) {
+        COUNT(&sim->counters, pauses);
+        node->paused_until = sim->now_us + some_timeouts(sim, 2);
+        if (node->poll_at < node->paused_until) {
+            node->poll_at = node->paused_until;
+        }
+        sim_trace(sim, "n%d pauses", node->position);
+    }
+}
+
+static void strike_clock(struct sim *sim)
+{
+    struct node *node = choose_victim(sim);
+    uint64_t drift = rng_below(&sim->rng, sim->plan.drift_ppm + 1);
+    switch (rng_below(&sim->rng, 3)) {
+    case 0:
+        COUNT(&sim->counters, clock_jumps);
+        node->clock.ms += rng_below(&sim->rng, sim->plan.timeout_ms * 5);
+        break;
+    case 1:
+        COUNT(&sim->counters, clock_backwards);
+        node->clock_low = rng_below(&sim->rng, sim->plan.timeout_ms * 3);
+        break;
+    default:
+        node_set_rate(node, rng_chance(&sim->rng, 500000) ? 1000000 + drift : 1000000 - drift);
+        break;
+    }
+    if (node->raft != NULL) {
+        node_changed(node);
+    }
+}
+
+static void strike_hang(struct sim *sim)
+{
+    struct node *node = choose_victim(sim);
+    COUNT(&sim->counters, disk_hangs);
+    node->hung_until = sim->now_us + some_timeouts(sim, 4);
+    sim_trace(sim, "the disk of n%d hangs", node->position);
+}
+
+static void strike_allocation(struct sim *sim)
+{
+    struct node *node = choose_victim(sim);
+    node->allocation_ppm = node->allocation_ppm == 0 ? (uint32_t)sim->plan.allocation_ppm : 0;
+}
+
+static void strike_hint(struct sim *sim)
+{
+    struct node *node = choose_victim(sim);
+    node_hint(node, sim->nodes[rng_below(&sim->rng, (uint64_t)sim->node_count)].id);
+}
+
+static void strike(struct sim *sim, enum fault fault)
+{
+    struct node *node;
+    switch (fault) {
+    case FAULT_CRASH:
+        strike_crash(sim);
+        break;
+    case FAULT_PARTITION:
+        network_partition(sim);
+        break;
+    case FAULT_KIND_LOSS:
+        network_lose_kind(sim);
+        break;
+    case FAULT_CLOG:
+        network_clog(sim);
+        break;
+    case FAULT_REPLAY:
+        network_replay(sim);
+        break;
+    case FAULT_PAUSE:
+        strike_pause(sim);
+        break;
+    case FAULT_CLOCK:
+        strike_clock(sim);
+        break;
+    case FAULT_HANG:
+        strike_hang(sim);
+        break;
+    case FAULT_WRITE:
+        node = choose_victim(sim);
+        node->store->kind->plant(node->store, 0);
+        break;
+    case FAULT_APPLY:
+        choose_victim(sim)->fail_apply = 1;
+        break;
+    case FAULT_ALLOCATION:
+        strike_allocation(sim);
+        break;
+    case FAULT_HINT:
+        strike_hint(sim);
+        break;
+    case FAULT_CAMPAIGN:
+        node_campaign(choose_victim(sim));
+        break;
+    case FAULT_COUNT:
+        break;
+    }
+}
+
+void faults_begin(struct sim *sim)
+{
+    for (int fault = 0; fault < FAULT_COUNT; fault++) {
+        schedule(sim, (enum fault)fault);
+    }
+}
+
+void faults_strike(struct sim *sim, uint64_t fault)
+{
+    if (sim_is_faulty(sim)) {
+        strike(sim, (enum fault)fault);
+        schedule(sim, (enum fault)fault);
+    }
+}
+
+/* A node whose host, disk, clock and memory work again. One that is down comes back at once. */
+static void heal_node(struct node *node)
+{
+    node->crash_in = 0;
+    node->clock_low = 0;
+    node->paused_until = 0;
+    node->poll_soon = 0;
+    node->hung_until = 0;
+    node->fail_apply = 0;
+    node->allocation_ppm = 0;
+    node_set_rate(node, 1000000);
+    node->store->kind->mend(node->store);
+    if (node->raft != NULL && node->status.error != RAFT_OK) {
+        node_crash(node);
+    }
+    if (node->raft == NULL) {
+        node_start(node);
+    } else {
+        node_changed(node);
+    }
+}
+
+/* A random quorum is healed; the others are left down, cut off, or in their bad ways. */
+void faults_heal_core(struct sim *sim)
+{
+    int wild = sim->plan.core_wild && plan_is_protected(&sim->plan);
+    int needed = sim->node_count / 2 + 1;
+    memset(sim->core, 0, sizeof sim->core);
+    for (int i = 0; i < sim->node_count; i++) {
+        int left = sim->node_count - i;
+        if (rng_below(&sim->rng, (uint64_t)left) < (uint64_t)needed) {
+            sim->core[i] = 1;
+            needed--;
+        }
+    }
+    network_heal(sim, sim->core, wild);
+    for (int i = 0; i < sim->node_count; i++) {
+        if (sim->core[i]) {
+            heal_node(&sim->nodes[i]);
+        } else if (rng_chance(&sim->rng, 300000)) {
+            node_crash(&sim->nodes[i]);
+        }
+    }
+}
+
+void faults_heal_all(struct sim *sim)
+{
+    for (int i = 0; i < sim->node_count; i++) {
+        sim->core[i] = 1;
+    }
+    network_heal(sim, sim->core, 0);
+    for (int i = 0; i < sim->node_count; i++) {
+        heal_node(&sim->nodes[i]);
+    }
+}

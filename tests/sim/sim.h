@@ -1,0 +1,216 @@
+/*
+ * One run of the simulator: a whole cluster in one thread and in virtual time. What happens depends
+ * on the plan alone. The parts:
+ *
+ *     sim.c       command line, workers, summary        run.c      the loop and the phases of a run
+ *     plan.c      from a seed to options                faults.c   what goes wrong, and healing
+ *     node.c      a host of the engine: callbacks, crash, restart, clocks
+ *     network.c   links and messages on their way       client.c   proposals and reads
+ *     store.c     storage of a node (model or WAL)      checker.c  the observer
+ *     queue.c     events to come                        arena.c    memory of a run
+ */
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+
+#include "arena.h"
+#include "checker.h"
+#include "counters.h"
+#include "plan.h"
+#include "queue.h"
+#include "raft.h"
+#include "random.h"
+
+#define NEVER UINT64_MAX
+#define CLUSTER UINT64_C(0x6b65656c)
+#define MESSAGE_KINDS 9
+#define ARCHIVE_PACKETS 256
+#define PROBES_MAX 64
+
+enum event_kind {
+    EVENT_DELIVER,   /* data: the packet */
+    EVENT_SYNC,      /* the disk of a node has finished everything up to write `value` */
+    EVENT_PERSISTED, /* and its engine is told */
+    EVENT_APPLIED,   /* apply up to index `value` is done */
+    EVENT_RESTART,
+    EVENT_CLIENT,
+    EVENT_FAULT,     /* value: FAULT_* */
+    EVENT_UNCUT,     /* a partition of epoch `value` ends */
+    EVENT_TICK       /* the run looks at its phase */
+};
+
+enum phase {
+    PHASE_FAULTS,   /* everything in the plan may happen */
+    PHASE_CORE,     /* a quorum is healthy: it has to elect and commit (I25) */
+    PHASE_CONVERGE, /* everybody is healthy: all have to become equal (V24) */
+    PHASE_STABLE,   /* nothing may change any more (I28) */
+    PHASE_OVER
+};
+
+struct sim;
+struct store;
+
+struct packet {
+    int from; /* positions */
+    int to;
+    uint64_t epoch;  /* of the network when it was sent */
+    int damaged;     /* the receiver has to refuse it */
+    size_t size;     /* of bytes */
+    const uint8_t *bytes; /* encoded; null where it travels as a message */
+    raft_message message;
+};
+
+struct network {
+    uint8_t cut[SIM_NODES_MAX][SIM_NODES_MAX]; /* from, to */
+    uint8_t kind_lost[MESSAGE_KINDS];
+    uint64_t clogged_until[SIM_NODES_MAX][SIM_NODES_MAX];
+    uint64_t last_arrival[SIM_NODES_MAX][SIM_NODES_MAX];
+    uint64_t epoch;
+    uint64_t partition; /* number of the present one */
+    int healthy[SIM_NODES_MAX]; /* links between healthy nodes are clean */
+    struct packet *archive[ARCHIVE_PACKETS]; /* a sample of everything ever sent */
+    uint64_t archived;
+};
+
+struct clock {
+    uint64_t at_us; /* virtual time of the last change of rate */
+    uint64_t ms;    /* what the clock showed then */
+    uint64_t rate;  /* milliseconds in 1000 * 2^20 virtual microseconds; 2^20 is true */
+};
+
+struct node {
+    struct sim *sim;
+    int position;
+    raft_id id;
+    raft *raft; /* null: down */
+    uint64_t incarnation;
+    int dying;         /* inside a callback: the host is dead, what follows has no effect */
+    int restarting;    /* an EVENT_RESTART is on its way */
+    uint64_t crash_in; /* callback steps until it dies; 0: never */
+    struct clock clock;
+    uint64_t clock_low; /* sometimes the host's clock reads this much too low, once */
+    uint64_t poll_at;   /* virtual time of the next poll */
+    int poll_soon;      /* poll_at was set because something waits to leave */
+    uint64_t paused_until;
+    uint64_t hung_until; /* the disk finishes nothing before */
+    int fail_apply;      /* the next apply fails */
+    uint32_t allocation_ppm;
+    struct rng allocation_rng;
+    size_t allocated; /* bytes that the engine holds */
+    struct store *store;
+    uint64_t write_last;   /* issued */
+    uint64_t write_synced; /* finished by the disk */
+    uint64_t write_told;   /* told to the engine */
+    uint64_t sync_at;      /* when the last write issued will be finished */
+    uint64_t issued_ms[RAFT_WRITES_MAX]; /* node clock at which write seq % MAX was issued */
+    raft_range applying;    /* lent by an apply that is outstanding; count 0: none */
+    uint64_t applying_hash;
+    raft_status status;
+};
+
+struct probe {
+    raft_index index;
+    raft_term term;
+};
+
+struct client {
+    uint64_t next_value;
+    uint8_t *buffer;
+    struct probe probes[PROBES_MAX]; /* proposals made since the healing */
+    size_t probe_count;
+};
+
+struct sim {
+    struct plan plan;
+    struct rng rng;
+    uint64_t now_us;
+    struct queue queue;
+    struct arena arena;
+    struct node nodes[SIM_NODES_MAX];
+    int node_count;
+    struct network network;
+    struct client client;
+    struct checker checker;
+    struct counters counters;
+    uint64_t trace_hash;
+    int trace; /* print the timeline */
+    enum phase phase;
+    uint64_t phase_began_us;
+    int core[SIM_NODES_MAX];
+    raft_term stable_term;
+    uint64_t stable_changes;
+    int watching; /* a leader is established in a calm run or phase */
+    uint64_t timeout_us; /* the longest election timeout, in true time */
+};
+
+struct result {
+    uint64_t seed;
+    int failed;
+    uint64_t trace_hash;
+    uint64_t heal_timeouts; /* election timeouts that the core needed, rounded up */
+    struct counters counters;
+    char failure[384];
+};
+
+/* run.c: runs a plan. The struct is zeroed before its first use, keeps its memory for the next run,
+ * and is given back with sim_free. */
+void sim_run(struct sim *sim, const struct plan *plan, int trace, struct result *result);
+void sim_free(struct sim *sim);
+
+/* Adds to the hash of everything that happened. */
+void sim_record(struct sim *sim, uint64_t word);
+
+/* Prints a line of the timeline. */
+void sim_trace(struct sim *sim, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 2, 3)))
+#endif
+    ;
+
+void sim_schedule(struct sim *sim, uint64_t delay_us, enum event_kind kind, struct node *node,
+                  uint64_t value, void *data);
+
+int sim_is_faulty(const struct sim *sim); /* the phase of faults */
+
+/* node.c */
+void node_init(struct sim *sim, int position);
+void node_free(struct node *node);
+void node_start(struct node *node);
+void node_restart_in(struct node *node, uint64_t delay_us);
+void node_crash(struct node *node);
+void node_poll(struct node *node);
+void node_deliver(struct node *node, struct packet *packet);
+void node_synced(struct node *node, uint64_t seq);
+void node_persisted(struct node *node, uint64_t seq);
+void node_applied(struct node *node, raft_index index);
+void node_campaign(struct node *node);
+void node_hint(struct node *node, raft_id peer);
+uint64_t node_now_ms(const struct node *node);
+void node_set_rate(struct node *node, uint64_t millionths); /* of a true clock's */
+void node_changed(struct node *node); /* after every call on the engine */
+int node_is_paused(const struct node *node);
+
+/* network.c */
+void network_init(struct sim *sim);
+void network_send(struct sim *sim, const struct node *from, const raft_message *message);
+void network_replay(struct sim *sim);
+void network_partition(struct sim *sim);
+void network_uncut(struct sim *sim, uint64_t partition);
+void network_lose_kind(struct sim *sim);
+void network_clog(struct sim *sim);
+void network_heal(struct sim *sim, const int healthy[SIM_NODES_MAX], int wild);
+void network_forget_old_mail(struct sim *sim);
+
+/* client.c */
+void client_init(struct sim *sim);
+void client_step(struct sim *sim);
+void client_reenter(struct node *node);
+void client_probe(struct sim *sim);
+int client_probe_succeeded(const struct sim *sim);
+
+/* faults.c */
+void faults_begin(struct sim *sim);
+void faults_strike(struct sim *sim, uint64_t fault);
+void faults_heal_core(struct sim *sim);
+void faults_heal_all(struct sim *sim);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * The storage of one node. Two kinds: a model (what is durable as a table, what is not yet as a
+ * list of writes) and the shipped write-ahead log on a simulated disk.
+ */
+#ifndef SIM_STORE_H
+#define SIM_STORE_H
+
+#include "counters.h"
+#include "raft.h"
+#include "random.h"
+
+struct arena;
+struct store;
+
+typedef int store_replay(void *ctx, const raft_write *write);
+
+struct store_kind {
+    /* Takes a write; the bytes of its ranges are lent until it is synced or lost. RAFT_PENDING, or
+     * a negative code where it failed. */
+    int (*write)(struct store *store, const raft_write *write);
+    /* Makes every write up to seq durable, or more. RAFT_OK, or negative: anything may be lost. */
+    int (*sync)(struct store *store, uint64_t seq);
+    /* The power goes: what is not durable may be lost or torn. Nothing lent is used afterwards. */
+    void (*power_off)(struct store *store);
+    /* Plants a failure in the near future: a crash in the midst of a write, or an error. */
+    void (*plant)(struct store *store, int crash);
+    /* Takes back what was planted and has not struck yet. */
+    void (*mend)(struct store *store);
+    /* Whether a planted crash has struck. */
+    int (*is_off)(const struct store *store);
+    /* Gives back everything stored. RAFT_OK or the first error, of replay or the store's own. */
+    int (*restore)(struct store *store, store_replay *replay, void *ctx);
+    void (*free)(struct store *store);
+};
+
+struct store {
+    const struct store_kind *kind;
+    struct rng rng;
+    struct counters *counters;
+    char error[160]; /* why restore failed, where the store knows */
+};
+
+struct store *store_model_new(struct arena *arena, struct rng rng, struct counters *counters);
+struct store *store_wal_new(struct rng rng, struct counters *counters, raft_id node,
+                            uint64_t (*now_us)(void *arg), void *now_arg);
+
+#endif

@@ -1,0 +1,254 @@
+/*
+ * Storage as a model: a table of what is durable, and the writes that are not durable yet. A crash
+ * keeps a random beginning of the latter, in whose last write a random end of the sequence "state,
+ * metadata, truncation, entries" is missing (R4).
+ *
+ * The bytes of entries are read when a write becomes durable, not when it is given: if the engine
+ * changes what it has lent, the table shows it.
+ */
+#include "store.h"
+
+#include "arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct model_entry {
+    raft_term term;
+    size_t size;         /* encoded */
+    const uint8_t *data; /* in the arena */
+};
+
+struct model_write {
+    raft_write write;
+    raft_range *ranges;
+    uint8_t *meta;
+};
+
+struct model {
+    struct store store;
+    struct arena *arena;
+    int has_state;
+    raft_hard_state state;
+    const uint8_t *meta;
+    size_t meta_size;
+    struct model_entry *entries;
+    size_t entry_count;
+    size_t entry_capacity;
+    struct model_write pending[RAFT_WRITES_MAX + 1];
+    size_t pending_count;
+    int failing; /* the next sync fails */
+};
+
+static struct model *model_of(struct store *store)
+{
+    return (struct model *)store;
+}
+
+static int model_write(struct store *store, const raft_write *write)
+{
+    struct model *model = model_of(store);
+    if (model->pending_count == RAFT_WRITES_MAX + 1) {
+        return RAFT_ESTORAGE;
+    }
+    struct model_write *pending = &model->pending[model->pending_count++];
+    pending->write = *write;
+    pending->ranges = arena_copy(model->arena, write->ranges, write->range_count * sizeof(raft_range));
+    pending->write.ranges = pending->ranges;
+    pending->meta = write->meta == NULL ? NULL
+                                        : arena_copy(model->arena, write->meta, write->meta_size);
+    return RAFT_PENDING;
+}
+
+static void store_entries(struct model *model, const raft_range *lent, size_t *steps)
+{
+    raft_range range = *lent;
+    const uint8_t *bytes = arena_copy(model->arena, lent->data, lent->size);
+    raft_entry entry;
+    range.data = bytes;
+    while (*steps > 0 && raft_range_next(&range, &entry)) {
+        size_t size = raft_entry_size(entry.size);
+        model->entries = vector_grow(model->entries, model->entry_count, &model->entry_capacity,
+                                     sizeof *model->entries);
+        model->entries[model->entry_count++] = (struct model_entry){entry.term, size, bytes};
+        bytes += size;
+        --*steps;
+    }
+}
+
+/* Stores a write as far as this many steps go: state, metadata, truncation, each entry. */
+static void store_steps(struct model *model, const struct model_write *pending, size_t steps)
+{
+    const raft_write *write = &pending->write;
+    if (steps > 0 && write->has_state) {
+        model->has_state = 1;
+        model->state = write->state;
+        steps--;
+    }
+    if (steps > 0 && write->meta != NULL) {
+        model->meta = pending->meta;
+        model->meta_size = write->meta_size;
+        steps--;
+    }
+    if (steps > 0 && write->truncate_from != 0) {
+        if (write->truncate_from <= model->entry_count) {
+            model->entry_count = (size_t)(write->truncate_from - 1);
+        }
+        steps--;
+    }
+    for (size_t i = 0; i < write->range_count; i++) {
+        store_entries(model, &pending->ranges[i], &steps);
+    }
+}
+
+static size_t steps_of(const struct model_write *pending)
+{
+    const raft_write *write = &pending->write;
+    size_t steps = write->has_state ? 1 : 0;
+    steps += write->meta != NULL ? 1 : 0;
+    steps += write->truncate_from != 0 ? 1 : 0;
+    for (size_t i = 0; i < write->range_count; i++) {
+        steps += write->ranges[i].count;
+    }
+    return steps;
+}
+
+static void forget_pending(struct model *model, size_t count)
+{
+    model->pending_count -= count;
+    memmove(model->pending, model->pending + count, model->pending_count * sizeof model->pending[0]);
+}
+
+static void model_power_off(struct store *store)
+{
+    struct model *model = model_of(store);
+    size_t kept = (size_t)rng_below(&store->rng, model->pending_count + 1);
+    for (size_t i = 0; i < kept; i++) {
+        store_steps(model, &model->pending[i], SIZE_MAX);
+    }
+    if (kept < model->pending_count) {
+        size_t steps = (size_t)rng_below(&store->rng, steps_of(&model->pending[kept]));
+        store_steps(model, &model->pending[kept], steps);
+        COUNT_ADD(store->counters, writes_torn, steps > 0);
+        COUNT_ADD(store->counters, writes_lost, model->pending_count - kept);
+    }
+    model->pending_count = 0;
+    model->failing = 0;
+}
+
+static int model_sync(struct store *store, uint64_t seq)
+{
+    struct model *model = model_of(store);
+    size_t done = 0;
+    if (model->failing) {
+        model_power_off(store);
+        return RAFT_ESTORAGE;
+    }
+    while (done < model->pending_count && model->pending[done].write.seq <= seq) {
+        store_steps(model, &model->pending[done++], SIZE_MAX);
+    }
+    forget_pending(model, done);
+    return RAFT_OK;
+}
+
+static void model_plant(struct store *store, int crash)
+{
+    if (!crash) {
+        model_of(store)->failing = 1;
+    }
+}
+
+static void model_mend(struct store *store)
+{
+    model_of(store)->failing = 0;
+}
+
+static int model_is_off(const struct store *store)
+{
+    (void)store;
+    return 0;
+}
+
+/* Entries of one term that follow each other, from the first, in one stretch of bytes. */
+static size_t gather(struct model *model, size_t first, size_t limit, raft_range *range)
+{
+    size_t count = 0;
+    size_t size = 0;
+    while (count < limit && first + count < model->entry_count &&
+           model->entries[first + count].term == model->entries[first].term) {
+        size += model->entries[first + count++].size;
+    }
+    uint8_t *bytes = arena_take(model->arena, size);
+    *range = (raft_range){first + 1, model->entries[first].term, count, size, bytes};
+    for (size_t i = first; i < first + count; i++) {
+        memcpy(bytes, model->entries[i].data, model->entries[i].size);
+        bytes += model->entries[i].size;
+    }
+    return count;
+}
+
+static int restore_entries(struct model *model, store_replay *replay, void *ctx)
+{
+    size_t next = 0;
+    while (next < model->entry_count) {
+        raft_range range;
+        raft_write write;
+        size_t limit = rng_chance(&model->store.rng, 500000)
+                           ? SIZE_MAX
+                           : (size_t)rng_between(&model->store.rng, 1, 64);
+        next += gather(model, next, limit, &range);
+        memset(&write, 0, sizeof write);
+        write.ranges = &range;
+        write.range_count = 1;
+        int result = replay(ctx, &write);
+        if (result != RAFT_OK) {
+            return result;
+        }
+    }
+    return RAFT_OK;
+}
+
+/*
+ * A torn first write can leave a hard state without the founding metadata. It was never confirmed,
+ * so nothing depends on it: nothing counts as stored.
+ */
+static int model_restore(struct store *store, store_replay *replay, void *ctx)
+{
+    struct model *model = model_of(store);
+    raft_write write;
+    if (model->meta == NULL) {
+        model->has_state = 0;
+        model->entry_count = 0;
+        return RAFT_OK;
+    }
+    memset(&write, 0, sizeof write);
+    write.has_state = model->has_state;
+    write.state = model->state;
+    write.meta = model->meta;
+    write.meta_size = model->meta_size;
+    int result = replay(ctx, &write);
+    return result == RAFT_OK ? restore_entries(model, replay, ctx) : result;
+}
+
+static void model_free(struct store *store)
+{
+    free(model_of(store)->entries);
+    free(store);
+}
+
+static const struct store_kind model_kind = {model_write,  model_sync,    model_power_off,
+                                             model_plant,  model_mend,    model_is_off,
+                                             model_restore, model_free};
+
+struct store *store_model_new(struct arena *arena, struct rng rng, struct counters *counters)
+{
+    struct model *model = calloc(1, sizeof *model);
+    if (model == NULL) {
+        abort();
+    }
+    model->store.kind = &model_kind;
+    model->store.rng = rng;
+    model->store.counters = counters;
+    model->arena = arena;
+    return &model->store;
+}

@@ -1,0 +1,167 @@
+/*
+ * Storage as the shipped write-ahead log, inline, on a simulated disk. The disk decides what a
+ * crash leaves; the log has to find its way through it.
+ */
+#include "store.h"
+
+#include "../../examples/wal.h"
+#include "disk.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WAL_GROUP 1
+#define WAL_CLUSTER 7
+
+struct wal_store {
+    struct store store;
+    struct disk *disk;
+    wal *log; /* null: closed */
+    struct wal_options options;
+    store_replay *replay; /* while it restores */
+    void *replay_ctx;
+    uint64_t done;        /* reported by the log since the last sync */
+    int status;           /* worst of what it reported */
+};
+
+static struct wal_store *wal_of(struct store *store)
+{
+    return (struct wal_store *)store;
+}
+
+static int wal_store_write(struct store *store, const raft_write *write)
+{
+    return wal_append(wal_of(store)->log, WAL_GROUP, write);
+}
+
+static void collected(void *ctx, uint64_t group, uint64_t seq, int status)
+{
+    struct wal_store *it = ctx;
+    (void)group;
+    it->done = seq;
+    if (status != RAFT_OK) {
+        it->status = status;
+    }
+}
+
+/* The log reports what it has finished; a write it does not report is not durable. */
+static int wal_store_sync(struct store *store, uint64_t seq)
+{
+    struct wal_store *it = wal_of(store);
+    it->status = RAFT_OK;
+    wal_commit(it->log);
+    wal_collect(it->log, collected, it);
+    if (it->status == RAFT_OK && it->done < seq) {
+        return RAFT_ESTORAGE;
+    }
+    return it->status;
+}
+
+static void wal_store_power_off(struct store *store)
+{
+    struct wal_store *it = wal_of(store);
+    disk_power_off(it->disk);
+    if (it->log != NULL) {
+        wal_close(it->log);
+        it->log = NULL;
+    }
+    disk_fail_at(it->disk, 0, DISK_FAULT_NONE, 0);
+    disk_restart(it->disk);
+}
+
+static void wal_store_plant(struct store *store, int crash)
+{
+    struct wal_store *it = wal_of(store);
+    static const enum disk_fault faults[4] = {DISK_FAULT_EIO, DISK_FAULT_ENOSPC,
+                                              DISK_FAULT_PARTIAL, DISK_FAULT_SHORT};
+    enum disk_fault fault = crash ? DISK_FAULT_CRASH : faults[rng_below(&store->rng, 4)];
+    disk_fail_at(it->disk, disk_calls(it->disk) + rng_between(&store->rng, 1, 12), fault, 0);
+}
+
+static void wal_store_mend(struct store *store)
+{
+    disk_fail_at(wal_of(store)->disk, 0, DISK_FAULT_NONE, 0);
+}
+
+static int wal_store_is_off(const struct store *store)
+{
+    return disk_is_off(((const struct wal_store *)store)->disk);
+}
+
+static int replayed(void *ctx, uint64_t group, const raft_write *write)
+{
+    struct wal_store *it = ctx;
+    (void)group;
+    return it->replay(it->replay_ctx, write);
+}
+
+static int wal_store_restore(struct store *store, store_replay *replay, void *ctx)
+{
+    struct wal_store *it = wal_of(store);
+    struct wal_error error;
+    if (it->log != NULL) {
+        wal_close(it->log);
+        it->log = NULL;
+    }
+    memset(&error, 0, sizeof error);
+    it->replay = replay;
+    it->replay_ctx = ctx;
+    it->done = 0;
+    int result = wal_open(&it->options, replayed, it, &error, &it->log);
+    if (result == RAFT_OK) {
+        COUNT_ADD(store->counters, writes_torn, wal_recovered(it->log)->torn != 0);
+        return RAFT_OK;
+    }
+    snprintf(store->error, sizeof store->error, "%s: %s at %llu", error.file, error.text,
+             (unsigned long long)error.offset);
+    if (wal_store_is_off(store)) {
+        disk_restart(it->disk);
+        disk_fail_at(it->disk, 0, DISK_FAULT_NONE, 0);
+        COUNT(store->counters, disk_crashes);
+        return RAFT_EBUSY;
+    }
+    return result == RAFT_ESTORAGE && disk_fault_met(it->disk) ? RAFT_EBUSY : result;
+}
+
+static void wal_store_free(struct store *store)
+{
+    struct wal_store *it = wal_of(store);
+    if (it->log != NULL) {
+        wal_close(it->log);
+    }
+    disk_free(it->disk);
+    free(it);
+}
+
+static const struct store_kind wal_kind = {wal_store_write, wal_store_sync,   wal_store_power_off,
+                                           wal_store_plant, wal_store_mend,   wal_store_is_off,
+                                           wal_store_restore, wal_store_free};
+
+struct store *store_wal_new(struct rng rng, struct counters *counters, raft_id node,
+                            uint64_t (*now_us)(void *arg), void *now_arg)
+{
+    struct wal_store *it = calloc(1, sizeof *it);
+    struct disk_options disk;
+    if (it == NULL) {
+        abort();
+    }
+    memset(&disk, 0, sizeof disk);
+    disk.seed = rng_next(&rng);
+    disk.stale_bytes = rng_chance(&rng, 300000);
+    disk.now_us = now_us;
+    disk.now_arg = now_arg;
+    it->disk = disk_new(&disk);
+    if (it->disk == NULL) {
+        abort();
+    }
+    it->store.kind = &wal_kind;
+    it->store.rng = rng;
+    it->store.counters = counters;
+    it->options.io = disk_io(it->disk);
+    it->options.directory = "/wal";
+    it->options.cluster = WAL_CLUSTER;
+    it->options.node = node;
+    it->options.segment_bytes = WAL_SEGMENT_BYTES_MIN << rng_below(&it->store.rng, 4);
+    return &it->store;
+}

@@ -1,0 +1,52 @@
+#!/bin/sh
+# The examples do what they promise: hello agrees, counter counts across restarts and kills.
+set -u
+BUILD=${BUILD:-build}
+passed=0
+failed=0
+work=$(mktemp -d "${TMPDIR:-/tmp}/keelson-examples.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+
+# expect NAME EXPECTED ACTUAL
+expect() {
+    if [ "$2" = "$3" ]; then
+        echo "ok $1"
+        passed=$((passed + 1))
+    else
+        echo "FAIL $1: expected '$2', not '$3'"
+        failed=$((failed + 1))
+    fi
+}
+
+"$BUILD/hello" >"$work/hello"
+expect hello_succeeds 0 $?
+expect hello_ends_with_the_same_text_on_all_three 3 \
+    "$(grep -c 'server [123] holds "hello, world"' "$work/hello")"
+
+if [ -x "$BUILD/counter" ]; then
+    expect counter_begins_at_nothing '0 + 1 = 1' "$("$BUILD/counter" "$work/counter" 2>&1)"
+    expect counter_survives_a_restart '1 + 41 = 42' "$("$BUILD/counter" "$work/counter" 41 2>&1)"
+    expect counter_subtracts '42 + -2 = 40' "$("$BUILD/counter" "$work/counter" -2 2>&1)"
+
+    # Killed at whatever moment: what was reported is kept.
+    reported=40
+    for try in 1 2 3 4 5 6 7 8; do
+        "$BUILD/counter" "$work/counter" >"$work/out" 2>&1 &
+        child=$!
+        [ $((try % 2)) -eq 0 ] && sleep 0.0$try
+        kill -9 $child 2>/dev/null
+        wait $child 2>/dev/null
+        line=$(cat "$work/out")
+        [ -n "$line" ] && reported=${line##* = }
+    done
+    line=$("$BUILD/counter" "$work/counter" 0 2>&1)
+    value=${line##* = }
+    [ "$value" -ge "$reported" ] 2>/dev/null && [ "$value" -le 48 ]
+    expect counter_keeps_what_it_reported_when_killed 0 $?
+
+    "$BUILD/counter" >/dev/null 2>&1
+    expect counter_refuses_a_missing_directory_argument 2 $?
+fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -36,7 +36,10 @@ struct io {
     int (*unlink)(void *ctx, const char *path);
     int (*mkdir)(void *ctx, const char *path, int mode);
     int (*lock)(void *ctx, int fd); /* exclusive, never waits: -EWOULDBLOCK where held */
-    /* Calls each(arg, name) for every name in a directory but . and .. until it returns nonzero. */
+    /*
+     * Calls each(arg, name) for every name in a directory but . and .. until it returns nonzero.
+     * Returns what the last call of each returned, 0 where there was none.
+     */
     int (*list)(void *ctx, const char *path, int (*each)(void *arg, const char *name), void *arg);
 
     /* Sockets: non-blocking and close-on-exec from birth. */

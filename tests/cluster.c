@@ -439,8 +439,8 @@ static void on_send(void *host, const raft_message *message)
     struct cluster_node *node = host;
     struct cluster *cluster = node->cluster;
     enter(node, CLUSTER_IN_SEND);
-    if (message->from != node->id || message->to == node->id || message->to < 1 ||
-        message->to > cluster->count || message->cluster != node->options.cluster ||
+    if (message->from != node->id || message->to == node->id || message->to == 0 ||
+        message->cluster != node->options.cluster ||
         message->group != node->options.group) {
         violate(cluster, node->id, "sent a message that is wrongly addressed (R66)");
     } else {
@@ -448,8 +448,10 @@ static void on_send(void *host, const raft_message *message)
             watch_range(node, &message->ranges[i]);
         }
         watch_durability(node, message);
-        record(node, message);
-        enqueue(cluster, cluster->sent_count);
+        if (message->to <= cluster->count) { /* an answer to a stranger goes nowhere */
+            record(node, message);
+            enqueue(cluster, cluster->sent_count);
+        }
     }
     leave(node, message);
 }

@@ -240,10 +240,6 @@ static void check_truncation(struct checker *checker, int node, raft_index from)
     if (it->status.size != 0 && it->status.role == RAFT_ROLE_LEADER) {
         checker_fail(checker, "I15", "leader %d removes its entry %" PRIu64, node, from);
     }
-    if (it->status.size != 0 && from <= it->status.commit_index) {
-        checker_fail(checker, "I14", "node %d removes entry %" PRIu64 " below its commit %" PRIu64,
-                     node, from, it->status.commit_index);
-    }
     if (from <= checker->chosen.count &&
         chain_at(&it->issued, from) == chain_at(&checker->chosen, from)) {
         checker_fail(checker, "I14", "node %d removes the chosen entry %" PRIu64, node, from);
@@ -304,18 +300,22 @@ void checker_wrote(struct checker *checker, int node, const raft_write *write)
     }
 }
 
-/* The entry at the index is durable on a quorum in its own term: it and all below it are chosen. */
+/*
+ * The entry at the index is durable on a quorum in its own term: it and all below it are chosen.
+ * The node is the last that accepted something; if its log ends lower, nothing is newly chosen.
+ */
 static void choose(struct checker *checker, int node, raft_index index)
 {
     const struct checker_log *log = &checker->nodes[node].durable;
     struct checker_log *chosen = &checker->chosen;
-    raft_index common = index < chosen->count ? index : chosen->count;
+    raft_index limit = index < log->count ? index : log->count;
+    raft_index common = limit < chosen->count ? limit : chosen->count;
     if (!log_holds(log, common, chain_at(chosen, common))) {
         checker_fail(checker, "I10", "entry %" PRIu64 " is chosen twice, now on node %d", common,
                      node);
         return;
     }
-    while (chosen->count < index) {
+    while (chosen->count < limit) {
         log_append(chosen, log->links[chosen->count]);
     }
 }
@@ -459,7 +459,6 @@ void checker_started(struct checker *checker, int node)
     it->up = 1;
     it->incarnation++;
     memset(&it->status, 0, sizeof it->status);
-    it->commit_checked = 0;
     it->apply_next = 1;
     it->applied = 0;
     it->proposals_open = 0;
@@ -707,23 +706,18 @@ static void check_new_leader(struct checker *checker, int node, const raft_statu
     checker->leader_changes++;
 }
 
+/*
+ * A commit index is legal up to what is chosen. Whether the node has the chosen entries there shows
+ * when they are applied: until its truncation is written, a node may have others on disk.
+ */
 static void check_commit(struct checker *checker, int node, const raft_status *status)
 {
-    struct checker_node *it = &checker->nodes[node];
-    raft_index written = status->commit_index < it->issued.count ? status->commit_index
-                                                                 : it->issued.count;
+    const struct checker_node *it = &checker->nodes[node];
     if (status->commit_index > checker->chosen.count) {
         checker_fail(checker, "I11", "node %d (role %d, term %" PRIu64 ") commits %" PRIu64
                      ", only %zu entries are chosen", node, status->role, status->term,
                      status->commit_index, checker->chosen.count);
         return;
-    }
-    if (written > it->commit_checked) {
-        if (!log_holds(&it->issued, written, chain_at(&checker->chosen, written))) {
-            checker_fail(checker, "I1", "node %d commits another entry at or below %" PRIu64, node,
-                         written);
-        }
-        it->commit_checked = written;
     }
     if (status->role == RAFT_ROLE_LEADER && status->commit_index > it->status.commit_index &&
         term_at(&checker->chosen, status->commit_index) != status->term) {
@@ -785,8 +779,7 @@ void checker_observed(struct checker *checker, int node, const raft_status *stat
     if (status->role == RAFT_ROLE_LEADER && !led) {
         check_new_leader(checker, node, status);
     }
-    if (status->commit_index != it->status.commit_index ||
-        it->commit_checked < status->commit_index) {
+    if (status->commit_index != it->status.commit_index) {
         check_commit(checker, node, status);
     }
     it->status = *status;
@@ -975,7 +968,17 @@ static void check_read_answer(struct checker *checker, int node, const raft_even
     }
 }
 
-/* R62: dropped means that another entry is chosen in its place; anything less is unknown. */
+/*
+ * R62: dropped means that another entry is chosen in its place, or one of a later term below it,
+ * after which its term cannot come (terms only rise along a log). Anything less is unknown.
+ */
+static int can_never_be_chosen(const struct checker *checker, raft_index index, raft_term term)
+{
+    size_t judged = index < checker->chosen.count ? (size_t)index : checker->chosen.count;
+    return judged > 0 && (term_at(&checker->chosen, judged) > term ||
+                          (judged == index && term_at(&checker->chosen, judged) != term));
+}
+
 static void check_dropped(struct checker *checker, int node, const raft_event *event,
                           raft_index index)
 {
@@ -985,11 +988,9 @@ static void check_dropped(struct checker *checker, int node, const raft_event *e
                      ", which it did not take", node, index, event->term);
         return;
     }
-    if (event->status == RAFT_EDROPPED &&
-        (index > checker->chosen.count ||
-         checker->chosen.links[index - 1].term == event->term)) {
+    if (event->status == RAFT_EDROPPED && !can_never_be_chosen(checker, index, event->term)) {
         checker_fail(checker, "V18", "node %d reports %" PRIu64 "/%" PRIu64
-                     " dropped, but nothing else is chosen there", node, index, event->term);
+                     " dropped, but it may yet be applied", node, index, event->term);
     }
     close_proposal(checker, node, entry,
                    event->status == RAFT_EDROPPED ? OUTCOME_DROPPED : OUTCOME_UNKNOWN);
@@ -1016,13 +1017,19 @@ void checker_event(struct checker *checker, int node, const raft_event *event)
 
 /* ---- The end --------------------------------------------------------------------------------- */
 
+static int is_equal_to_chosen(const struct checker *checker, const struct checker_log *log)
+{
+    raft_index last = checker->chosen.count;
+    return log->count == last && log_holds(log, last, chain_at(&checker->chosen, last));
+}
+
 int checker_converged(const struct checker *checker)
 {
     for (int i = 0; i < checker->setup.node_count; i++) {
         const struct checker_node *it = &checker->nodes[i];
         if (!it->up || it->applied != checker->chosen.count || it->proposals_open != 0 ||
             it->reads_open != 0 || it->status.commit_index != checker->chosen.count ||
-            it->durable.count != checker->chosen.count) {
+            !is_equal_to_chosen(checker, &it->durable)) {
             return 0;
         }
     }
@@ -1038,7 +1045,7 @@ void checker_quiet(struct checker *checker)
                          " reads without an answer", i, it->proposals_open, it->reads_open);
         }
         if (!it->up || it->applied != checker->chosen.count ||
-            it->durable.count != checker->chosen.count) {
+            !is_equal_to_chosen(checker, &it->durable)) {
             checker_fail(checker, "V24", "node %d has applied %" PRIu64 " and stored %zu of %zu "
                          "chosen entries", i, it->applied, it->durable.count,
                          checker->chosen.count);

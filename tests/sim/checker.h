@@ -65,7 +65,6 @@ struct checker_node {
     size_t pending_count;
     struct checker_log pending_links;
     raft_status status; /* as last observed; size 0: not observed since it started */
-    raft_index commit_checked;
     raft_index apply_next;
     raft_index applied; /* completed */
     uint64_t proposals_open;

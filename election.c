@@ -140,8 +140,8 @@ static void become_candidate(raft *node)
 static void become_leader(raft *node)
 {
     static const raft_buf nothing = {NULL, 0};
-    if (raft__log_append(&node->log, &node->memory, node->state.term, RAFT_ENTRY_NOOP, &nothing,
-                         1) != RAFT_OK) {
+    if (raft__log_append(&node->log, &node->memory, node->state.term, RAFT_ENTRY_NOOP, &nothing, 1,
+                         RAFT_ENTRY_HEADER) != RAFT_OK) {
         raft__become_follower(node, node->state.term, 0); /* no memory to lead with: try later */
         raft__draw_timer(node);
         return;
@@ -246,19 +246,14 @@ void raft__election_send(raft *node)
 
 void raft__reply(raft *node, const struct raft__reply *reply)
 {
-    struct raft__reply *slot = NULL;
-    for (unsigned i = 0; i < RAFT__REPLIES; i++) {
-        struct raft__reply *other = &node->replies[i];
-        if (other->kind == reply->kind && other->to == reply->to) {
-            slot = other; /* the newer question is the one that is waited for */
-            break;
-        }
-        if (other->kind == 0 && slot == NULL) {
-            slot = other;
-        }
+    uint32_t slot = 0;
+    while (slot < node->reply_count && (node->replies[slot].kind != reply->kind ||
+                                        node->replies[slot].to != reply->to)) {
+        slot++;
     }
-    if (slot != NULL) {
-        *slot = *reply;
+    if (slot < RAFT__REPLIES) {
+        node->replies[slot] = *reply; /* the newer question is the one that is waited for */
+        node->reply_count += slot == node->reply_count;
         node->dirty = 1;
     }
 }

@@ -329,26 +329,38 @@ static void log_write_payloads(struct raft__log *log, int kind, const raft_buf *
     }
 }
 
-int raft__log_append(struct raft__log *log, const struct raft__memory *memory, raft_term term,
-                     int kind, const raft_buf *payloads, size_t count)
+/* How many leading payloads fit in the tail, and takes the bytes of these from *rest_bytes. */
+static size_t log_head_of_payloads(const struct raft__log *log, const raft_buf *payloads,
+                                   size_t count, size_t *rest_bytes)
 {
-    struct raft__segment *tail = log_tail(log);
+    const struct raft__segment *tail = log_tail(log);
+    size_t head = 0;
+    size_t bytes = 0;
+    if (tail != NULL && segment_fits(tail, *rest_bytes, count)) {
+        *rest_bytes = 0;
+        return count;
+    }
+    while (tail != NULL && head < count) {
+        size_t size = raft_entry_size(payloads[head].size);
+        if (!segment_fits(tail, bytes + size, head + 1)) {
+            break;
+        }
+        bytes += size;
+        head++;
+    }
+    *rest_bytes -= bytes;
+    return head;
+}
+
+int raft__log_append(struct raft__log *log, const struct raft__memory *memory, raft_term term,
+                     int kind, const raft_buf *payloads, size_t count, size_t bytes)
+{
     struct raft__segment *fresh;
-    size_t head = 0; /* entries that go to the tail */
-    size_t head_bytes = 0;
-    size_t rest_bytes = 0;
+    size_t rest_bytes = bytes;
     if (count > RAFT_LIMIT - log->last_index) {
         return RAFT_ELIMIT;
     }
-    for (size_t i = 0; i < count; i++) {
-        size_t size = raft_entry_size(payloads[i].size);
-        if (i == head && tail != NULL && segment_fits(tail, head_bytes + size, head + 1)) {
-            head++;
-            head_bytes += size;
-        } else {
-            rest_bytes += size;
-        }
-    }
+    size_t head = log_head_of_payloads(log, payloads, count, &rest_bytes);
     uint64_t bytes_max = kind == RAFT_ENTRY_NOOP ? UINT64_MAX : log->bytes_max; /* R17 */
     int status = log_reserve(log, memory, rest_bytes, count - head, bytes_max, &fresh);
     if (status != RAFT_OK) {

@@ -41,10 +41,11 @@ static int quota_allows(const raft *node, uint64_t payload_bytes, uint64_t encod
            tail + encoded_bytes <= node->options.uncommitted_bytes_max;
 }
 
-static int payloads_check(const raft *node, const raft_buf *payloads, size_t count)
+/* Checks each payload and the sum of them; *bytes is the sum encoded. */
+static int payloads_check(const raft *node, const raft_buf *payloads, size_t count, size_t *bytes)
 {
-    uint64_t payload_bytes = 0;
-    uint64_t encoded_bytes = 0;
+    size_t payload_bytes = 0;
+    size_t encoded_bytes = 0;
     for (size_t i = 0; i < count; i++) {
         if (payloads[i].data == NULL && payloads[i].size != 0) {
             return RAFT_EARG;
@@ -55,6 +56,7 @@ static int payloads_check(const raft *node, const raft_buf *payloads, size_t cou
         payload_bytes += payloads[i].size;
         encoded_bytes += raft_entry_size(payloads[i].size);
     }
+    *bytes = encoded_bytes;
     return quota_allows(node, payload_bytes, encoded_bytes) ? RAFT_OK : RAFT_EBUSY;
 }
 
@@ -68,13 +70,14 @@ int raft_propose_many(raft *node, const raft_buf *payloads, size_t count, raft_i
     if (payloads == NULL || count == 0) {
         return RAFT_EARG;
     }
+    size_t bytes = 0;
     status = raft__must_lead(node);
     if (status == RAFT_OK) {
-        status = payloads_check(node, payloads, count);
+        status = payloads_check(node, payloads, count, &bytes);
     }
     if (status == RAFT_OK) {
         status = raft__log_append(&node->log, &node->memory, node->state.term, RAFT_ENTRY_DATA,
-                                  payloads, count);
+                                  payloads, count, bytes);
     }
     if (status != RAFT_OK) {
         return status;

@@ -397,7 +397,7 @@ void raft__set_state(raft *node, raft_term term, raft_id vote)
         node->refusal_due = 0;
         node->heartbeat_reply_due = 0;
         node->leader = 0;
-        for (unsigned i = 0; i < RAFT__REPLIES; i++) {
+        for (uint32_t i = 0; i < node->reply_count; i++) {
             if (node->replies[i].kind == RAFT_MESSAGE_VOTE_REPLY) {
                 node->replies[i].refused = 1; /* a vote of the old term, not sent yet */
             }
@@ -443,9 +443,12 @@ static void note_truncation(raft *node, raft_index from)
 /* Entries that are here already stay untouched; the first that differs replaces the rest (R7). */
 int raft__take_range(raft *node, const raft_range *range)
 {
+    raft_index had = node->log.last_index;
+    if (range->first == had + 1) { /* nothing here yet: the usual case */
+        return raft__log_append_range(&node->log, &node->memory, range, 0);
+    }
     raft_range rest = *range;
     raft_index last = range->first + range->count - 1;
-    raft_index had = node->log.last_index;
     raft_index from =
         raft__log_mismatch(&node->log, range->first, last < had ? last : had, range->term);
     if (from == 0) {
@@ -763,21 +766,18 @@ void raft__send(raft *node, const raft_message *message)
 
 static void send_replies(raft *node)
 {
-    for (unsigned i = 0; i < RAFT__REPLIES; i++) {
-        struct raft__reply *reply = &node->replies[i];
-        if (reply->kind == 0) {
-            continue;
-        }
+    for (uint32_t i = 0; i < node->reply_count; i++) {
+        const struct raft__reply *reply = &node->replies[i];
         raft_message message;
         raft__message_begin(node, &message, reply->kind, reply->to);
         message.asked_term = reply->asked_term;
         message.round = reply->round;
         message.refused = reply->refused;
-        reply->kind = 0;
         if (message.term > 0 || message.kind == RAFT_MESSAGE_PRE_VOTE_REPLY) {
             raft__send(node, &message);
         }
     }
+    node->reply_count = 0;
 }
 
 /* Whatever is said rests on term and vote; until they are durable nothing is said (R1). */
@@ -890,6 +890,14 @@ static int next_fatal_event(raft *node, raft_event *event)
     return 1;
 }
 
+/* Cheap, since most polls have nothing to tell. */
+static int may_have_events(const raft *node)
+{
+    return node->reads.count != 0 || node->own_count != 0 || node->role != node->told_role ||
+           node->leader != node->told_leader || node->state.term != node->told_term ||
+           node->error != RAFT_OK;
+}
+
 static int next_event(raft *node, raft_event *event)
 {
     return next_role_event(node, event) || raft__own_next(node, event) ||
@@ -899,6 +907,9 @@ static int next_event(raft *node, raft_event *event)
 static void flush_events(raft *node)
 {
     raft_event event;
+    if (!may_have_events(node)) {
+        return;
+    }
     while (next_event(node, &event)) {
         if (node->callbacks.notify != NULL) {
             node->inside = RAFT__IN_OPEN_CALLBACK;

@@ -150,14 +150,14 @@ RAFT_INTERNAL void raft__log_range(const struct raft__log *log, raft_index first
                                    uint64_t bytes_max, raft_range *range);
 
 /*
- * Appends payloads as entries of a kind, or encoded entries that raft__range_valid has passed: these
+ * Appends payloads as entries of a kind, `bytes` in all when encoded; or encoded entries that raft__range_valid has passed: these
  * replace what the log holds at range->first and above, as raft__log_truncate would. The latter may
  * overstep bytes_max by the slack that raft.h states, empty entries by anything. All or nothing:
  * RAFT_OK, RAFT_ENOMEM, RAFT_EFULL, RAFT_ELIMIT.
  */
 RAFT_INTERNAL int raft__log_append(struct raft__log *log, const struct raft__memory *memory,
                                    raft_term term, int kind, const raft_buf *payloads,
-                                   size_t count);
+                                   size_t count, size_t bytes);
 RAFT_INTERNAL int raft__log_append_range(struct raft__log *log, const struct raft__memory *memory,
                                          const raft_range *range, uint64_t lent_seq);
 
@@ -280,7 +280,7 @@ struct raft__reply {
     raft_id to;
     raft_term asked_term;
     uint64_t round;
-    uint8_t kind; /* 0: the slot is free */
+    uint8_t kind;
     uint8_t refused;
 };
 
@@ -372,6 +372,7 @@ struct raft {
     raft_term hint_term;
 
     struct raft__reply replies[RAFT__REPLIES];
+    uint32_t reply_count;
 
     /* Leader. */
     raft_index own_first; /* index of the no-op of this leadership */

@@ -83,7 +83,10 @@ int raft__append_contradicts(const raft *node, const raft_message *message)
     if (message->term == node->state.term && node->certified > fixed) {
         fixed = node->certified;
     }
-    if (message->index <= fixed && message->index >= node->log.base_index &&
+    if (message->index > fixed) {
+        return 0;
+    }
+    if (message->index >= node->log.base_index &&
         raft__log_term(&node->log, message->index) != message->index_term) {
         return 1;
     }

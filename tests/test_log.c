@@ -135,7 +135,8 @@ static int append(struct fixture *f, raft_term term, size_t count, uint32_t size
         payloads[i].data = bytes + i * size;
         payloads[i].size = size;
     }
-    int code = raft__log_append(&f->log, &f->memory, term, RAFT_ENTRY_DATA, payloads, count);
+    int code = raft__log_append(&f->log, &f->memory, term, RAFT_ENTRY_DATA, payloads, count,
+                                count * raft_entry_size(size));
     memset(bytes, 0xdd, count * (size_t)size); /* it was borrowed, not kept */
     free(bytes);
     free(payloads);
@@ -643,7 +644,9 @@ static void no_op_goes_into_a_full_log(void)
     while (append(f, 1, 1, 0, 0) == RAFT_OK) {
     }
     for (raft_term term = 2; term < 50; term++) {
-        CHECK_EQ(raft__log_append(&f->log, &f->memory, term, RAFT_ENTRY_NOOP, &nothing, 1), RAFT_OK);
+        CHECK_EQ(raft__log_append(&f->log, &f->memory, term, RAFT_ENTRY_NOOP, &nothing, 1,
+                                  RAFT_ENTRY_HEADER),
+                 RAFT_OK);
         model_push(&f->model, term, 0, 0, RAFT_ENTRY_NOOP);
     }
     check_against_model(f);

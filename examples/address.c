@@ -56,12 +56,12 @@ static int split(const char *text, struct host_port *parts)
         text++;
         size -= 2;
     }
-    if (!size || size >= sizeof parts->host || (!parts->bracketed && memchr(text, ':', size))) {
+    if (!size || size >= sizeof parts->host) {
         return -EINVAL;
     }
     memcpy(parts->host, text, size);
     parts->host[size] = 0;
-    return 0;
+    return !parts->bracketed && strpbrk(parts->host, ":[]") ? -EINVAL : 0;
 }
 
 static void make_v4(struct in_addr host, unsigned port, struct address *out)

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SERVER = 1, ENTRY_BYTES = 8 };
+enum { SERVER = 1, CLUSTER = 1, GROUP = 1, ENTRY_BYTES = 8 };
 
 struct counter {
     int64_t value; /* the state machine: all of it */
@@ -40,7 +40,7 @@ struct counter {
 static int persist(void *host, const raft_write *write)
 {
     struct counter *counter = host;
-    return wal_append(counter->log, 1, write);
+    return wal_append(counter->log, GROUP, write);
 }
 
 static void send_message(void *host, const raft_message *message)
@@ -109,9 +109,12 @@ static void stored(void *ctx, uint64_t group, uint64_t seq, int status)
  */
 static int open_log(struct counter *counter, const char *directory)
 {
-    struct wal_options options = {.io = &io_posix, .directory = directory, .node = SERVER};
+    const struct wal_options options = {.io = &io_posix,
+                                        .directory = directory,
+                                        .cluster = CLUSTER,
+                                        .node = SERVER,
+                                        .segment_bytes = 1024 * 1024};
     struct wal_error error;
-    options.cluster = 1;
     int status = wal_open(&options, restore, counter, &error, &counter->log);
     if (status != RAFT_OK) {
         fprintf(stderr, "counter: %s/%s at %" PRIu64 ": %s\n", directory, error.file, error.offset,
@@ -129,6 +132,8 @@ static int start(struct counter *counter, const char *directory)
     raft_callbacks callbacks;
     raft_options_init(&options);
     options.id = SERVER;
+    options.cluster = CLUSTER;
+    options.group = GROUP;
     raft_callbacks_init(&callbacks);
     callbacks.persist = persist;
     callbacks.send = send_message;
@@ -165,11 +170,14 @@ static void turn(struct counter *counter)
     }
 }
 
-/* A lone server need not wait for its election timeout. */
+/* A lone server need not wait for its election timeout. It is busy while it stores its founding. */
 static void take_office(struct counter *counter)
 {
-    counter->status = raft_campaign(counter->node);
     while (!counter->leads && counter->status == RAFT_OK) {
+        int status = raft_campaign(counter->node);
+        if (status != RAFT_OK && status != RAFT_EBUSY) {
+            counter->status = status;
+        }
         turn(counter);
     }
 }

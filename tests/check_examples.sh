@@ -30,6 +30,7 @@ if [ -x "$BUILD/counter" ]; then
 
     # Killed at whatever moment: what was reported is kept.
     reported=40
+    : >"$work/out"
     for try in 1 2 3 4 5 6 7 8; do
         "$BUILD/counter" "$work/counter" >"$work/out" 2>&1 &
         child=$!

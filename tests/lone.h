@@ -81,7 +81,9 @@ typedef struct lone {
     size_t sent_room;
 
     /* The state machine. */
-    lone_entry *applied; /* copies; applied[0] unused */
+    lone_entry *applied; /* of this run; applied[0] unused; data points into the next */
+    uint8_t **applied_bytes;
+    raft_index applied_high; /* the most ever applied in any run */
     size_t applied_room;
     raft_index applied_last;
     int apply_result;
@@ -468,11 +470,16 @@ static inline int lone_on_apply(void *host, const raft_range *range)
         if (l->applied_last + 1 > l->applied_room) {
             l->applied_room = l->applied_last * 2 + 64;
             l->applied = lone_grow(l->applied, l->applied_room * sizeof *l->applied);
+            l->applied_bytes =
+                lone_grow(l->applied_bytes, l->applied_room * sizeof *l->applied_bytes);
         }
-        uint8_t *copy = lone_grow(NULL, entry.size);
+        uint8_t *copy = lone_grow(
+            entry.index > l->applied_high ? NULL : l->applied_bytes[entry.index], entry.size);
         if (entry.size) {
             memcpy(copy, entry.data, entry.size);
         }
+        l->applied_bytes[entry.index] = copy;
+        l->applied_high = entry.index > l->applied_high ? entry.index : l->applied_high;
         lone_entry kept = {entry.term, entry.kind, entry.size, copy};
         l->applied[l->applied_last] = kept;
     }
@@ -659,7 +666,6 @@ static inline void lone_seed(lone *l, const raft_term *terms, size_t count, raft
     }
     free(scratch.writes);
     free(scratch.sent);
-    free(scratch.applied);
     free(scratch.events);
 }
 
@@ -695,7 +701,7 @@ static inline void lone_clear(lone *l)
     l->event_count = 0;
 }
 
-/* Frees everything; returns the first breach that the harness saw, or null. */
+/* Frees everything; returns the first breach that the harness saw, or "sound". */
 static inline const char *lone_close(lone *l)
 {
     raft_free(l->node);
@@ -709,8 +715,12 @@ static inline const char *lone_close(lone *l)
     free(l->writes);
     free(l->sent);
     free(l->events);
+    for (raft_index i = 1; i <= l->applied_high; i++) {
+        free(l->applied_bytes[i]);
+    }
+    free(l->applied_bytes);
     free(l->applied);
-    return l->fault;
+    return l->fault ? l->fault : "sound";
 }
 
 /* ---- Completions ---------------------------------------------------------------------------- */
@@ -916,26 +926,25 @@ static inline int lone_lead(lone *l)
     return 1;
 }
 
-/* Leader: polls, and every peer of `mask` (bit = id) acknowledges what it was sent, until quiet. */
+/*
+ * Leader: every peer of `mask` (bit = id) acknowledges what it was sent, what it was sent before this
+ * call included, until all is quiet. Completes writes on the way. Clears `sent`.
+ */
 static inline void lone_serve(lone *l, unsigned mask)
 {
-    for (int i = 0; i < 200; i++) {
-        lone_clear(l);
+    size_t answered;
+    do {
+        answered = 0;
         lone_settle(l);
-        size_t appends = 0;
-        size_t count = l->sent_count;
-        for (size_t s = 0; s < count; s++) {
+        for (size_t s = 0; s < l->sent_count; s++) {
             raft_message m = l->sent[s].message;
             if (m.kind == RAFT_MESSAGE_APPEND && (mask >> m.to & 1u)) {
                 lone_ack(l, m.to, lone_last(&m));
-                appends++;
+                answered++;
             }
         }
-        if (appends == 0 && raft_deadline(l->node) > l->now_ms) {
-            break;
-        }
-    }
-    lone_clear(l);
+        lone_clear(l);
+    } while (answered > 0 || raft_deadline(l->node) <= l->now_ms);
 }
 
 /* Proposes the standard payload of the index it will get. Returns that index, or 0 if refused. */

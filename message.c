@@ -142,6 +142,9 @@ void raft__range_skip(raft_range *range, size_t count)
 static int append_valid(const raft_message *message)
 {
     raft_index next = message->index + 1;
+    if (message->range_count > RAFT_RANGES_MAX) {
+        return 0;
+    }
     for (size_t i = 0; i < message->range_count; i++) {
         const raft_range *range = &message->ranges[i];
         if (range->first != next || range->term != message->ranges[0].term ||
@@ -154,32 +157,38 @@ static int append_valid(const raft_message *message)
     return message->commit <= RAFT_LIMIT;
 }
 
+/* A term belongs to an entry, and every entry has one. */
+static int position_valid(const raft_message *message)
+{
+    return (message->index == 0) == (message->index_term == 0) && message->index <= RAFT_LIMIT &&
+           message->index_term <= message->term;
+}
+
 int raft__message_valid(const raft_message *message)
 {
-    if (message->term > RAFT_LIMIT || message->index > RAFT_LIMIT ||
-        message->index_term > message->term || message->range_count > RAFT_RANGES_MAX) {
+    if (message->term > RAFT_LIMIT) {
         return 0;
     }
-    if (message->range_count != 0 && message->kind != RAFT_MESSAGE_APPEND) {
-        return 0;
+    if (message->kind == RAFT_MESSAGE_APPEND) {
+        return message->term > 0 && position_valid(message) && append_valid(message);
     }
-    if ((message->index == 0) != (message->index_term == 0) &&
-        message->kind != RAFT_MESSAGE_APPEND_REPLY) {
-        return 0; /* a term belongs to an entry, and an entry has a term */
+    if (message->range_count != 0) {
+        return 0;
     }
     switch (message->kind) {
     case RAFT_MESSAGE_PRE_VOTE:
-        return message->asked_term > message->term && message->asked_term <= RAFT_LIMIT;
+        return position_valid(message) && message->asked_term > message->term &&
+               message->asked_term <= RAFT_LIMIT;
     case RAFT_MESSAGE_PRE_VOTE_REPLY:
         return message->asked_term > 0 && message->asked_term <= RAFT_LIMIT;
     case RAFT_MESSAGE_VOTE:
+        return message->term > 0 && position_valid(message);
     case RAFT_MESSAGE_VOTE_REPLY:
     case RAFT_MESSAGE_HEARTBEAT_REPLY:
         return message->term > 0;
-    case RAFT_MESSAGE_APPEND:
-        return message->term > 0 && append_valid(message);
     case RAFT_MESSAGE_APPEND_REPLY:
-        return message->term > 0 && message->refused_index <= RAFT_LIMIT;
+        return message->term > 0 && message->index <= RAFT_LIMIT &&
+               message->index_term <= message->term && message->refused_index <= RAFT_LIMIT;
     case RAFT_MESSAGE_HEARTBEAT:
         return message->term > 0 && message->commit <= RAFT_LIMIT;
     default:

@@ -412,65 +412,91 @@ int raft__progress_receive(raft *node, const raft_message *message)
 
 /* ---- Leader: sending ------------------------------------------------------------------------ */
 
-/* An append after peer->next - 1 with at most `bytes` of entries; none if bytes is 0. */
-static void send_append(raft *node, struct raft__peer *peer, uint64_t bytes)
+/*
+ * The appends and heartbeats of one poll differ only in their receiver where peers are equally far,
+ * as they mostly are: each is built once and sent to all of these.
+ */
+struct draft {
+    raft_message append;
+    raft_message heartbeat;
+    uint64_t append_bytes_max; /* that the append was built with */
+    raft_index append_end;     /* behind its last entry */
+};
+
+/* An append behind index prev, with entries of at most bytes_max; without any if that is 0. */
+static void draft_append(const raft *node, struct draft *draft, raft_index prev, uint64_t bytes_max)
 {
-    raft_message message;
-    raft_index next = peer->next;
-    raft__message_begin(node, &message, RAFT_MESSAGE_APPEND, peer->id);
-    message.round = node->round;
-    message.index = next - 1;
-    message.index_term = raft__log_term(&node->log, next - 1);
-    message.commit = node->commit_index;
-    while (bytes > 0 && message.range_count < RAFT_RANGES_MAX && next <= node->log.last_index) {
-        raft_range *range = &message.ranges[message.range_count];
-        raft__log_range(&node->log, next, node->log.last_index, bytes, range);
-        if (message.range_count > 0 &&
-            (range->term != message.ranges[0].term || range->size > bytes)) {
+    raft_message *message = &draft->append;
+    raft_index next = prev + 1;
+    uint64_t room = bytes_max;
+    raft__message_begin(node, message, RAFT_MESSAGE_APPEND, 0);
+    message->round = node->round;
+    message->index = prev;
+    message->index_term = raft__log_term(&node->log, prev);
+    message->commit = node->commit_index;
+    while (room > 0 && message->range_count < RAFT_RANGES_MAX && next <= node->log.last_index) {
+        raft_range *range = &message->ranges[message->range_count];
+        raft__log_range(&node->log, next, node->log.last_index, room, range);
+        if (message->range_count > 0 &&
+            (range->term != message->ranges[0].term || range->size > room)) {
             break; /* one term in a message; an entry too large for it goes alone */
         }
-        message.range_count++;
+        message->range_count++;
         next += range->count;
-        bytes = range->size < bytes ? bytes - range->size : 0;
+        room = range->size < room ? room - range->size : 0;
     }
-    if (peer->state == RAFT_PEER_REPLICATE && next > peer->next) {
-        window_push(&peer->window, next - 1);
-        peer->next = next;
+    draft->append_bytes_max = bytes_max;
+    draft->append_end = next;
+}
+
+static void send_append(raft *node, struct draft *draft, struct raft__peer *peer, uint64_t bytes_max)
+{
+    if (draft->append.kind == 0 || draft->append.index != peer->next - 1 ||
+        draft->append_bytes_max != bytes_max) {
+        draft_append(node, draft, peer->next - 1, bytes_max);
+    }
+    if (peer->state == RAFT_PEER_REPLICATE && draft->append_end > peer->next) {
+        window_push(&peer->window, draft->append_end - 1);
+        peer->next = draft->append_end;
     }
     peer->commit_told = node->commit_index;
-    raft__send(node, &message);
+    draft->append.to = peer->id;
+    raft__send(node, &draft->append);
 }
 
 /* A round of 0 wants no reply: it only tells the commit index. */
-static void send_heartbeat(raft *node, struct raft__peer *peer, uint64_t round)
+static void send_heartbeat(raft *node, struct draft *draft, struct raft__peer *peer, uint64_t round)
 {
-    raft_message message;
-    raft__message_begin(node, &message, RAFT_MESSAGE_HEARTBEAT, peer->id);
-    message.round = round;
-    message.commit = node->commit_index;
+    raft_message *message = &draft->heartbeat;
+    if (message->kind == 0) {
+        raft__message_begin(node, message, RAFT_MESSAGE_HEARTBEAT, 0);
+        message->commit = node->commit_index;
+    }
+    message->round = round;
+    message->to = peer->id;
     peer->commit_told = node->commit_index;
-    raft__send(node, &message);
+    raft__send(node, message);
 }
 
-static void feed_peer(raft *node, struct raft__peer *peer, int round_due)
+static void feed_peer(raft *node, struct draft *draft, struct raft__peer *peer, int round_due)
 {
     if (peer->state == RAFT_PEER_PROBE && !peer->paused) {
         peer->paused = 1;
-        send_append(node, peer, node->options.append_bytes_max);
+        send_append(node, draft, peer, node->options.append_bytes_max);
     }
     while (peer->state == RAFT_PEER_REPLICATE && peer->next <= node->log.last_index &&
            window_has_room(node, peer)) {
         peer->nudge = 0;
-        send_append(node, peer, node->options.append_bytes_max);
+        send_append(node, draft, peer, node->options.append_bytes_max);
     }
     if (peer->nudge) {
         peer->nudge = 0;
-        send_append(node, peer, 0);
+        send_append(node, draft, peer, 0);
     }
     if (round_due) {
-        send_heartbeat(node, peer, node->round);
+        send_heartbeat(node, draft, peer, node->round);
     } else if (peer->commit_told < node->commit_index && peer->match > peer->commit_told) {
-        send_heartbeat(node, peer, 0); /* R33: it holds entries that it may commit now */
+        send_heartbeat(node, draft, peer, 0); /* R33: it holds entries that it may commit now */
     }
 }
 
@@ -489,9 +515,12 @@ static int begin_round(raft *node)
 void raft__leader_send(raft *node)
 {
     int round_due = begin_round(node);
+    struct draft draft;
+    draft.append.kind = 0;
+    draft.heartbeat.kind = 0;
     for (uint32_t i = 0; i < node->peer_count; i++) {
         if (i != node->self) {
-            feed_peer(node, &node->peers[i], round_due);
+            feed_peer(node, &draft, &node->peers[i], round_due);
         }
     }
 }

@@ -126,21 +126,19 @@ void raft__own_remember(raft *node)
 }
 
 /*
- * Terms only rise along the log, so where an entry of another term is applied no entry of the run can
- * ever follow.
+ * What was applied of the run, the host has seen. The rest is settled as soon as anything of a later
+ * term is applied, even below the run: terms only rise along the log, so no entry of the run can
+ * follow any more.
  */
 static void own_judge(raft *node, struct raft__own *run)
 {
     raft_index last = run->last < node->applied_index ? run->last : node->applied_index;
-    if (run->status != 0 || run->first > last) {
-        return;
+    if (run->first <= last) {
+        raft_index foreign = raft__log_mismatch(&node->log, run->first, last, run->term);
+        run->first = foreign != 0 ? foreign : last + 1;
     }
-    raft_index foreign = raft__log_mismatch(&node->log, run->first, last, run->term);
-    if (foreign != 0) {
-        run->first = foreign;
+    if (raft__log_term(&node->log, node->applied_index) > run->term) {
         run->status = RAFT_EDROPPED;
-    } else {
-        run->first = last + 1; /* the host has seen these */
     }
 }
 
@@ -148,7 +146,9 @@ void raft__own_settle(raft *node)
 {
     for (uint32_t i = node->own_count; i > 0; i--) {
         struct raft__own *run = &node->own[i - 1];
-        own_judge(node, run);
+        if (run->status == 0) {
+            own_judge(node, run);
+        }
         if (run->first > run->last) {
             own_forget(node, i - 1);
         }

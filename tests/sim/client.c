@@ -143,13 +143,13 @@ void client_reenter(struct node *node)
     operate(node);
 }
 
-/* Proposes at every healthy leader, and remembers what to wait for. */
+/* Proposes at every leader, and remembers what to wait for. */
 void client_probe(struct sim *sim)
 {
     for (int i = 0; i < sim->node_count; i++) {
         struct node *node = &sim->nodes[i];
         struct client *client = &sim->client;
-        if (sim->core[i] && node->raft != NULL && node->status.role == RAFT_ROLE_LEADER) {
+        if (node->raft != NULL && node->status.role == RAFT_ROLE_LEADER) {
             struct probe *probe = &client->probes[client->probe_count % PROBES_MAX];
             if (propose_one(node, probe) == RAFT_OK) {
                 client->probe_count++;

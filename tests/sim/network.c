@@ -52,7 +52,7 @@ static struct packet *packet_new(struct sim *sim, int from, int to, const raft_m
         encode(sim, packet, message);
         packet->message.range_count = 0;
     } else {
-        for (size_t i = 0; i < message->range_count && i < 2; i++) {
+        for (size_t i = 0; i < message->range_count; i++) {
             packet->message.ranges[i] = copy_range(sim, &message->ranges[i]);
         }
     }

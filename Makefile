@@ -41,17 +41,20 @@ COMPILE = $(CC) $(KEELSON_CPPFLAGS) $(CPPFLAGS) $(KEELSON_CFLAGS) $(CFLAGS) $(DE
 
 # ---- What there is -------------------------------------------------------------------------------
 
+# Files with a main, beside tests, benches and fuzz targets.
+MAINS := %/main.c %/demo.c %/sim.c %/torture.c
 PROGRAM_SRC := $(wildcard examples/hello.c examples/counter.c)
 LIB_SRC := $(wildcard *.c)
 HOST_SRC := $(filter-out $(PROGRAM_SRC),$(wildcard examples/*.c))
-KV_SRC := $(filter-out %/main.c %/demo.c,$(wildcard examples/raftkv/*.c))
+KV_SRC := $(filter-out $(MAINS),$(wildcard examples/raftkv/*.c))
 SIM_SRC := $(wildcard tests/sim/*.c)
 TORTURE_SRC := $(wildcard tests/torture/*.c)
 BENCH_SRC := $(wildcard tests/bench*.c)
 TEST_SRC := $(wildcard tests/test_*.c)
-FUZZ_SRC := $(filter-out tests/fuzz_driver.c,$(wildcard tests/fuzz_*.c))
+FUZZ_DRIVER := $(wildcard tests/fuzz_driver.c)
+FUZZ_SRC := $(if $(FUZZ_DRIVER),$(filter-out $(FUZZ_DRIVER),$(wildcard tests/fuzz_*.c)))
 KIT_SRC := $(filter-out $(TEST_SRC) $(BENCH_SRC) tests/fuzz_%,$(wildcard tests/*.c)) \
-           $(wildcard tests/sim/disk.c)
+           $(filter-out $(MAINS),$(SIM_SRC) $(TORTURE_SRC))
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB := $(BUILD)/libkeelson.a
@@ -61,9 +64,9 @@ KIT := $(if $(KIT_SRC),$(BUILD)/obj/libtestkit.a)
 
 TESTS := $(patsubst tests/%.c,$(BUILD)/%,$(TEST_SRC))
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/%,$(FUZZ_SRC))
-SIM := $(if $(wildcard tests/sim/main.c),$(BUILD)/sim)
+SIM := $(if $(filter $(MAINS),$(SIM_SRC)),$(BUILD)/sim)
 BENCH := $(if $(BENCH_SRC),$(BUILD)/bench)
-TORTURE := $(if $(wildcard tests/torture/main.c),$(BUILD)/torture)
+TORTURE := $(if $(filter $(MAINS),$(TORTURE_SRC)),$(BUILD)/torture)
 RAFTKV := $(if $(wildcard examples/raftkv/main.c),$(BUILD)/raftkv)
 DEMO := $(if $(wildcard examples/raftkv/demo.c),$(BUILD)/raftkv-demo)
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(PROGRAM_SRC))
@@ -132,7 +135,8 @@ $(BUILD)/torture: $(call objects,$(TORTURE_SRC)) $(KIT) $(KV) $(HOST) $(LIB)
 	$(link)
 $(TESTS): $(BUILD)/%: $(BUILD)/obj/tests/%.o $(KIT) $(KV) $(HOST) $(LIB)
 	$(link)
-$(FUZZERS): $(BUILD)/%: $(BUILD)/obj/tests/%.o $(BUILD)/obj/tests/fuzz_driver.o $(KIT) $(KV) $(HOST) $(LIB)
+$(FUZZERS): $(BUILD)/%: $(BUILD)/obj/tests/%.o $(BUILD)/obj/tests/fuzz_driver.o $(KIT) $(KV) \
+                        $(HOST) $(LIB)
 	$(link)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -16,7 +16,8 @@ struct resp_limits {
     size_t args_max;          /* arguments, the command word included */
     size_t bulk_bytes_max;    /* one argument */
     size_t request_bytes_max; /* the whole request, as it stands on the wire */
-    size_t inline_bytes_max;  /* an inline request, and any line of lengths */
+    size_t inline_bytes_max;  /* an inline request */
+    int before_auth;          /* nonzero: errors say that AUTH would allow more */
 };
 
 /* 1 Mi arguments, 16 MiB an argument, 17 MiB a request, 64 KiB a line. */
@@ -50,14 +51,15 @@ struct resp_parser {
 
     struct resp_limits limits;
 
-    /* Internal: where the scan of an incomplete request stopped. */
-    size_t scanned;
-    size_t args_expected;
+    /* Internal, see resp.c. */
+    int answered;           /* the last call ended a request: the next one begins afresh */
+    size_t scanned;         /* of an array: bytes understood; of a line: bytes without its end */
+    size_t args_expected;   /* of an array; 0: its header has not been read */
     size_t args_capacity;
-    char *unquoted; /* the bytes of the arguments of an inline request */
+    size_t *offsets;        /* of the arguments, from the first byte of their memory */
+    int64_t bulk_bytes;     /* of the argument being read; -1: its header comes next */
+    char *unquoted;         /* memory of the arguments of an inline request */
     size_t unquoted_capacity;
-    int64_t bulk_bytes; /* of the argument being read; -1: its length line comes next */
-    int in_array;
     char error_text[64];
 };
 

@@ -568,21 +568,18 @@ static int end_segment(struct recovery *r, size_t i, enum verdict verdict,
 static int read_records(struct recovery *r, size_t i)
 {
     const struct wal_segment *segment = &r->segments[i];
-    enum verdict verdict = RECORD_ABSENT;
     struct wal_record record = {0};
     int result = RAFT_OK;
     r->offset = WAL_DATA_START;
     r->batch_start = WAL_DATA_START;
     r->limit = i + 1 < r->count ? r->segments[i + 1].previous_end : segment->size;
-    while (r->offset < r->limit) {
-        verdict = examine(r, &record, &result);
-        if (verdict != RECORD_HOLDS) {
-            break;
-        }
+    enum verdict verdict = examine(r, &record, &result);
+    while (verdict == RECORD_HOLDS) {
         result = take_record(r, &record);
         if (result != RAFT_OK) {
             return result;
         }
+        verdict = examine(r, &record, &result);
     }
     return verdict == READ_FAILED ? result : end_segment(r, i, verdict, &record);
 }

@@ -158,10 +158,11 @@ check: test ## the same
 unit-test: unit
 	@$(RUNNER) $(UNIT_COMMANDS)
 
+MEMCHECK := valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=all \
+            --errors-for-leak-kinds=all --child-silent-after-fork=yes
 valgrind: unit ## unit and scenario tests under memcheck: no error, no leak
 	@if command -v valgrind >/dev/null; then \
-	    RUN_UNDER='valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=all \
-	        --errors-for-leak-kinds=all --child-silent-after-fork=yes' $(RUNNER) $(UNIT_COMMANDS); \
+	    RUN_UNDER='$(MEMCHECK)' $(RUNNER) $(UNIT_COMMANDS); \
 	else echo 'skip valgrind: not installed'; fi
 
 SANITIZERS := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all

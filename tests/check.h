@@ -127,6 +127,7 @@ static inline void check_run(const char *name, void (*test)(void))
 static inline int check_done(void)
 {
     printf("%u passed, %u failed\n", check_tally.passed, check_tally.failed);
+    fflush(stdout);
     return check_tally.failed == 0 ? 0 : 1;
 }
 

@@ -86,6 +86,17 @@ static int is_sticky(const raft *node)
                              node->now_ms - node->contact_ms < node->options.election_timeout_ms);
 }
 
+/*
+ * A follower campaigns when its timer runs out. Before that it wants one look at the clock when its
+ * stickiness ends: candidates are judged by the last sample, and that would be too old.
+ */
+uint64_t raft__follower_deadline(const raft *node)
+{
+    uint64_t loose_at_ms = node->contact_ms + node->options.election_timeout_ms;
+    int waits = node->contact && node->now_ms < loose_at_ms && loose_at_ms < node->election_at_ms;
+    return waits && node->error == RAFT_OK ? loose_at_ms : node->election_at_ms;
+}
+
 /* ---- Roles ---------------------------------------------------------------------------------- */
 
 static void leave_leadership(raft *node)

@@ -275,7 +275,7 @@ static int unused_is_zero(const raft_message *message)
         [RAFT_MESSAGE_APPEND] = USES_INDEX | USES_COMMIT,
         [RAFT_MESSAGE_APPEND_REPLY] = USES_INDEX | USES_COMMIT | USES_REFUSED,
         [RAFT_MESSAGE_HEARTBEAT] = USES_COMMIT,
-        [RAFT_MESSAGE_HEARTBEAT_REPLY] = 0,
+        [RAFT_MESSAGE_HEARTBEAT_REPLY] = USES_REFUSED,
     };
     unsigned mask = uses[message->kind];
     int ok = message->refused == 0 || (mask & USES_REFUSED) != 0;
@@ -448,6 +448,9 @@ static void describe_body(struct raft__text *text, const raft_message *message)
         break;
     case RAFT_MESSAGE_HEARTBEAT:
         raft__text_number(text, " commit=", message->commit);
+        break;
+    case RAFT_MESSAGE_HEARTBEAT_REPLY:
+        raft__text_add(text, message->refused != 0 ? " uncertain" : "");
         break;
     default:
         break;

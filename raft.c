@@ -268,6 +268,9 @@ int raft_bootstrap(raft *node, const raft_member *members, size_t count)
     if (node == NULL || members == NULL || raft__members_check(members, count) != RAFT_OK) {
         return RAFT_EARG;
     }
+    if (node->inside != RAFT__OUTSIDE) {
+        return RAFT_EREENTRY;
+    }
     if (node->phase != RAFT__FRESH) {
         return RAFT_ESTATE;
     }
@@ -351,6 +354,9 @@ int raft_restore(raft *node, const raft_write *write)
 {
     if (node == NULL || write == NULL || (write->ranges == NULL && write->range_count != 0)) {
         return RAFT_EARG;
+    }
+    if (node->inside != RAFT__OUTSIDE) {
+        return RAFT_EREENTRY;
     }
     if (node->phase != RAFT__FRESH && node->phase != RAFT__RESTORED) {
         return RAFT_ESTATE;
@@ -934,7 +940,6 @@ int raft_poll(raft *node, uint64_t now_ms)
         return status;
     }
     advance_clock(node, now_ms);
-    node->dirty = 0;
     if (node->error == RAFT_OK) {
         raft__election_timers(node);
         flush_persist(node);
@@ -942,9 +947,11 @@ int raft_poll(raft *node, uint64_t now_ms)
             raft__leader_commit(node);
         }
         flush_messages(node);
+        node->dirty = 0; /* what still waits, waits for storage; apply and notify may cause more */
         flush_apply(node);
     }
     flush_events(node);
+    node->dirty = node->dirty && node->error == RAFT_OK;
     return node->error;
 }
 
@@ -957,7 +964,7 @@ uint64_t raft_deadline(const raft *node)
         return 0;
     }
     if (node->role != RAFT_ROLE_LEADER || node->error != RAFT_OK) {
-        return node->election_at_ms;
+        return raft__follower_deadline(node);
     }
     uint64_t due = node->heartbeat_at_ms < node->quorum_at_ms ? node->heartbeat_at_ms
                                                               : node->quorum_at_ms;

@@ -249,7 +249,7 @@ enum {
     RAFT_MESSAGE_APPEND = 5,          /* index and index_term: the entry before the ranges; commit */
     RAFT_MESSAGE_APPEND_REPLY = 6,    /* index: all up to it is durable; or refused, with a hint */
     RAFT_MESSAGE_HEARTBEAT = 7,       /* commit; round, or 0 where no reply is wanted */
-    RAFT_MESSAGE_HEARTBEAT_REPLY = 8  /* echoes round */
+    RAFT_MESSAGE_HEARTBEAT_REPLY = 8  /* echoes round; refused: that commit index cannot be followed */
 };
 
 typedef struct raft_message {

@@ -401,6 +401,7 @@ struct raft {
     uint8_t ack_due;
     uint8_t refusal_due;
     uint8_t heartbeat_reply_due;
+    uint8_t uncertain; /* the leader's commit index is beyond what is certified here */
     uint8_t quorum_ok;
     uint8_t match_moved; /* leader: the commit index may be due to move */
 };
@@ -449,6 +450,7 @@ RAFT_INTERNAL void raft__pre_vote_receive(raft *node, const raft_message *messag
 RAFT_INTERNAL void raft__vote_receive(raft *node, const raft_message *message);
 RAFT_INTERNAL void raft__ballot_receive(raft *node, const raft_message *message);
 
+RAFT_INTERNAL uint64_t raft__follower_deadline(const raft *node);
 RAFT_INTERNAL void raft__election_timers(raft *node);
 RAFT_INTERNAL void raft__election_durable(raft *node);
 RAFT_INTERNAL void raft__election_send(raft *node);

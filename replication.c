@@ -161,7 +161,10 @@ int raft__append_receive(raft *node, const raft_message *message)
     return status;
 }
 
-/* Carries the commit index unclamped; `certified` makes that safe (R26). */
+/*
+ * Carries the commit index unclamped; `certified` makes that safe (R26). Where it falls short, as
+ * after a restart in a group that is idle, the reply says so, and the leader sends an empty append.
+ */
 int raft__heartbeat_receive(raft *node, const raft_message *message)
 {
     int status = accept_leader(node, message->from);
@@ -169,6 +172,7 @@ int raft__heartbeat_receive(raft *node, const raft_message *message)
         return status;
     }
     note_round(node, message->round);
+    node->uncertain = message->commit > node->certified;
     if (message->round != 0) {
         node->heartbeat_reply_due = 1;
         node->dirty = 1;
@@ -212,6 +216,7 @@ static void send_heartbeat_reply(raft *node)
     raft_message message;
     raft__message_begin(node, &message, RAFT_MESSAGE_HEARTBEAT_REPLY, node->leader);
     message.round = node->leader_round;
+    message.refused = node->uncertain;
     raft__send(node, &message);
 }
 
@@ -372,13 +377,14 @@ static void receive_ack(raft *node, struct raft__peer *peer, raft_index index)
 
 /*
  * The peer lives and has read what was sent before. So what is still unacknowledged may be lost: one
- * empty append finds out, and also brings a caught-up peer back from probing (R31).
+ * empty append finds out, brings a caught-up peer back from probing (R31), and certifies its log to a
+ * peer that cannot follow the commit index.
  */
-static void receive_liveness(struct raft__peer *peer)
+static void receive_liveness(struct raft__peer *peer, int uncertain)
 {
     if (peer->state == RAFT_PEER_PROBE) {
         peer->paused = 0;
-    } else if (peer->match + 1 < peer->next) {
+    } else if (uncertain || peer->match + 1 < peer->next) {
         peer->nudge = 1;
     }
 }
@@ -401,7 +407,7 @@ int raft__progress_receive(raft *node, const raft_message *message)
         peer->round_echoed = message->round;
     }
     if (message->kind == RAFT_MESSAGE_HEARTBEAT_REPLY) {
-        receive_liveness(peer);
+        receive_liveness(peer, message->refused);
     } else if (message->refused) {
         receive_refusal(node, peer, message);
     } else {

@@ -105,7 +105,9 @@ typedef struct lone {
     size_t live_bytes;
     size_t allocations;
 
+    /* Called from inside the callbacks, after the harness has done its part. */
     void (*on_send)(struct lone *l, const raft_message *message);
+    void (*on_apply)(struct lone *l);
 } lone;
 
 /* ---- Small helpers -------------------------------------------------------------------------- */
@@ -488,6 +490,9 @@ static inline int lone_on_apply(void *host, const raft_range *range)
         l->apply_lent = range->data;
         l->apply_lent_size = range->size;
         l->apply_sum = lone_sum(range->data, range->size);
+    }
+    if (l->on_apply) {
+        l->on_apply(l);
     }
     return l->apply_result;
 }

@@ -298,6 +298,31 @@ static void followers_of_a_dead_leader_do_not_refuse_each_other(void)
     CLUSTER_DONE(cluster);
 }
 
+/*
+ * R19 binds a follower for the shortest timeout, not until its own runs out: the first to expire wins
+ * at once, though the other has had nothing to do since it heard the leader.
+ */
+static void the_first_follower_to_miss_a_dead_leader_is_elected_at_once(void)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct cluster *cluster = cluster_create(3);
+        for (raft_id id = 1; id <= 3; id++) {
+            cluster->nodes[id].options.seed = seed;
+        }
+        CHECK_EQ(cluster_start(cluster), RAFT_OK);
+        CHECK(cluster_elect(cluster, 1));
+        cluster_crash(cluster, 1);
+        uint64_t died = cluster->now_ms;
+        CHECK(cluster_run_until(cluster, has_leader, 4 * LONGEST));
+        CHECK(cluster->now_ms < died + LONGEST);
+        CHECK_EQ(cluster_status(cluster, cluster_leader(cluster)).counters.elections_started, 1);
+        size_t asked_by_one = cluster_sent_count(cluster, 0, 5 - cluster_leader(cluster), 0,
+                                                 RAFT_MESSAGE_PRE_VOTE);
+        CHECK_EQ(asked_by_one, 0);
+        CLUSTER_DONE(cluster);
+    }
+}
+
 /* The order clears the own stickiness of each; one asks the other before the leader is heard again. */
 static void a_quorum_told_to_campaign_replaces_a_live_leader(void)
 {
@@ -650,6 +675,7 @@ int main(void)
     RUN(without_stickiness_followers_of_a_live_leader_answer_candidates);
     RUN(switching_check_quorum_off_switches_stickiness_off);
     RUN(followers_of_a_dead_leader_do_not_refuse_each_other);
+    RUN(the_first_follower_to_miss_a_dead_leader_is_elected_at_once);
     RUN(a_quorum_told_to_campaign_replaces_a_live_leader);
     RUN(a_quorum_whose_campaigns_meet_ends_the_old_term_all_the_same);
     RUN(one_follower_told_to_campaign_alone_disturbs_nobody);

@@ -1,0 +1,453 @@
+/*
+ * Linearizable reads on the leader by read-index (rule R49): never before an own-term entry is
+ * committed, never without a round that began after the read, never ahead of apply, and one answer
+ * each.
+ */
+#include "check.h"
+#include "cluster.h"
+
+#include <string.h>
+
+static const uint64_t T = 1000;
+static const uint64_t LONGEST = 2000;
+
+static struct cluster *led_cluster(size_t count, raft_id leader)
+{
+    struct cluster *cluster = cluster_new(count);
+    CHECK(cluster_elect(cluster, leader));
+    return cluster;
+}
+
+static int ask(struct cluster *cluster, raft_id id, uint64_t tag)
+{
+    return raft_read(cluster->nodes[id].raft, tag);
+}
+
+/* 1: answered well, 0: no answer yet, else the reason. */
+static int answer_of(struct cluster *cluster, raft_id id, uint64_t tag)
+{
+    const raft_event *event = cluster_read_answer(cluster, id, tag);
+    CHECK(cluster_read_answers(cluster, id, tag) <= 1);
+    if (event == NULL) {
+        return 0;
+    }
+    return event->status == RAFT_OK ? 1 : event->status;
+}
+
+static void a_read_is_answered_after_a_round_with_the_index_of_what_was_committed(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    raft_index index = cluster_propose(cluster, 1, "x");
+    cluster_settle(cluster);
+    uint64_t mark = cluster_mark(cluster);
+    CHECK_EQ(ask(cluster, 1, 42), RAFT_OK);
+    CHECK_EQ(cluster_status(cluster, 1).reads_pending, 1);
+    CHECK_EQ(raft_deadline(cluster->nodes[1].raft), 0);
+    cluster_poll(cluster, 1);
+    CHECK_EQ(answer_of(cluster, 1, 42), 0);
+    CHECK_EQ(cluster_sent_count(cluster, mark, 1, 0, RAFT_MESSAGE_HEARTBEAT), 2);
+    cluster_settle(cluster);
+    CHECK_EQ(answer_of(cluster, 1, 42), 1);
+    CHECK_EQ(cluster_read_answer(cluster, 1, 42)->index, index);
+    CHECK_EQ(cluster_status(cluster, 1).reads_pending, 0);
+    CLUSTER_DONE(cluster);
+}
+
+static void many_reads_share_a_round_and_equal_tags_are_answered_apart(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    uint64_t mark = cluster_mark(cluster);
+    for (int i = 0; i < 1000; i++) {
+        CHECK_EQ(ask(cluster, 1, 5), RAFT_OK);
+    }
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_read_answers(cluster, 1, 5), 1000);
+    CHECK_EQ(cluster_sent_count(cluster, mark, 1, 0, RAFT_MESSAGE_HEARTBEAT), 2);
+    CLUSTER_DONE(cluster);
+}
+
+static void a_read_before_the_first_entry_of_the_term_is_committed_waits_for_it(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    raft_index index = cluster_propose(cluster, 1, "acknowledged by the old leader");
+    cluster_poll(cluster, 1);
+    cluster_deliver_all(cluster, 1, 2);
+    cluster_deliver_all(cluster, 2, 1);
+    CHECK_EQ(cluster_commit(cluster, 1), index);
+    CHECK(cluster_commit(cluster, 2) < index);
+    cluster_isolate(cluster, 1);
+    cluster_run(cluster, T);
+    cluster_poll(cluster, 3);
+    cluster_hold(cluster, 2, 3);
+    CHECK_EQ(raft_campaign(cluster->nodes[2].raft), RAFT_OK);
+    for (int i = 0; i < 50 && cluster_role(cluster, 2) != RAFT_ROLE_LEADER; i++) {
+        cluster_poll(cluster, 2);
+        cluster_deliver_all(cluster, 2, 3);
+        cluster_deliver_all(cluster, 3, 2);
+    }
+    CHECK_EQ(cluster_role(cluster, 2), RAFT_ROLE_LEADER);
+    CHECK(cluster_commit(cluster, 2) < index);
+    CHECK_EQ(ask(cluster, 2, 9), RAFT_OK);
+    cluster_poll(cluster, 2);
+    raft_message echo = cluster_forge(cluster, 3, 2, cluster_term(cluster, 2),
+                                      RAFT_MESSAGE_HEARTBEAT_REPLY);
+    for (size_t i = 0; i < cluster_queued(cluster, 2, 3); i++) {
+        const raft_message *sent = &cluster_peek(cluster, 2, 3, i)->message;
+        echo.round = sent->round > echo.round ? sent->round : echo.round;
+    }
+    cluster_inject(cluster, 2, &echo);
+    CHECK_EQ(answer_of(cluster, 2, 9), 0);
+    cluster_heal(cluster, 2, 3);
+    cluster_run(cluster, T);
+    CHECK_EQ(answer_of(cluster, 2, 9), 1);
+    CHECK(cluster_read_answer(cluster, 2, 9)->index > index);
+    CLUSTER_DONE(cluster);
+}
+
+/* The answers to an earlier round were under way when the read came: they prove nothing for it. */
+static void answers_to_a_round_begun_before_the_read_do_not_confirm_it(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    cluster_hold(cluster, 2, 1);
+    cluster_hold(cluster, 3, 1);
+    cluster_run(cluster, 100);
+    CHECK(cluster_queued(cluster, 2, 1) >= 1);
+    CHECK(cluster_queued(cluster, 3, 1) >= 1);
+    cluster_cut(cluster, 1, 2);
+    cluster_cut(cluster, 1, 3);
+    CHECK_EQ(ask(cluster, 1, 6), RAFT_OK);
+    cluster_poll(cluster, 1);
+    cluster_deliver_all(cluster, 2, 1);
+    cluster_deliver_all(cluster, 3, 1);
+    CHECK_EQ(answer_of(cluster, 1, 6), 0);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, 100);
+    CHECK_EQ(answer_of(cluster, 1, 6), 1);
+    CLUSTER_DONE(cluster);
+}
+
+/* Asked between the receipt of an old echo and the poll: still not confirmed by it. */
+static void an_echo_received_before_the_poll_that_starts_the_round_does_not_confirm_it(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    cluster_hold(cluster, 2, 1);
+    cluster_run(cluster, 100);
+    cluster_cut(cluster, 3, 1);
+    CHECK(cluster_queued(cluster, 2, 1) >= 1);
+    CHECK_EQ(ask(cluster, 1, 6), RAFT_OK);
+    cluster_cut(cluster, 1, 0);
+    while (cluster_queued(cluster, 2, 1) > 0) {
+        cluster_receive(cluster, 2, 1);
+    }
+    cluster_poll(cluster, 1);
+    cluster_poll(cluster, 1);
+    CHECK_EQ(answer_of(cluster, 1, 6), 0);
+    CLUSTER_DONE(cluster);
+}
+
+static void old_echoes_repeated_for_ever_confirm_nothing(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    uint64_t last = cluster_mark(cluster);
+    cluster_isolate(cluster, 1);
+    CHECK_EQ(ask(cluster, 1, 8), RAFT_OK);
+    cluster_poll(cluster, 1);
+    for (uint64_t number = 1; number <= last; number++) {
+        if (cluster->sent[number - 1].message.to == 1) {
+            cluster_replay(cluster, number);
+        }
+    }
+    CHECK_EQ(answer_of(cluster, 1, 8), 0);
+    CLUSTER_DONE(cluster);
+}
+
+static void one_peer_answering_three_times_is_no_quorum(void)
+{
+    struct cluster *cluster = led_cluster(5, 1);
+    uint64_t mark = cluster_mark(cluster);
+    CHECK_EQ(ask(cluster, 1, 3), RAFT_OK);
+    cluster_poll(cluster, 1);
+    raft_message echo = cluster_forge(cluster, 2, 1, cluster_term(cluster, 1),
+                                      RAFT_MESSAGE_HEARTBEAT_REPLY);
+    echo.round = cluster_sent(cluster, mark, 1, 2, RAFT_MESSAGE_HEARTBEAT)->message.round;
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(cluster_inject(cluster, 1, &echo), RAFT_OK);
+    }
+    echo.from = 77;
+    cluster_inject(cluster, 1, &echo);
+    echo.from = 78;
+    cluster_inject(cluster, 1, &echo);
+    CHECK_EQ(answer_of(cluster, 1, 3), 0);
+    echo.from = 5;
+    CHECK_EQ(cluster_inject(cluster, 1, &echo), RAFT_OK);
+    CHECK_EQ(answer_of(cluster, 1, 3), 1);
+    CLUSTER_DONE(cluster);
+}
+
+static void an_echo_of_a_round_that_was_never_begun_is_refused(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    CHECK_EQ(ask(cluster, 1, 3), RAFT_OK);
+    cluster_poll(cluster, 1);
+    uint64_t refused = cluster_status(cluster, 1).counters.messages_refused;
+    raft_message echo = cluster_forge(cluster, 2, 1, cluster_term(cluster, 1),
+                                      RAFT_MESSAGE_HEARTBEAT_REPLY);
+    echo.round = 1000000;
+    CHECK_EQ(cluster_inject(cluster, 1, &echo), RAFT_EMALFORMED);
+    CHECK_EQ(cluster_status(cluster, 1).counters.messages_refused, refused + 1);
+    CHECK_EQ(answer_of(cluster, 1, 3), 0);
+    CLUSTER_DONE(cluster);
+}
+
+static void a_lost_round_is_made_good_by_the_next_heartbeat(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    CHECK_EQ(ask(cluster, 1, 3), RAFT_OK);
+    cluster_poll(cluster, 1);
+    cluster_drop_all(cluster, 1, 0);
+    cluster_settle(cluster);
+    CHECK_EQ(answer_of(cluster, 1, 3), 0);
+    cluster_run(cluster, 100);
+    CHECK_EQ(answer_of(cluster, 1, 3), 1);
+    CLUSTER_DONE(cluster);
+}
+
+static void an_old_leader_in_a_minority_never_answers_well_and_fails_its_reads_on_stepping_down(void)
+{
+    struct cluster *cluster = led_cluster(5, 1);
+    cluster_split(cluster, 1, 3);
+    cluster_split(cluster, 1, 4);
+    cluster_split(cluster, 1, 5);
+    cluster_split(cluster, 2, 3);
+    cluster_split(cluster, 2, 4);
+    cluster_split(cluster, 2, 5);
+    for (uint64_t tag = 1; tag <= 3; tag++) {
+        CHECK_EQ(ask(cluster, 1, tag), RAFT_OK);
+        cluster_run(cluster, 50);
+    }
+    cluster_run(cluster, 2 * LONGEST);
+    CHECK(cluster_role(cluster, 1) != RAFT_ROLE_LEADER);
+    for (uint64_t tag = 1; tag <= 3; tag++) {
+        CHECK_EQ(answer_of(cluster, 1, tag), RAFT_ENOLEADER);
+        CHECK_EQ(cluster_read_answers(cluster, 1, tag), 1);
+    }
+    CHECK_EQ(cluster_status(cluster, 1).reads_pending, 0);
+    CLUSTER_DONE(cluster);
+}
+
+static void reads_of_a_leader_that_meets_its_successor_fail_with_another_server_leads(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    raft_term term = cluster_term(cluster, 1);
+    CHECK_EQ(ask(cluster, 1, 4), RAFT_OK);
+    raft_message beat = cluster_forge(cluster, 2, 1, term + 1, RAFT_MESSAGE_HEARTBEAT);
+    beat.round = 1;
+    CHECK_EQ(cluster_inject(cluster, 1, &beat), RAFT_OK);
+    CHECK_EQ(answer_of(cluster, 1, 4), RAFT_ENOTLEADER);
+    cluster_run(cluster, 3 * LONGEST);
+    CHECK_EQ(cluster_read_answers(cluster, 1, 4), 1);
+    CLUSTER_DONE(cluster);
+}
+
+/* Answered by a quorum, and deposed before the state machine got there: no good answer any more. */
+static void a_read_confirmed_but_not_applied_fails_on_stepping_down(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    cluster->nodes[1].apply_async = 1;
+    cluster_propose(cluster, 1, "slow");
+    cluster_settle(cluster);
+    CHECK_EQ(ask(cluster, 1, 4), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_EQ(answer_of(cluster, 1, 4), 0);
+    raft_message higher = cluster_forge(cluster, 2, 1, cluster_term(cluster, 1) + 1,
+                                        RAFT_MESSAGE_APPEND_REPLY);
+    CHECK_EQ(cluster_inject(cluster, 1, &higher), RAFT_OK);
+    CHECK_EQ(answer_of(cluster, 1, 4), RAFT_ENOLEADER);
+    cluster->nodes[1].apply_async = 0;
+    cluster_complete_apply(cluster, 1);
+    CLUSTER_DONE(cluster);
+}
+
+static void a_read_waits_until_its_index_is_applied(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    cluster->nodes[1].apply_async = 1;
+    raft_index index = cluster_propose(cluster, 1, "slow");
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_commit(cluster, 1), index);
+    CHECK_EQ(ask(cluster, 1, 4), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_EQ(answer_of(cluster, 1, 4), 0);
+    cluster_complete_apply(cluster, 1);
+    cluster_settle(cluster);
+    CHECK_EQ(answer_of(cluster, 1, 4), 1);
+    CLUSTER_DONE(cluster);
+}
+
+static void reads_of_a_single_voter_wait_for_its_own_first_entry_to_be_durable(void)
+{
+    struct cluster *cluster = cluster_create(1);
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    cluster_store_async(cluster, 1, 1);
+    CHECK_EQ(raft_campaign(cluster->nodes[1].raft), RAFT_OK);
+    cluster_poll(cluster, 1);
+    cluster_complete_one(cluster, 1);
+    CHECK_EQ(cluster_role(cluster, 1), RAFT_ROLE_LEADER);
+    CHECK_EQ(ask(cluster, 1, 1), RAFT_OK);
+    cluster_poll(cluster, 1);
+    CHECK_EQ(answer_of(cluster, 1, 1), 0);
+    cluster_complete(cluster, 1);
+    CHECK_EQ(answer_of(cluster, 1, 1), 1);
+    CHECK_EQ(ask(cluster, 1, 2), RAFT_OK);
+    cluster_poll(cluster, 1);
+    CHECK_EQ(answer_of(cluster, 1, 2), 1);
+    CLUSTER_DONE(cluster);
+}
+
+/* After a restart the stored log is all there, the commit index is not: reads wait for the no-op. */
+static void a_restarted_single_voter_reads_what_it_had_acknowledged(void)
+{
+    struct cluster *cluster = led_cluster(1, 1);
+    raft_index index = cluster_propose(cluster, 1, "kept");
+    cluster_settle(cluster);
+    cluster_crash(cluster, 1);
+    CHECK_EQ(cluster_restart(cluster, 1), RAFT_OK);
+    CHECK_EQ(ask(cluster, 1, 7), RAFT_ENOLEADER);
+    CHECK(cluster_elect(cluster, 1));
+    CHECK_EQ(ask(cluster, 1, 8), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_EQ(answer_of(cluster, 1, 8), 1);
+    CHECK(cluster_read_answer(cluster, 1, 8)->index >= index);
+    CHECK_STR(cluster_applied_text(cluster, 1, index), "kept");
+    CLUSTER_DONE(cluster);
+}
+
+static void who_cannot_read_says_why(void)
+{
+    struct cluster *cluster = cluster_create(4);
+    cluster->founders = 3;
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK_EQ(ask(cluster, 1, 1), RAFT_ENOLEADER);
+    CHECK_EQ(ask(cluster, 4, 1), RAFT_ENOTMEMBER);
+    CHECK(cluster_elect(cluster, 1));
+    CHECK_EQ(ask(cluster, 2, 1), RAFT_ENOTLEADER);
+    CHECK_EQ(cluster_event_count(cluster, 2, 0, RAFT_EVENT_READ), 0);
+    CLUSTER_DONE(cluster);
+}
+
+static void beyond_reads_max_reads_are_refused_until_others_are_answered(void)
+{
+    struct cluster *cluster = cluster_create(3);
+    cluster->nodes[1].options.reads_max = 3;
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, 1));
+    for (uint64_t tag = 1; tag <= 3; tag++) {
+        CHECK_EQ(ask(cluster, 1, tag), RAFT_OK);
+    }
+    CHECK_EQ(ask(cluster, 1, 4), RAFT_EBUSY);
+    cluster_settle(cluster);
+    CHECK_EQ(ask(cluster, 1, 4), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_EQ(answer_of(cluster, 1, 3), 1);
+    CHECK_EQ(answer_of(cluster, 1, 4), 1);
+    CLUSTER_DONE(cluster);
+}
+
+static void proposals_and_reads_in_one_poll_are_answered_in_their_own_order(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    CHECK_EQ(ask(cluster, 1, 1), RAFT_OK);
+    raft_index index = cluster_propose(cluster, 1, "after the read");
+    cluster_settle(cluster);
+    CHECK_EQ(ask(cluster, 1, 2), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK(cluster_read_answer(cluster, 1, 1)->index < index);
+    CHECK_EQ(cluster_read_answer(cluster, 1, 2)->index, index);
+    CLUSTER_DONE(cluster);
+}
+
+/* Reads asked while answers are being told: the host's usual way of asking the next one. */
+static void ask_again(struct cluster *cluster, raft_id id, int callback, const void *argument)
+{
+    const raft_event *event = argument;
+    if (callback == CLUSTER_IN_NOTIFY && event->kind == RAFT_EVENT_READ && event->tag < 5) {
+        CHECK_EQ(raft_read(cluster->nodes[id].raft, event->tag + 1), RAFT_OK);
+    }
+}
+
+static void a_read_asked_while_another_is_answered_needs_a_round_of_its_own(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    cluster->hook = ask_again;
+    uint64_t mark = cluster_mark(cluster);
+    CHECK_EQ(ask(cluster, 1, 1), RAFT_OK);
+    cluster_settle(cluster);
+    for (uint64_t tag = 1; tag <= 5; tag++) {
+        CHECK_EQ(answer_of(cluster, 1, tag), 1);
+    }
+    CHECK_EQ(cluster_sent_count(cluster, mark, 1, 2, RAFT_MESSAGE_HEARTBEAT), 5);
+    CLUSTER_DONE(cluster);
+}
+
+static void reads_survive_neither_a_crash_nor_a_second_leadership(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    cluster_isolate(cluster, 1);
+    CHECK_EQ(ask(cluster, 1, 1), RAFT_OK);
+    cluster_poll(cluster, 1);
+    raft_message higher = cluster_forge(cluster, 2, 1, 7, RAFT_MESSAGE_APPEND_REPLY);
+    CHECK_EQ(raft_receive(cluster->nodes[1].raft, &higher), RAFT_OK);
+    cluster_heal_all(cluster);
+    cluster_poll(cluster, 1);
+    CHECK_EQ(answer_of(cluster, 1, 1), RAFT_ENOLEADER);
+    CHECK(cluster_elect(cluster, 1));
+    CHECK_EQ(ask(cluster, 1, 2), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_EQ(answer_of(cluster, 1, 2), 1);
+    CHECK_EQ(cluster_read_answers(cluster, 1, 1), 1);
+    CLUSTER_DONE(cluster);
+}
+
+/* Reads go on being answered while a stream of proposals keeps the pipeline full. */
+static void reads_are_answered_under_a_steady_load_of_proposals(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    cluster->latency_ms = 3;
+    for (uint64_t tag = 1; tag <= 100; tag++) {
+        for (int i = 0; i < 10; i++) {
+            CHECK(cluster_propose(cluster, 1, "load") > 0);
+        }
+        raft_index committed = cluster_commit(cluster, 1);
+        CHECK_EQ(ask(cluster, 1, tag), RAFT_OK);
+        cluster_run(cluster, 7);
+        CHECK_EQ(answer_of(cluster, 1, tag), 1);
+        CHECK(cluster_read_answer(cluster, 1, tag)->index >= committed);
+    }
+    CLUSTER_DONE(cluster);
+}
+
+int main(void)
+{
+    RUN(a_read_is_answered_after_a_round_with_the_index_of_what_was_committed);
+    RUN(many_reads_share_a_round_and_equal_tags_are_answered_apart);
+    RUN(a_read_before_the_first_entry_of_the_term_is_committed_waits_for_it);
+    RUN(answers_to_a_round_begun_before_the_read_do_not_confirm_it);
+    RUN(an_echo_received_before_the_poll_that_starts_the_round_does_not_confirm_it);
+    RUN(old_echoes_repeated_for_ever_confirm_nothing);
+    RUN(one_peer_answering_three_times_is_no_quorum);
+    RUN(an_echo_of_a_round_that_was_never_begun_is_refused);
+    RUN(a_lost_round_is_made_good_by_the_next_heartbeat);
+    RUN(an_old_leader_in_a_minority_never_answers_well_and_fails_its_reads_on_stepping_down);
+    RUN(reads_of_a_leader_that_meets_its_successor_fail_with_another_server_leads);
+    RUN(a_read_confirmed_but_not_applied_fails_on_stepping_down);
+    RUN(a_read_waits_until_its_index_is_applied);
+    RUN(reads_of_a_single_voter_wait_for_its_own_first_entry_to_be_durable);
+    RUN(a_restarted_single_voter_reads_what_it_had_acknowledged);
+    RUN(who_cannot_read_says_why);
+    RUN(beyond_reads_max_reads_are_refused_until_others_are_answered);
+    RUN(proposals_and_reads_in_one_poll_are_answered_in_their_own_order);
+    RUN(a_read_asked_while_another_is_answered_needs_a_round_of_its_own);
+    RUN(reads_survive_neither_a_crash_nor_a_second_leadership);
+    RUN(reads_are_answered_under_a_steady_load_of_proposals);
+    return check_done();
+}

@@ -152,6 +152,7 @@ void checker_free(struct checker *checker)
     registry_free(&checker->registry);
     free(checker->terms);
     free(checker->chosen.links);
+    free(checker->chosen_in);
     free(checker->reads);
     memset(checker, 0, sizeof *checker);
 }
@@ -318,6 +319,9 @@ static void choose(struct checker *checker, int node, raft_index index)
         return;
     }
     while (chosen->count < limit) {
+        checker->chosen_in = vector_grow(checker->chosen_in, chosen->count,
+                                         &checker->chosen_in_capacity, sizeof(raft_term));
+        checker->chosen_in[chosen->count] = checker->nodes[node].durable_state.term;
         log_append(chosen, log->links[chosen->count]);
     }
 }
@@ -666,14 +670,17 @@ void checker_received(struct checker *checker, int node, const raft_message *mes
 
 /* ---- Status ---------------------------------------------------------------------------------- */
 
-/* The chosen entries of terms below this one, as a count: what its leader has to hold. */
+/*
+ * What earlier terms have chosen, as a count: what the leader of this one has to hold. It may be
+ * elected late, when later terms have chosen more already.
+ */
 static raft_index chosen_below_term(const struct checker *checker, raft_term term)
 {
     size_t low = 0;
     size_t high = checker->chosen.count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (checker->chosen.links[middle].term < term) {
+        if (checker->chosen_in[middle] < term) {
             low = middle + 1;
         } else {
             high = middle;

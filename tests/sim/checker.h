@@ -95,6 +95,8 @@ struct checker {
     size_t term_count;
     size_t term_capacity;
     struct checker_log chosen; /* by the oracle: durable on a quorum in the leader's own term */
+    raft_term *chosen_in;      /* the term that chose each, which may be later than its own */
+    size_t chosen_in_capacity;
     struct checker_read *reads; /* by tag - 1 */
     size_t read_count;
     size_t read_capacity;

@@ -573,10 +573,13 @@ static void nodes_of_one_seed_rarely_expire_together(void)
     CHECK(together < 300 / 10);
 }
 
-/* R15. The deadline of a follower is its election timer: see what moves it. */
+/* R15. The deadline of a follower that never heard a leader is its election timer. */
 static void only_contact_grants_and_campaigns_reset_the_timer(void)
 {
     struct cluster *cluster = voters_with_a_log();
+    cluster_isolate(cluster, 2);
+    cluster_crash(cluster, 2);
+    CHECK_EQ(cluster_restart(cluster, 2), RAFT_OK);
     raft_term term = cluster_term(cluster, 2);
     uint64_t due = timer_of(cluster, 2);
     cluster->now_ms += 300;

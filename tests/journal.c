@@ -131,6 +131,7 @@ void journal_kill(struct journal *journal)
     disk_free(journal->disk);
     disk_kill(alive);
     journal->disk = alive;
+    journal->options.io = disk_io(alive);
     journal->log = NULL;
 }
 

@@ -1,0 +1,402 @@
+/*
+ * The write-ahead log on the real system: files, permissions, locks, and the writer thread.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include "check.h"
+#include "journal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PATH_BYTES 512
+
+/* A directory of one test, and a log in it. */
+static struct {
+    char root[PATH_BYTES - 64];
+    char log[PATH_BYTES - 32];
+    struct io io; /* io_posix, for tests that break a call of it */
+    struct wal_options options;
+    struct wal_error error;
+    wal *log_handle;
+    uint64_t pool[4096];
+    uint64_t issued[5000];
+    size_t issued_count;
+    size_t replayed_count;
+    uint64_t next_reported; /* the seq that must be reported next */
+    size_t failed_count;
+} t;
+
+static void remove_directory(const char *path)
+{
+    DIR *directory = opendir(path);
+    const struct dirent *item;
+    char inner[PATH_BYTES + 256];
+    while (directory != NULL && (item = readdir(directory)) != NULL) {
+        snprintf(inner, sizeof inner, "%s/%s", path, item->d_name);
+        unlink(inner);
+    }
+    if (directory != NULL) {
+        closedir(directory);
+    }
+    rmdir(path);
+}
+
+static void clean_up(void)
+{
+    wal_close(t.log_handle);
+    t.log_handle = NULL;
+    if (t.root[0] != '\0') {
+        remove_directory(t.log);
+        remove_directory(t.root);
+    }
+}
+
+static void begin(int writer_thread)
+{
+    const char *base = getenv("TMPDIR");
+    struct rng rng = {42};
+    clean_up();
+    memset(&t, 0, sizeof t);
+    snprintf(t.root, sizeof t.root, "%.400s/keelson-wal-XXXXXX", base != NULL ? base : "/tmp");
+    CHECK(mkdtemp(t.root) != NULL);
+    snprintf(t.log, sizeof t.log, "%s/log", t.root);
+    t.io = io_posix;
+    t.options.io = &t.io;
+    t.options.directory = t.log;
+    t.options.cluster = 1;
+    t.options.node = 2;
+    t.options.segment_bytes = 256 * 1024;
+    t.options.writer_thread = writer_thread;
+    t.next_reported = 1;
+    for (size_t i = 0; i < sizeof t.pool / sizeof t.pool[0]; i++) {
+        t.pool[i] = rng_next(&rng);
+    }
+}
+
+static int check_replayed(void *ctx, uint64_t group, const raft_write *write)
+{
+    (void)ctx;
+    CHECK(t.replayed_count < t.issued_count);
+    CHECK_EQ(journal_fingerprint(group, write), t.issued[t.replayed_count]);
+    t.replayed_count++;
+    return 0;
+}
+
+static int open_log(void)
+{
+    t.replayed_count = 0;
+    t.next_reported = t.issued_count + 1;
+    return wal_open(&t.options, check_replayed, NULL, &t.error, &t.log_handle);
+}
+
+static int close_log(void)
+{
+    int result = wal_close(t.log_handle);
+    t.log_handle = NULL;
+    return result;
+}
+
+static int append(uint64_t group, size_t bytes)
+{
+    size_t n = t.issued_count;
+    raft_range range = {n + 1, 1, 1, bytes, t.pool + n % 1024};
+    raft_write write = {0};
+    write.seq = n + 1;
+    write.has_state = n % 3 == 0;
+    write.state.term = n;
+    write.ranges = &range;
+    write.range_count = 1;
+    int result = wal_append(t.log_handle, group, &write);
+    if (result == RAFT_PENDING) {
+        t.issued[t.issued_count++] = journal_fingerprint(group, &write);
+    }
+    return result;
+}
+
+static void check_done_in_order(void *ctx, uint64_t group, uint64_t seq, int status)
+{
+    (void)ctx;
+    CHECK_EQ(group, 1 + (seq - 1) % 4);
+    CHECK_EQ(seq, t.next_reported);
+    t.next_reported++;
+    t.failed_count += status != RAFT_OK;
+}
+
+static void wait_for_reports(void)
+{
+    while (t.next_reported <= t.issued_count) {
+        struct pollfd ready = {0};
+        ready.fd = wal_completion_fd(t.log_handle);
+        ready.events = POLLIN;
+        if (ready.fd >= 0) {
+            CHECK(poll(&ready, 1, 60000) == 1);
+        }
+        CHECK(wal_collect(t.log_handle, check_done_in_order, NULL) > 0);
+    }
+}
+
+static void append_and_wait(int count, size_t bytes)
+{
+    for (int i = 0; i < count; i++) {
+        CHECK_EQ(append(1 + t.issued_count % 4, bytes), RAFT_PENDING);
+        CHECK_EQ(wal_commit(t.log_handle), RAFT_OK);
+        wait_for_reports();
+    }
+}
+
+static void a_log_on_real_files_is_replayed(void)
+{
+    begin(0);
+    for (int session = 0; session < 3; session++) {
+        CHECK_EQ(open_log(), RAFT_OK);
+        CHECK_EQ(t.replayed_count, t.issued_count);
+        append_and_wait(40, 8000);
+        CHECK_EQ(close_log(), RAFT_OK);
+    }
+    CHECK_EQ(open_log(), RAFT_OK);
+    CHECK_EQ(t.replayed_count, 120);
+    CHECK(wal_recovered(t.log_handle)->segments > 3);
+}
+
+static void files_are_private(void)
+{
+    struct stat status;
+    char path[PATH_BYTES];
+    begin(0);
+    CHECK_EQ(open_log(), RAFT_OK);
+    CHECK_EQ(stat(t.log, &status), 0);
+    CHECK_EQ(status.st_mode & 0777, 0700);
+    snprintf(path, sizeof path, "%s/%016x.wal", t.log, 1u);
+    CHECK_EQ(stat(path, &status), 0);
+    CHECK_EQ(status.st_mode & 0777, 0600);
+    CHECK_EQ(status.st_size, 256 * 1024);
+    snprintf(path, sizeof path, "%s/lock", t.log);
+    CHECK_EQ(stat(path, &status), 0);
+    CHECK_EQ(status.st_mode & 0777, 0600);
+}
+
+static void symbolic_links_are_not_followed(void)
+{
+    char path[PATH_BYTES], other[PATH_BYTES];
+    begin(0);
+    CHECK_EQ(open_log(), RAFT_OK);
+    CHECK_EQ(close_log(), RAFT_OK);
+    snprintf(path, sizeof path, "%s/%016x.wal", t.log, 1u);
+    snprintf(other, sizeof other, "%s/elsewhere", t.log);
+    CHECK_EQ(rename(path, other), 0);
+    CHECK_EQ(symlink(other, path), 0);
+    CHECK_EQ(open_log(), RAFT_ESTORAGE);
+    CHECK_EQ(t.error.system, ELOOP);
+}
+
+static void no_descriptor_is_left_open(void)
+{
+    begin(1);
+    CHECK_EQ(open_log(), RAFT_OK);
+    CHECK_EQ(close_log(), RAFT_OK);
+    int before = dup(0);
+    close(before);
+    CHECK_EQ(open_log(), RAFT_OK);
+    append_and_wait(60, 8000);
+    CHECK_EQ(close_log(), RAFT_OK);
+    t.options.node = 9;
+    CHECK_EQ(open_log(), RAFT_EFOREIGN);
+    int after = dup(0);
+    close(after);
+    CHECK_EQ(after, before);
+}
+
+static void a_locked_directory_is_refused_until_it_is_closed(void)
+{
+    wal *second = NULL;
+    begin(0);
+    CHECK_EQ(open_log(), RAFT_OK);
+    CHECK_EQ(wal_open(&t.options, NULL, NULL, &t.error, &second), RAFT_EBUSY);
+    CHECK_EQ(close_log(), RAFT_OK);
+    CHECK_EQ(open_log(), RAFT_OK);
+}
+
+static void a_directory_that_cannot_be_made_is_an_error(void)
+{
+    begin(0);
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/missing/log", t.root);
+    t.options.directory = path;
+    CHECK_EQ(open_log(), RAFT_ESTORAGE);
+    CHECK_EQ(t.error.system, ENOENT);
+    CHECK(t.log_handle == NULL);
+}
+
+static void the_writer_thread_reports_in_order(void)
+{
+    begin(1);
+    CHECK_EQ(open_log(), RAFT_OK);
+    CHECK(wal_completion_fd(t.log_handle) >= 0);
+    for (int i = 0; i < 2000; i++) {
+        CHECK_EQ(append(1 + t.issued_count % 4, 8 + 8 * (size_t)(i % 200)), RAFT_PENDING);
+        if (i % 3 == 0) {
+            CHECK_EQ(wal_commit(t.log_handle), RAFT_OK);
+        }
+        if (i % 7 == 0) {
+            wal_collect(t.log_handle, check_done_in_order, NULL);
+        }
+    }
+    CHECK_EQ(wal_commit(t.log_handle), RAFT_OK);
+    wait_for_reports();
+    CHECK_EQ(t.failed_count, 0);
+    struct wal_stats stats;
+    wal_get_stats(t.log_handle, &stats);
+    CHECK_EQ(stats.writes, 2000);
+    CHECK(stats.syncs < 2000);
+    CHECK_EQ(close_log(), RAFT_OK);
+    CHECK_EQ(open_log(), RAFT_OK);
+    CHECK_EQ(t.replayed_count, 2000);
+}
+
+static void closing_finishes_what_the_thread_has_not_begun(void)
+{
+    begin(1);
+    CHECK_EQ(open_log(), RAFT_OK);
+    for (int i = 0; i < 100; i++) {
+        CHECK_EQ(append(1 + t.issued_count % 4, 4000), RAFT_PENDING);
+    }
+    CHECK_EQ(close_log(), RAFT_OK);
+    CHECK_EQ(open_log(), RAFT_OK);
+    CHECK_EQ(t.replayed_count, 100);
+}
+
+static int same_random(void *ctx, void *data, size_t size)
+{
+    (void)ctx;
+    memset(data, 0x5a, size);
+    return 0;
+}
+
+/* The bytes of the first files of a log written one write a batch. */
+static void write_fixed_log(int writer_thread, uint8_t *out, size_t size)
+{
+    char path[PATH_BYTES];
+    begin(writer_thread);
+    t.io.random = same_random;
+    CHECK_EQ(open_log(), RAFT_OK);
+    append_and_wait(30, 6000);
+    CHECK_EQ(close_log(), RAFT_OK);
+    snprintf(path, sizeof path, "%s/%016x.wal", t.log, 1u);
+    int fd = open(path, O_RDONLY);
+    CHECK_EQ(read(fd, out, size), (ssize_t)size);
+    CHECK_EQ(close(fd), 0);
+}
+
+static void with_and_without_the_thread_the_files_are_the_same(void)
+{
+    static uint8_t inline_bytes[256 * 1024], thread_bytes[256 * 1024];
+    write_fixed_log(0, inline_bytes, sizeof inline_bytes);
+    write_fixed_log(1, thread_bytes, sizeof thread_bytes);
+    CHECK(memcmp(inline_bytes, thread_bytes, sizeof inline_bytes) == 0);
+}
+
+static int failing_sync(void *ctx, int fd)
+{
+    (void)ctx;
+    (void)fd;
+    return -EIO;
+}
+
+static void a_sync_that_fails_in_the_thread_fails_all_that_follows(void)
+{
+    begin(1);
+    CHECK_EQ(open_log(), RAFT_OK);
+    append_and_wait(3, 100 * 8);
+    CHECK_EQ(t.failed_count, 0);
+    /* The thread sleeps: nothing is queued, and what is set now it sees through the lock. */
+    t.io.fdatasync = failing_sync;
+    CHECK_EQ(append(1 + t.issued_count % 4, 64), RAFT_PENDING);
+    CHECK_EQ(wal_commit(t.log_handle), RAFT_OK);
+    wait_for_reports();
+    CHECK_EQ(t.failed_count, 1);
+    t.io.fdatasync = io_posix.fdatasync;
+    CHECK_EQ(wal_failed(t.log_handle), EIO);
+    CHECK_EQ(append(1, 64), RAFT_ESTORAGE);
+    CHECK_EQ(wal_commit(t.log_handle), RAFT_ESTORAGE);
+    CHECK_EQ(close_log(), RAFT_ESTORAGE);
+}
+
+static int failing_pipe(void *ctx, int fds[2])
+{
+    (void)ctx;
+    (void)fds;
+    return -EMFILE;
+}
+
+static void a_thread_that_cannot_be_made_is_an_error(void)
+{
+    begin(1);
+    t.io.pipe = failing_pipe;
+    CHECK_EQ(open_log(), RAFT_ESTORAGE);
+    CHECK_EQ(t.error.system, EMFILE);
+    t.io.pipe = io_posix.pipe;
+    CHECK_EQ(open_log(), RAFT_OK);
+    CHECK_EQ(close_log(), RAFT_OK);
+}
+
+static void the_clocks_go_on_and_random_bytes_differ(void)
+{
+    uint8_t first[32] = {0}, second[32] = {0};
+    uint64_t before_us = io_posix.now_us(NULL);
+    uint64_t before_ms = io_posix.now_ms(NULL);
+    CHECK(before_us > 0);
+    CHECK(io_posix.now_us(NULL) >= before_us);
+    CHECK(io_posix.now_ms(NULL) >= before_ms);
+    CHECK_EQ(io_posix.random(NULL, first, sizeof first), 0);
+    CHECK_EQ(io_posix.random(NULL, second, sizeof second), 0);
+    CHECK(memcmp(first, second, sizeof first) != 0);
+}
+
+static void failures_are_negated_errnos(void)
+{
+    uint64_t size;
+    int fds[2];
+    CHECK_EQ(io_posix.open(NULL, "/nonexistent/file", O_RDONLY, 0), -ENOENT);
+    CHECK_EQ(io_posix.close(NULL, -1), -EBADF);
+    CHECK_EQ(io_posix.pread(NULL, -1, &size, 1, 0), -EBADF);
+    CHECK_EQ(io_posix.fdatasync(NULL, -1), -EBADF);
+    CHECK_EQ(io_posix.allocate(NULL, -1, 10), -EBADF);
+    CHECK_EQ(io_posix.file_size(NULL, -1, &size), -EBADF);
+    CHECK_EQ(io_posix.rename(NULL, "/nonexistent/a", "/nonexistent/b"), -ENOENT);
+    CHECK_EQ(io_posix.unlink(NULL, "/nonexistent/a"), -ENOENT);
+    CHECK_EQ(io_posix.list(NULL, "/nonexistent", NULL, NULL), -ENOENT);
+    CHECK_EQ(io_posix.pipe(NULL, fds), 0);
+    CHECK_EQ(io_posix.read(NULL, fds[0], &size, 1), -EAGAIN);
+    CHECK_EQ(io_posix.write(NULL, fds[1], "x", 1), 1);
+    CHECK_EQ(io_posix.read(NULL, fds[0], &size, 8), 1);
+    CHECK_EQ(fcntl(fds[0], F_GETFD), FD_CLOEXEC);
+    CHECK_EQ(io_posix.close(NULL, fds[0]), 0);
+    CHECK_EQ(io_posix.close(NULL, fds[1]), 0);
+}
+
+int main(void)
+{
+    RUN(a_log_on_real_files_is_replayed);
+    RUN(files_are_private);
+    RUN(symbolic_links_are_not_followed);
+    RUN(no_descriptor_is_left_open);
+    RUN(a_locked_directory_is_refused_until_it_is_closed);
+    RUN(a_directory_that_cannot_be_made_is_an_error);
+    RUN(the_writer_thread_reports_in_order);
+    RUN(closing_finishes_what_the_thread_has_not_begun);
+    RUN(with_and_without_the_thread_the_files_are_the_same);
+    RUN(a_sync_that_fails_in_the_thread_fails_all_that_follows);
+    RUN(a_thread_that_cannot_be_made_is_an_error);
+    RUN(the_clocks_go_on_and_random_bytes_differ);
+    RUN(failures_are_negated_errnos);
+    clean_up();
+    return check_done();
+}

@@ -244,9 +244,6 @@ static uint32_t segment_fitting(const struct raft__segment *segment, uint32_t fr
 {
     uint32_t start = segment_offset(segment, from);
     uint32_t low = from + 1;
-    if (segment_start(segment, end) - start <= bytes_max) {
-        return end - from;
-    }
     while (low < end) { /* the largest low with start(low) - start <= bytes_max, or from + 1 */
         uint32_t middle = low + (end - low + 1) / 2;
         if (segment_start(segment, middle) - start <= bytes_max) {
@@ -263,22 +260,24 @@ void raft__log_range(const struct raft__log *log, raft_index first, raft_index l
 {
     RAFT_ASSERT(first > log->base_index && first <= last && last <= log->last_index);
     const struct raft__segment *segment = log->segments[log_find(log, first)];
-    uint32_t run = first >= log->runs[log->run_count - 1].first ? log->run_count
-                                                                : runs_up_to(log, first);
-    if (run < log->run_count && last >= log->runs[run].first) {
-        last = log->runs[run].first - 1;
-    }
-    if (last >= segment->first + segment->count) {
-        last = segment->first + segment->count - 1;
+    const struct raft__run *run = &log->runs[log->run_count - 1];
+    if (first < run->first) { /* not of the last term: up to where the next begins */
+        run = &log->runs[runs_up_to(log, first) - 1];
+        last = last < run[1].first ? last : run[1].first - 1;
     }
     uint32_t from = (uint32_t)(first - segment->first);
-    uint32_t end = (uint32_t)(last - segment->first) + 1;
-    uint32_t count = segment_fitting(segment, from, end, bytes_max);
+    uint32_t end = last - segment->first < segment->count ? (uint32_t)(last - segment->first) + 1
+                                                          : segment->count;
     uint32_t start = segment_offset(segment, from);
+    uint32_t stop = segment_start(segment, end);
+    if (stop - start > bytes_max) {
+        end = from + segment_fitting(segment, from, end, bytes_max);
+        stop = segment_start(segment, end);
+    }
     range->first = first;
-    range->term = log->runs[run - 1].term;
-    range->count = count;
-    range->size = segment_start(segment, from + count) - start;
+    range->term = run->term;
+    range->count = end - from;
+    range->size = stop - start;
     range->data = segment->bytes + start;
 }
 

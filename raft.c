@@ -683,14 +683,11 @@ static size_t gather_ranges(const raft *node, raft_range *ranges)
 /* The batch of what is new, in the order R4 asks for; remembered until it completes. */
 static void begin_write(raft *node, raft_write *write, raft_range *ranges)
 {
-    memset(write, 0, sizeof(*write));
     write->seq = ++node->seq;
     write->has_state = node->state_written != node->state_version;
     write->state = node->state;
-    if (node->meta_unwritten) {
-        write->meta = node->meta;
-        write->meta_size = node->meta_size;
-    }
+    write->meta = node->meta_unwritten ? node->meta : NULL;
+    write->meta_size = node->meta_unwritten ? node->meta_size : 0;
     write->truncate_from = node->truncated_from;
     write->ranges = ranges;
     write->range_count = gather_ranges(node, ranges);
@@ -712,7 +709,7 @@ static int has_unwritten(const raft *node)
 
 static void flush_persist(raft *node)
 {
-    while (has_unwritten(node) && node->pending_count < RAFT_WRITES_MAX) {
+    while (has_unwritten(node) && node->pending_count < RAFT_WRITES_MAX) { /* a sync may win a vote */
         raft_range ranges[WRITE_RANGES];
         raft_write write;
         begin_write(node, &write, ranges);
@@ -752,14 +749,21 @@ int raft_persisted(raft *node, uint64_t seq, int status)
 
 void raft__message_begin(const raft *node, raft_message *message, int kind, raft_id to)
 {
-    memset(message, 0, offsetof(raft_message, ranges));
     message->cluster = node->options.cluster;
     message->group = node->options.group;
     message->from = node->id;
     message->to = to;
     message->term = node->state.term;
+    message->round = 0;
+    message->index = 0;
+    message->index_term = 0;
+    message->asked_term = 0;
+    message->commit = 0;
+    message->refused_index = 0;
     message->kind = kind;
     message->protocol = node->options.protocol;
+    message->refused = 0;
+    message->range_count = 0;
 }
 
 void raft__send(raft *node, const raft_message *message)
@@ -792,7 +796,9 @@ static void flush_messages(raft *node)
     if (node->error != RAFT_OK || !raft__state_is_durable(node)) {
         return;
     }
-    send_replies(node);
+    if (node->reply_count > 0) {
+        send_replies(node);
+    }
     if (node->role == RAFT_ROLE_LEADER) {
         raft__leader_send(node);
     } else {
@@ -820,17 +826,19 @@ static void complete_apply(raft *node)
     raft__own_settle(node);
 }
 
+/* Hands out one page, and marks the rest as waiting for the next poll. */
 static void flush_apply(raft *node)
 {
+    raft_index limit = apply_limit(node);
     uint64_t budget = node->options.apply_bytes_max;
-    while (node->error == RAFT_OK && node->applying_index == 0 && budget > 0 &&
-           node->applied_index < apply_limit(node)) {
+    while (node->applying_index == 0 && node->applied_index < limit) {
         raft_range range;
-        raft__log_range(&node->log, node->applied_index + 1, apply_limit(node), budget, &range);
-        if (range.size > budget && budget < node->options.apply_bytes_max) {
-            break; /* an entry larger than a page has one to itself */
+        raft__log_range(&node->log, node->applied_index + 1, limit, budget, &range);
+        if (budget == 0 || (range.size > budget && budget < node->options.apply_bytes_max)) {
+            node->dirty = 1; /* an entry larger than a page has one to itself */
+            return;
         }
-        budget = range.size < budget ? budget - range.size : 0;
+        budget -= range.size < budget ? range.size : budget;
         node->applying_index = range.first + range.count - 1;
         node->inside = RAFT__IN_OPEN_CALLBACK;
         int status = node->callbacks.apply(node->host, &range);
@@ -839,10 +847,8 @@ static void flush_apply(raft *node)
             complete_apply(node);
         } else if (status != RAFT_PENDING) {
             fail(node, RAFT_EAPPLY);
+            return;
         }
-    }
-    if (node->applying_index == 0 && node->applied_index < apply_limit(node)) {
-        node->dirty = 1; /* the next page, in the next poll */
     }
 }
 
@@ -913,9 +919,6 @@ static int next_event(raft *node, raft_event *event)
 static void flush_events(raft *node)
 {
     raft_event event;
-    if (!may_have_events(node)) {
-        return;
-    }
     while (next_event(node, &event)) {
         if (node->callbacks.notify != NULL) {
             node->inside = RAFT__IN_OPEN_CALLBACK;
@@ -942,15 +945,21 @@ int raft_poll(raft *node, uint64_t now_ms)
     advance_clock(node, now_ms);
     if (node->error == RAFT_OK) {
         raft__election_timers(node);
-        flush_persist(node);
+        if (has_unwritten(node)) {
+            flush_persist(node);
+        }
         if (node->role == RAFT_ROLE_LEADER && node->match_moved) {
             raft__leader_commit(node);
         }
         flush_messages(node);
         node->dirty = 0; /* what still waits, waits for storage; apply and notify may cause more */
-        flush_apply(node);
+        if (node->error == RAFT_OK && node->applied_index < node->commit_index) {
+            flush_apply(node);
+        }
     }
-    flush_events(node);
+    if (may_have_events(node)) {
+        flush_events(node);
+    }
     node->dirty = node->dirty && node->error == RAFT_OK;
     return node->error;
 }

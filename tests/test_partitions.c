@@ -1,0 +1,412 @@
+/*
+ * Partial partitions (Part 4 of the rules): as long as some server reaches a quorum, the group has a
+ * leader again within four election timeouts, and where the old leader still reaches one, nothing
+ * moves at all. Every case is tried with several seeds and latencies.
+ */
+#include "check.h"
+#include "cluster.h"
+
+#include <string.h>
+
+static const uint64_t T = 1000;
+static const uint64_t FOUR_TIMEOUTS = 4 * 2 * 1000;
+
+enum { SEEDS = 25 };
+
+static struct cluster *seeded_cluster(size_t count, raft_id leader, uint64_t seed)
+{
+    struct cluster *cluster = cluster_create(count);
+    for (raft_id id = 1; id <= count; id++) {
+        cluster->nodes[id].options.seed = seed * 7919;
+    }
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, leader));
+    cluster->latency_ms = seed % 4 * 5;
+    CHECK(cluster_propose(cluster, leader, "before") > 0);
+    cluster_run(cluster, T + seed * 37 % T);
+    CHECK_EQ(cluster_leader(cluster), leader);
+    return cluster;
+}
+
+/* Keeps only the links between a hub and all others. */
+static void make_star(struct cluster *cluster, raft_id hub)
+{
+    for (raft_id i = 1; i <= cluster->count; i++) {
+        for (raft_id j = i + 1; j <= cluster->count; j++) {
+            if (i != hub && j != hub) {
+                cluster_split(cluster, i, j);
+            }
+        }
+    }
+}
+
+/* A leader that commits a proposal made now: the only kind of leader that counts. */
+static int commits(struct cluster *cluster)
+{
+    raft_id leader = cluster_leader(cluster);
+    return leader != 0 && cluster_status(cluster, leader).commit_index ==
+                              cluster_status(cluster, leader).last_index &&
+           cluster_stored(cluster, leader, cluster_commit(cluster, leader)) != NULL &&
+           cluster_stored(cluster, leader, cluster_commit(cluster, leader))->term ==
+               cluster_term(cluster, leader);
+}
+
+static void expect_recovery_by(struct cluster *cluster, raft_id leader)
+{
+    uint64_t since = cluster->now_ms;
+    while ((cluster_leader(cluster) != leader || !commits(cluster)) &&
+           cluster->now_ms < since + 4 * FOUR_TIMEOUTS) {
+        cluster_run(cluster, 10);
+    }
+    CHECK_EQ(cluster_leader(cluster), leader);
+    CHECK(cluster->now_ms <= since + FOUR_TIMEOUTS);
+    CHECK(cluster_propose(cluster, leader, "after") > 0);
+    cluster_run(cluster, T);
+    CHECK(commits(cluster));
+}
+
+static void expect_recovery_by_another(struct cluster *cluster, raft_id old)
+{
+    uint64_t since = cluster->now_ms;
+    while ((cluster_leader(cluster) == old || !commits(cluster)) &&
+           cluster->now_ms < since + 4 * FOUR_TIMEOUTS) {
+        cluster_run(cluster, 10);
+    }
+    CHECK(cluster_leader(cluster) != old && cluster_leader(cluster) != 0);
+    CHECK(cluster->now_ms <= since + FOUR_TIMEOUTS);
+    CHECK(cluster_propose(cluster, cluster_leader(cluster), "after") > 0);
+    cluster_run(cluster, T);
+    CHECK(commits(cluster));
+}
+
+static void heal_and_converge(struct cluster *cluster)
+{
+    cluster_heal_all(cluster);
+    cluster_run(cluster, FOUR_TIMEOUTS);
+    CHECK(cluster_stable_leader(cluster) != 0);
+    CHECK(cluster_converged(cluster));
+    CLUSTER_DONE(cluster);
+}
+
+static void a_leader_that_lost_its_quorum_to_a_hub_is_replaced_by_the_hub(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = seeded_cluster(5, 1, seed);
+        make_star(cluster, 3);
+        expect_recovery_by(cluster, 3);
+        heal_and_converge(cluster);
+    }
+}
+
+static void the_hub_wins_a_star_of_seven_as_well(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = seeded_cluster(7, 7, seed);
+        make_star(cluster, 4);
+        expect_recovery_by(cluster, 4);
+        heal_and_converge(cluster);
+    }
+}
+
+static void a_hub_that_leads_already_goes_on_leading(void)
+{
+    struct cluster *cluster = seeded_cluster(5, 3, 1);
+    raft_term term = cluster_term(cluster, 3);
+    make_star(cluster, 3);
+    cluster_run(cluster, 200 * T);
+    CHECK_EQ(cluster_leader(cluster), 3);
+    CHECK_EQ(cluster_term(cluster, 3), term);
+    heal_and_converge(cluster);
+}
+
+/* The chain of November 2020: two servers cut from each other, both reach the third. */
+static void in_a_chain_the_leader_stays_and_no_term_climbs_for_a_thousand_timeouts(void)
+{
+    for (raft_id leader = 1; leader <= 3; leader++) {
+        struct cluster *cluster = seeded_cluster(3, leader, leader);
+        raft_term term = cluster_term(cluster, leader);
+        raft_id one = leader % 3 + 1;
+        cluster_split(cluster, leader, one);
+        for (int i = 0; i < 1000; i++) {
+            cluster_run(cluster, 2 * T);
+            if (i % 100 == 0) {
+                CHECK(cluster_propose(cluster, leader, "goes on") > 0);
+            }
+        }
+        CHECK_EQ(cluster_leader(cluster), leader);
+        for (raft_id id = 1; id <= 3; id++) {
+            CHECK_EQ(cluster_term(cluster, id), term);
+        }
+        CHECK(commits(cluster));
+        heal_and_converge(cluster);
+    }
+}
+
+static void in_a_chain_around_the_leader_nothing_moves(void)
+{
+    struct cluster *cluster = seeded_cluster(3, 3, 2);
+    raft_term term = cluster_term(cluster, 3);
+    cluster_split(cluster, 1, 2);
+    cluster_run(cluster, 100 * T);
+    CHECK_EQ(cluster_leader(cluster), 3);
+    CHECK_EQ(cluster_term(cluster, 1), term);
+    CHECK_EQ(cluster_term(cluster, 2), term);
+    heal_and_converge(cluster);
+}
+
+/* Of five: the old leader reaches only the bridge, which the majority needs or not. */
+static void a_bridge_voter_does_not_keep_a_minority_leader_alive(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = seeded_cluster(5, 1, seed);
+        cluster_isolate(cluster, 1);
+        cluster_heal(cluster, 1, 3);
+        cluster_heal(cluster, 3, 1);
+        expect_recovery_by_another(cluster, 1);
+        heal_and_converge(cluster);
+    }
+}
+
+/* The majority cannot elect without the bridge: {1, 2} and {4, 5} meet only in 3. */
+static void a_bridge_between_two_halves_lets_one_half_lead(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = seeded_cluster(5, 1, seed);
+        raft_term term = cluster_term(cluster, 1);
+        for (raft_id left = 1; left <= 2; left++) {
+            cluster_split(cluster, left, 4);
+            cluster_split(cluster, left, 5);
+        }
+        cluster_run(cluster, 100 * T);
+        CHECK_EQ(cluster_leader(cluster), 1);
+        CHECK_EQ(cluster_term(cluster, 1), term);
+        CHECK_EQ(cluster_term(cluster, 5), term);
+        heal_and_converge(cluster);
+    }
+}
+
+static void the_bridge_dies_and_the_majority_side_of_the_rest_recovers(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = seeded_cluster(5, 1, seed);
+        cluster_isolate(cluster, 1);
+        cluster_heal(cluster, 1, 3);
+        cluster_heal(cluster, 3, 1);
+        cluster_run(cluster, T / 2);
+        cluster_crash(cluster, 3);
+        expect_recovery_by_another(cluster, 1);
+        CHECK_EQ(cluster_restart(cluster, 3), RAFT_OK);
+        heal_and_converge(cluster);
+    }
+}
+
+static void one_follower_deaf_to_the_leader_changes_nothing(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = seeded_cluster(3, 1, seed);
+        raft_term term = cluster_term(cluster, 1);
+        cluster_cut(cluster, 1, 2);
+        cluster_run(cluster, 50 * T);
+        CHECK_EQ(cluster_leader(cluster), 1);
+        CHECK_EQ(cluster_term(cluster, 2), term);
+        heal_and_converge(cluster);
+    }
+}
+
+static void one_follower_mute_towards_the_leader_changes_nothing(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = seeded_cluster(3, 1, seed);
+        raft_term term = cluster_term(cluster, 1);
+        cluster_cut(cluster, 2, 1);
+        cluster_run(cluster, 50 * T);
+        CHECK_EQ(cluster_leader(cluster), 1);
+        CHECK_EQ(cluster_term(cluster, 2), term);
+        heal_and_converge(cluster);
+    }
+}
+
+static void a_leader_that_hears_nobody_is_replaced(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = seeded_cluster(3, 1, seed);
+        cluster_cut(cluster, 0, 1);
+        expect_recovery_by_another(cluster, 1);
+        heal_and_converge(cluster);
+    }
+}
+
+static void a_leader_that_nobody_hears_is_replaced(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = seeded_cluster(3, 1, seed);
+        cluster_cut(cluster, 1, 0);
+        expect_recovery_by_another(cluster, 1);
+        heal_and_converge(cluster);
+    }
+}
+
+/* Every ordered pair of three servers cut alone, whoever leads: the group works on or again. */
+static void any_single_one_way_cut_is_survived(void)
+{
+    for (raft_id from = 1; from <= 3; from++) {
+        for (raft_id to = 1; to <= 3; to++) {
+            if (from == to) {
+                continue;
+            }
+            struct cluster *cluster = seeded_cluster(3, 1, from * 3 + to);
+            cluster_cut(cluster, from, to);
+            cluster_run(cluster, FOUR_TIMEOUTS);
+            raft_id leader = cluster_leader(cluster);
+            CHECK(leader != 0);
+            raft_term term = cluster_term(cluster, leader);
+            CHECK(cluster_propose(cluster, leader, "works") > 0);
+            cluster_run(cluster, T);
+            CHECK(commits(cluster));
+            cluster_run(cluster, 50 * T);
+            CHECK_EQ(cluster_leader(cluster), leader);
+            CHECK_EQ(cluster_term(cluster, leader), term);
+            heal_and_converge(cluster);
+        }
+    }
+}
+
+/* A ring of one-way links: each server hears one neighbour and is heard by the other. */
+static void a_one_way_ring_breaks_nothing_and_heals(void)
+{
+    struct cluster *cluster = seeded_cluster(3, 1, 5);
+    cluster_cut(cluster, 2, 1);
+    cluster_cut(cluster, 3, 2);
+    cluster_cut(cluster, 1, 3);
+    cluster_run(cluster, 100 * T);
+    heal_and_converge(cluster);
+}
+
+static void a_leader_whose_disk_stalls_is_replaced(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = seeded_cluster(3, 1, seed);
+        cluster_store_async(cluster, 1, 1);
+        CHECK(cluster_propose(cluster, 1, "stalls") > 0);
+        expect_recovery_by_another(cluster, 1);
+        cluster_store_async(cluster, 1, 0);
+        cluster_complete(cluster, 1);
+        heal_and_converge(cluster);
+    }
+}
+
+/* The same with work going on: what the stalled leader sent may commit on the others. */
+static void a_stalled_leader_under_load_loses_nothing_that_was_committed(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = seeded_cluster(5, 1, seed);
+        cluster_store_async(cluster, 1, 1);
+        for (int i = 0; i < 30; i++) {
+            if (cluster_role(cluster, 1) == RAFT_ROLE_LEADER) {
+                cluster_propose(cluster, 1, "under load");
+            }
+            cluster_run(cluster, 50);
+        }
+        expect_recovery_by_another(cluster, 1);
+        cluster_crash(cluster, 1);
+        cluster_store_async(cluster, 1, 0);
+        CHECK_EQ(cluster_restart(cluster, 1), RAFT_OK);
+        heal_and_converge(cluster);
+    }
+}
+
+static void a_follower_whose_disk_stalls_holds_nobody_up(void)
+{
+    struct cluster *cluster = seeded_cluster(3, 1, 3);
+    raft_term term = cluster_term(cluster, 1);
+    cluster_store_async(cluster, 2, 1);
+    for (int i = 0; i < 50; i++) {
+        CHECK(cluster_propose(cluster, 1, "goes on") > 0);
+        cluster_run(cluster, T);
+    }
+    CHECK(commits(cluster));
+    CHECK_EQ(cluster_leader(cluster), 1);
+    CHECK_EQ(cluster_term(cluster, 1), term);
+    cluster_store_async(cluster, 2, 0);
+    for (int i = 0; i < 100; i++) {
+        cluster_complete(cluster, 2);
+        cluster_settle(cluster);
+    }
+    heal_and_converge(cluster);
+}
+
+/* The cut moves around for a long time; whenever it rests for four timeouts there is a leader. */
+static void a_moving_isolation_never_leaves_the_rest_without_a_leader(void)
+{
+    struct cluster *cluster = seeded_cluster(5, 1, 9);
+    for (raft_id round = 0; round < 30; round++) {
+        cluster_heal_all(cluster);
+        raft_id victim = cluster_leader(cluster);
+        cluster_isolate(cluster, victim != 0 ? victim : 1 + round % 5);
+        expect_recovery_by_another(cluster, victim);
+    }
+    heal_and_converge(cluster);
+}
+
+static void both_minorities_of_a_three_way_split_wait_and_rejoin_without_a_new_term(void)
+{
+    struct cluster *cluster = seeded_cluster(5, 1, 4);
+    raft_term term = cluster_term(cluster, 1);
+    static const int side[] = {0, 1, 1, 2, 2, 3};
+    for (raft_id i = 1; i <= 5; i++) {
+        for (raft_id j = i + 1; j <= 5; j++) {
+            if (side[i] != side[j]) {
+                cluster_split(cluster, i, j);
+            }
+        }
+    }
+    cluster_run(cluster, 100 * T);
+    CHECK_EQ(cluster_leader(cluster), 0);
+    for (raft_id id = 1; id <= 5; id++) {
+        CHECK_EQ(cluster_term(cluster, id), term);
+    }
+    heal_and_converge(cluster);
+}
+
+static void all_servers_restarted_at_once_elect_again(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = seeded_cluster(3, 1, seed);
+        raft_index last = cluster_status(cluster, 1).last_index;
+        for (raft_id id = 1; id <= 3; id++) {
+            cluster_crash(cluster, id);
+        }
+        cluster_drop_all(cluster, 0, 0);
+        for (raft_id id = 1; id <= 3; id++) {
+            CHECK_EQ(cluster_restart(cluster, id), RAFT_OK);
+        }
+        expect_recovery_by_another(cluster, 0);
+        CHECK(cluster_commit(cluster, cluster_leader(cluster)) > last);
+        heal_and_converge(cluster);
+    }
+}
+
+int main(void)
+{
+    RUN(a_leader_that_lost_its_quorum_to_a_hub_is_replaced_by_the_hub);
+    RUN(the_hub_wins_a_star_of_seven_as_well);
+    RUN(a_hub_that_leads_already_goes_on_leading);
+    RUN(in_a_chain_the_leader_stays_and_no_term_climbs_for_a_thousand_timeouts);
+    RUN(in_a_chain_around_the_leader_nothing_moves);
+    RUN(a_bridge_voter_does_not_keep_a_minority_leader_alive);
+    RUN(a_bridge_between_two_halves_lets_one_half_lead);
+    RUN(the_bridge_dies_and_the_majority_side_of_the_rest_recovers);
+    RUN(one_follower_deaf_to_the_leader_changes_nothing);
+    RUN(one_follower_mute_towards_the_leader_changes_nothing);
+    RUN(a_leader_that_hears_nobody_is_replaced);
+    RUN(a_leader_that_nobody_hears_is_replaced);
+    RUN(any_single_one_way_cut_is_survived);
+    RUN(a_one_way_ring_breaks_nothing_and_heals);
+    RUN(a_leader_whose_disk_stalls_is_replaced);
+    RUN(a_stalled_leader_under_load_loses_nothing_that_was_committed);
+    RUN(a_follower_whose_disk_stalls_holds_nobody_up);
+    RUN(a_moving_isolation_never_leaves_the_rest_without_a_leader);
+    RUN(both_minorities_of_a_three_way_split_wait_and_rejoin_without_a_new_term);
+    RUN(all_servers_restarted_at_once_elect_again);
+    return check_done();
+}

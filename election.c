@@ -258,8 +258,8 @@ void raft__election_send(raft *node)
 void raft__reply(raft *node, const struct raft__reply *reply)
 {
     uint32_t slot = 0;
-    while (slot < node->reply_count && (node->replies[slot].kind != reply->kind ||
-                                        node->replies[slot].to != reply->to)) {
+    while (slot < node->reply_count &&
+           (node->replies[slot].kind != reply->kind || node->replies[slot].to != reply->to)) {
         slot++;
     }
     if (slot < RAFT__REPLIES) {
@@ -320,8 +320,7 @@ static int ballot_counts(const raft *node, const raft_message *message)
         return 0;
     }
     if (message->kind == RAFT_MESSAGE_PRE_VOTE_REPLY) {
-        return node->role == RAFT_ROLE_PRE_CANDIDATE &&
-               message->asked_term == node->state.term + 1;
+        return node->role == RAFT_ROLE_PRE_CANDIDATE && message->asked_term == node->state.term + 1;
     }
     return node->role == RAFT_ROLE_CANDIDATE && message->term == node->state.term;
 }
@@ -349,8 +348,8 @@ void raft__ballot_receive(raft *node, const raft_message *message)
 /* ---- The clock ------------------------------------------------------------------------------ */
 
 /*
- * A leader that a commit quorum did not answer for a whole timeout leaves at the same term, and with
- * it falls silent, so that it binds nobody (R22).
+ * A leader that a commit quorum did not answer for a whole timeout leaves at the same term, and
+ * with it falls silent, so that it binds nobody (R22).
  */
 static void check_quorum(raft *node)
 {

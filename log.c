@@ -9,15 +9,16 @@
  *       at base_index + 1 and the last ends at last_index.
  *   (2) Runs are in index order with strictly rising terms (R32); the first begins at
  *       base_index + 1. An empty log has neither segments nor runs.
- *   (3) Bytes below a segment's `used` never change while it lives. Truncation lowers `used` and, if
- *       a write may still lend what lies beyond, seals the segment, so that nothing overwrites it.
+ *   (3) Bytes below a segment's `used` never change while it lives. Truncation lowers `used` and,
+ *       if a write may still lend what lies beyond, seals the segment, so that nothing overwrites
+ *       it.
  *   (4) A segment that is truncated whole while lent waits in limbo until those writes are done.
  */
 #include "raft_internal.h"
 
 #define SEGMENT_BYTES_MIN 256u
 #define SEGMENT_BYTES_MAX (256u * 1024u)
-#define SLOT_BYTES 4u /* an entry's place in the table of offsets */
+#define SLOT_BYTES        4u /* an entry's place in the table of offsets */
 
 void raft__log_init(struct raft__log *log, uint64_t bytes_max)
 {
@@ -108,8 +109,9 @@ static int array_reserve(const struct raft__memory *memory, void **array, uint32
 }
 
 /*
- * A new, empty segment that is not in the log yet, with room for bytes of entries, count of them, so
- * that the log stays within bytes_max. What oversteps the log's own bound is no larger than needed.
+ * A new, empty segment that is not in the log yet, with room for bytes of entries, count of them,
+ * so that the log stays within bytes_max. What oversteps the log's own bound is no larger than
+ * needed.
  */
 static int segment_new(struct raft__log *log, const struct raft__memory *memory, size_t bytes,
                        size_t count, uint64_t bytes_max, struct raft__segment **out)
@@ -156,8 +158,8 @@ static void log_push(struct raft__log *log, struct raft__segment *segment)
 static int runs_reserve(struct raft__log *log, const struct raft__memory *memory)
 {
     void *array = log->runs;
-    int status = array_reserve(memory, &array, &log->run_capacity, log->run_count,
-                               sizeof(*log->runs));
+    int status =
+        array_reserve(memory, &array, &log->run_capacity, log->run_count, sizeof(*log->runs));
     log->runs = (struct raft__run *)array;
     return status;
 }
@@ -414,8 +416,8 @@ static size_t log_head_of(const struct raft__log *log, const raft_range *range, 
 }
 
 /*
- * Room for what a leader with the same bound took, since segments need not begin at the same places,
- * and for no-ops in any case: else a full group could not even elect (R17).
+ * Room for what a leader with the same bound took, since segments need not begin at the same
+ * places, and for no-ops in any case: else a full group could not even elect (R17).
  */
 static uint64_t follower_bytes_max(const struct raft__log *log, const raft_range *range)
 {

@@ -2,8 +2,8 @@
  * The one encoding: entries, as they lie in memory, on the wire and on disk, and messages around
  * them. Also their description for people. Knows nothing of the node.
  *
- * An entry: u32 payload size, u8 kind, three zero bytes, the payload, zero bytes up to a multiple of
- * eight.
+ * An entry: u32 payload size, u8 kind, three zero bytes, the payload, zero bytes up to a multiple
+ * of eight.
  *
  * A message is a header of one size for all kinds, then the entries back to back:
  *
@@ -20,7 +20,7 @@
 #include "raft_internal.h"
 
 #define MESSAGE_FORMAT 1u
-#define PAYLOAD_MAX ((size_t)1 << 30)
+#define PAYLOAD_MAX    ((size_t)1 << 30)
 
 /* ---- Entries -------------------------------------------------------------------------------- */
 
@@ -102,7 +102,8 @@ int raft_range_next(raft_range *range, raft_entry *entry)
 
 int raft__range_valid(const raft_range *range)
 {
-    if (range->data == NULL || range->count == 0 || range->size / RAFT_ENTRY_HEADER < range->count) {
+    if (range->data == NULL || range->count == 0 ||
+        range->size / RAFT_ENTRY_HEADER < range->count) {
         return 0;
     }
     if (range->term == 0 || range->term > RAFT_LIMIT || range->first == 0 ||
@@ -396,8 +397,15 @@ size_t raft__text_end(struct raft__text *text)
 static const char *kind_name(int kind)
 {
     static const char *const names[] = {
-        "?", "pre-vote", "pre-vote-reply", "vote", "vote-reply",
-        "append", "append-reply", "heartbeat", "heartbeat-reply",
+        "?",
+        "pre-vote",
+        "pre-vote-reply",
+        "vote",
+        "vote-reply",
+        "append",
+        "append-reply",
+        "heartbeat",
+        "heartbeat-reply",
     };
     int known = kind >= RAFT_MESSAGE_PRE_VOTE && kind <= RAFT_MESSAGE_HEARTBEAT_REPLY;
     return names[known ? kind : 0];

@@ -152,8 +152,7 @@ static const char *check_indexes(const raft *node)
     if (node->applied_index > node->commit_index || node->commit_index > node->log.last_index) {
         return "applied <= commit <= last"; /* I2 */
     }
-    if (node->durable_index > node->written_index ||
-        node->written_index > node->log.last_index) {
+    if (node->durable_index > node->written_index || node->written_index > node->log.last_index) {
         return "durable <= written <= last";
     }
     if (node->certified > node->log.last_index || node->acked > node->certified) {
@@ -243,8 +242,8 @@ const char *raft_check(const raft *node)
     broken = broken != NULL ? broken : check_indexes(node);
     broken = broken != NULL ? broken : check_writes(node);
     broken = broken != NULL ? broken : check_role(node);
-    if (broken == NULL && (node->reads.failed > node->reads.count ||
-                           node->reads.count > node->options.reads_max)) {
+    if (broken == NULL &&
+        (node->reads.failed > node->reads.count || node->reads.count > node->options.reads_max)) {
         broken = "reads stay within their bound"; /* I24 */
     }
     return broken;

@@ -1,14 +1,14 @@
 /*
  * Proposals: taken by a leader, and each of them answered (R62).
  *
- * An accepted proposal has an index and a term, and one of three ends. It is applied, which the host
- * sees by itself. It is dropped: an entry of a later term was committed at its index. Or it is
+ * An accepted proposal has an index and a term, and one of three ends. It is applied, which the
+ * host sees by itself. It is dropped: an entry of a later term was committed at its index. Or it is
  * unknown, when this server stops or has lost track. To be truncated is no end: another server may
  * still hold the entry and lead.
  *
  * While a server leads, nothing has to be remembered: what it proposed stays in its log. When it
- * stops leading, the open proposals are one run of indexes in one term. Such runs wait until what is
- * applied has judged them.
+ * stops leading, the open proposals are one run of indexes in one term. Such runs wait until what
+ * is applied has judged them.
  */
 #include "raft_internal.h"
 
@@ -112,7 +112,8 @@ static void own_forget(raft *node, uint32_t position)
 /* When the last place is taken, the oldest run is given up: there is one again in the next poll. */
 void raft__own_remember(raft *node)
 {
-    raft_index first = node->own_first > node->applied_index ? node->own_first : node->applied_index;
+    raft_index first =
+        node->own_first > node->applied_index ? node->own_first : node->applied_index;
     struct raft__own run = {node->state.term, first + 1, node->log.last_index, 0};
     if (run.first > run.last) {
         return;
@@ -126,9 +127,9 @@ void raft__own_remember(raft *node)
 }
 
 /*
- * What was applied of the run, the host has seen. The rest is settled as soon as anything of a later
- * term is applied, even below the run: terms only rise along the log, so no entry of the run can
- * follow any more.
+ * What was applied of the run, the host has seen. The rest is settled as soon as anything of a
+ * later term is applied, even below the run: terms only rise along the log, so no entry of the run
+ * can follow any more.
  */
 static void own_judge(raft *node, struct raft__own *run)
 {

@@ -3,16 +3,16 @@
  * replication.c, proposal.c, read.c for the protocol, and log.c, membership.c, message.c for what
  * they rest on.
  *
- * Inputs change memory only. raft_poll advances the clock, fires timers, and lets everything leave in
- * one order (architecture: "inputs, one state, one ordered flush"):
+ * Inputs change memory only. raft_poll advances the clock, fires timers, and lets everything leave
+ * in one order (architecture: "inputs, one state, one ordered flush"):
  *
  *   persist → messages → apply → notify
  *
  *   (1) No message leaves while term or vote are not durable as they are in memory (R1, R3). A
  *       leader's always are, so its appends leave beside its own disk write (R5). Beyond that,
  *       acknowledgements wait for the log (replication.c) and vote requests too (election.c).
- *   (2) durable <= written <= last: durable_index is what storage has confirmed of the log as it now
- *       is. Truncation lowers it, and with it what outstanding writes will confirm (R6).
+ *   (2) durable <= written <= last: durable_index is what storage has confirmed of the log as it
+ *       now is. Truncation lowers it, and with it what outstanding writes will confirm (R6).
  *   (3) Writes complete in issue order (R4), so the completion of one completes all before it.
  *   (4) applied <= commit <= last, and nothing at or below commit is ever truncated (I2, I14).
  *   (5) An error of storage or of the state machine is sticky: the node takes part in nothing (R9).
@@ -48,7 +48,7 @@ void raft__free(const struct raft__memory *memory, void *p, size_t size)
 /* ---- Version, errors, options --------------------------------------------------------------- */
 
 #define TEXT_OF(x) #x
-#define TEXT(x) TEXT_OF(x)
+#define TEXT(x)    TEXT_OF(x)
 
 const char *raft_version(void)
 {
@@ -203,7 +203,8 @@ int raft_new(const raft_options *options, const raft_callbacks *callbacks, void 
     node->host = host;
     node->options = own_options;
     node->id = own_options.id;
-    node->random = own_options.seed ^ own_options.id * 0x9e3779b97f4a7c15u ^ own_options.group << 32;
+    node->random =
+        own_options.seed ^ own_options.id * 0x9e3779b97f4a7c15u ^ own_options.group << 32;
     node->election_at_ms = RAFT_NEVER;
     raft__log_init(&node->log, own_options.log_bytes_max);
     *out = node;
@@ -238,7 +239,8 @@ static int set_membership(raft *node, const struct raft__meta *meta, const void 
                           size_t size)
 {
     size_t peers_size = meta->member_count * sizeof(*node->peers);
-    struct raft__peer *peers = (struct raft__peer *)raft__resize(&node->memory, NULL, 0, peers_size);
+    struct raft__peer *peers =
+        (struct raft__peer *)raft__resize(&node->memory, NULL, 0, peers_size);
     uint8_t *copy = (uint8_t *)raft__resize(&node->memory, NULL, 0, size);
     if (peers == NULL || copy == NULL) {
         release(node, peers, peers_size);
@@ -707,9 +709,10 @@ static int has_unwritten(const raft *node)
            node->written_index < node->log.last_index;
 }
 
+/* Over again where a completed write caused another: a vote of one's own may have won. */
 static void flush_persist(raft *node)
 {
-    while (has_unwritten(node) && node->pending_count < RAFT_WRITES_MAX) { /* a sync may win a vote */
+    while (has_unwritten(node) && node->pending_count < RAFT_WRITES_MAX) {
         raft_range ranges[WRITE_RANGES];
         raft_write write;
         begin_write(node, &write, ranges);
@@ -975,8 +978,8 @@ uint64_t raft_deadline(const raft *node)
     if (node->role != RAFT_ROLE_LEADER || node->error != RAFT_OK) {
         return raft__follower_deadline(node);
     }
-    uint64_t due = node->heartbeat_at_ms < node->quorum_at_ms ? node->heartbeat_at_ms
-                                                              : node->quorum_at_ms;
+    uint64_t due =
+        node->heartbeat_at_ms < node->quorum_at_ms ? node->heartbeat_at_ms : node->quorum_at_ms;
     if (node->pending_count > 0) {
         uint64_t stalled = node->pending[0].issued_ms + node->options.disk_timeout_ms;
         due = stalled < due ? stalled : due;

@@ -78,7 +78,7 @@ extern "C" {
 #define RAFT_VERSION_MAJOR 0
 #define RAFT_VERSION_MINOR 1
 #define RAFT_VERSION_PATCH 0
-#define RAFT_VERSION_NUMBER \
+#define RAFT_VERSION_NUMBER                                                                        \
     (RAFT_VERSION_MAJOR * 10000 + RAFT_VERSION_MINOR * 100 + RAFT_VERSION_PATCH)
 
 /* Marks every public function. Define it as `static` to vendor the pair into one source file. */
@@ -102,12 +102,12 @@ typedef uint64_t raft_id;    /* a server; never 0, never given to another server
 typedef uint64_t raft_index; /* a position in the log; the first entry has index 1 */
 typedef uint64_t raft_term;  /* a term of office; 0 before the first election */
 
-#define RAFT_MEMBERS_MAX 32u   /* members of one group */
-#define RAFT_BLOB_MAX 255u     /* bytes of a member's blob */
-#define RAFT_ENTRY_HEADER 8u   /* bytes before the payload of an encoded entry */
-#define RAFT_MESSAGE_HEADER 96u /* bytes before the entries of an encoded message */
-#define RAFT_RANGES_MAX 4u     /* ranges of entries in one message */
-#define RAFT_NEVER UINT64_MAX  /* raft_deadline: nothing is due */
+#define RAFT_MEMBERS_MAX    32u        /* members of one group */
+#define RAFT_BLOB_MAX       255u       /* bytes of a member's blob */
+#define RAFT_ENTRY_HEADER   8u         /* bytes before the payload of an encoded entry */
+#define RAFT_MESSAGE_HEADER 96u        /* bytes before the entries of an encoded message */
+#define RAFT_RANGES_MAX     4u         /* ranges of entries in one message */
+#define RAFT_NEVER          UINT64_MAX /* raft_deadline: nothing is due */
 
 typedef struct raft_buf {
     const void *data;
@@ -227,13 +227,13 @@ typedef struct raft_hard_state {
  * in the midst may lose the end of that sequence, never its beginning.
  */
 typedef struct raft_write {
-    uint64_t seq;               /* counts from 1 in every run of the node; to raft_restore: ignored */
-    int has_state;              /* nonzero: state below is new */
+    uint64_t seq;  /* counts from 1 in every run of the node; to raft_restore: ignored */
+    int has_state; /* nonzero: state below is new */
     raft_hard_state state;
-    const void *meta;           /* null, or the founding metadata (raft_bootstrap): opaque bytes */
+    const void *meta; /* null, or the founding metadata (raft_bootstrap): opaque bytes */
     size_t meta_size;
-    raft_index truncate_from;   /* 0: nothing is removed */
-    const raft_range *ranges;   /* what is appended, in index order, each joined to the last */
+    raft_index truncate_from; /* 0: nothing is removed */
+    const raft_range *ranges; /* what is appended, in index order, each joined to the last */
     size_t range_count;
 } raft_write;
 
@@ -242,14 +242,15 @@ typedef struct raft_write {
  * and reorder messages freely. Fields that a kind does not use are 0.
  */
 enum {
-    RAFT_MESSAGE_PRE_VOTE = 1,        /* "would you vote for me?": asked_term, round, index */
-    RAFT_MESSAGE_PRE_VOTE_REPLY = 2,  /* echoes asked_term and round; refused */
-    RAFT_MESSAGE_VOTE = 3,            /* round; index and index_term: the candidate's last entry */
-    RAFT_MESSAGE_VOTE_REPLY = 4,      /* echoes round; refused */
-    RAFT_MESSAGE_APPEND = 5,          /* index and index_term: the entry before the ranges; commit */
-    RAFT_MESSAGE_APPEND_REPLY = 6,    /* index: all up to it is durable; or refused, with a hint */
-    RAFT_MESSAGE_HEARTBEAT = 7,       /* commit; round, or 0 where no reply is wanted */
-    RAFT_MESSAGE_HEARTBEAT_REPLY = 8  /* echoes round; refused: that commit index cannot be followed */
+    RAFT_MESSAGE_PRE_VOTE = 1,       /* "would you vote for me?": asked_term, round, index */
+    RAFT_MESSAGE_PRE_VOTE_REPLY = 2, /* echoes asked_term and round; refused */
+    RAFT_MESSAGE_VOTE = 3,           /* round; index and index_term: the candidate's last entry */
+    RAFT_MESSAGE_VOTE_REPLY = 4,     /* echoes round; refused */
+    RAFT_MESSAGE_APPEND = 5,         /* index and index_term: the entry before the ranges; commit */
+    RAFT_MESSAGE_APPEND_REPLY = 6,   /* index: all up to it is durable; or refused, with a hint */
+    RAFT_MESSAGE_HEARTBEAT = 7,      /* commit; round, or 0 where no reply is wanted */
+    RAFT_MESSAGE_HEARTBEAT_REPLY =
+        8 /* echoes round; refused: that commit index cannot be followed */
 };
 
 typedef struct raft_message {
@@ -257,17 +258,17 @@ typedef struct raft_message {
     uint64_t group;
     raft_id from;
     raft_id to;
-    raft_term term;          /* the sender's term */
-    uint64_t round;          /* the sender's counter of questions asked; replies echo it */
-    raft_index index;        /* the position that the kind is about, see above */
-    raft_term index_term;    /* the term of the entry at index */
-    raft_term asked_term;    /* pre-vote: the term that the candidate would campaign in */
-    raft_index commit;       /* append, heartbeat: the leader's commit index */
+    raft_term term;           /* the sender's term */
+    uint64_t round;           /* the sender's counter of questions asked; replies echo it */
+    raft_index index;         /* the position that the kind is about, see above */
+    raft_term index_term;     /* the term of the entry at index */
+    raft_term asked_term;     /* pre-vote: the term that the candidate would campaign in */
+    raft_index commit;        /* append, heartbeat: the leader's commit index */
     raft_index refused_index; /* refused append reply: the index that did not match */
-    int kind;                /* RAFT_MESSAGE_* */
-    int protocol;            /* RAFT_PROTOCOL_* */
-    int refused;             /* replies: nonzero means no */
-    size_t range_count;      /* append: how many of the ranges hold entries; decoded: at most 1 */
+    int kind;                 /* RAFT_MESSAGE_* */
+    int protocol;             /* RAFT_PROTOCOL_* */
+    int refused;              /* replies: nonzero means no */
+    size_t range_count;       /* append: how many of the ranges hold entries; decoded: at most 1 */
     raft_range ranges[RAFT_RANGES_MAX]; /* all of one term, each joined to the one before */
 } raft_message;
 
@@ -357,8 +358,8 @@ typedef struct raft_options {
     raft_id id;       /* this server; mandatory */
     uint64_t cluster; /* every message carries it and others are refused; 0: 1 */
     uint64_t group;   /* one of many logs in a process; 0: 1 */
-    uint64_t seed;    /* of the random timeouts; mixed with id and group. 0 is a seed like another */
-    int protocol;     /* RAFT_PROTOCOL_RAFT */
+    uint64_t seed; /* of the random timeouts; mixed with id and group. 0 is a seed like another */
+    int protocol;  /* RAFT_PROTOCOL_RAFT */
 
     /*
      * The shortest election timeout T. Timeouts are drawn from [T, 2T); "one election timeout" in
@@ -387,16 +388,17 @@ typedef struct raft_options {
      * uncommitted. 0: 64 MiB.
      */
     uint64_t uncommitted_bytes_max;
-    uint32_t entry_bytes_max;     /* payload of one proposal. 0: 16 MiB; below 2^30 */
-    uint32_t append_bytes_max;    /* entries in one message; a larger entry goes alone. 0: 256 KiB */
-    uint32_t apply_bytes_max;     /* entries applied in one poll; more follow in the next. 0: 1 MiB */
+    uint32_t entry_bytes_max;  /* payload of one proposal. 0: 16 MiB; below 2^30 */
+    uint32_t append_bytes_max; /* entries in one message; a larger entry goes alone. 0: 256 KiB */
+    uint32_t apply_bytes_max;  /* entries applied in one poll; more follow in the next. 0: 1 MiB */
     uint32_t inflight_messages_max; /* unacknowledged appends to one peer. 0: 64; at most 4096 */
-    uint64_t inflight_bytes_max;  /* bytes of them; the last may overshoot. 0: 8 MiB */
-    uint32_t reads_max;           /* reads waiting. 0: 65536 */
+    uint64_t inflight_bytes_max;    /* bytes of them; the last may overshoot. 0: 8 MiB */
+    uint32_t reads_max;             /* reads waiting. 0: 65536 */
 
-    uint8_t no_pre_vote;     /* nonzero: campaign without asking first */
-    uint8_t no_check_quorum; /* nonzero: a leader that hears nobody stays; switches stickiness off */
-    uint8_t no_stickiness;   /* nonzero: followers of a live leader answer candidates */
+    uint8_t no_pre_vote; /* nonzero: campaign without asking first */
+    uint8_t
+        no_check_quorum;   /* nonzero: a leader that hears nobody stays; switches stickiness off */
+    uint8_t no_stickiness; /* nonzero: followers of a live leader answer candidates */
     /*
      * Nonzero: entries may be applied here before they are durable here (they are on a quorum).
      * Only for a state machine that lives in memory and is rebuilt from the log at start.
@@ -417,9 +419,9 @@ typedef struct raft_member {
 
 /*
  * Makes a node. Copies options and callbacks. Afterwards raft_bootstrap or raft_restore, then
- * raft_start. A node that is started with neither is a joiner: it waits to be told.
- * RAFT_OK; RAFT_EARG: an option out of its range, id 0, a mandatory callback missing; RAFT_EVERSION:
- * options or callbacks of a newer header with an unknown field set; RAFT_ENOMEM. *out is set only on
+ * raft_start. A node that is started with neither is a joiner: it waits to be told. RAFT_OK;
+ * RAFT_EARG: an option out of its range, id 0, a mandatory callback missing; RAFT_EVERSION: options
+ * or callbacks of a newer header with an unknown field set; RAFT_ENOMEM. *out is set only on
  * RAFT_OK.
  */
 RAFT_API int raft_new(const raft_options *options, const raft_callbacks *callbacks, void *host,
@@ -439,9 +441,9 @@ RAFT_API int raft_bootstrap(raft *node, const raft_member *members, size_t count
  * a journal replays its writes as they were; a host that keeps tables gives one write with the
  * state, the meta and all entries. Borrows everything; copies the entries. Before raft_start.
  * RAFT_OK; RAFT_EARG; RAFT_ESTATE: started, or bootstrapped; RAFT_ECORRUPT: the write contradicts
- * what was restored before it (a gap, falling terms, malformed entries or meta); RAFT_EVERSION: meta
- * of a later format; RAFT_EFULL; RAFT_ENOMEM. On any error but RAFT_EARG and RAFT_ESTATE, free the
- * node.
+ * what was restored before it (a gap, falling terms, malformed entries or meta); RAFT_EVERSION:
+ * meta of a later format; RAFT_EFULL; RAFT_ENOMEM. On any error but RAFT_EARG and RAFT_ESTATE, free
+ * the node.
  */
 RAFT_API int raft_restore(raft *node, const raft_write *write);
 
@@ -469,8 +471,8 @@ RAFT_API int raft_free(raft *node);
 RAFT_API int raft_poll(raft *node, uint64_t now_ms);
 
 /*
- * When to poll at the latest, on the clock of raft_poll: 0 when something waits to leave, RAFT_NEVER
- * when nothing is due. Every input may change it; read it again after each.
+ * When to poll at the latest, on the clock of raft_poll: 0 when something waits to leave,
+ * RAFT_NEVER when nothing is due. Every input may change it; read it again after each.
  */
 RAFT_API uint64_t raft_deadline(const raft *node);
 
@@ -504,7 +506,8 @@ RAFT_API int raft_applied(raft *node, raft_index index, int status);
 
 /*
  * A hint: the connection to a peer broke, what was sent to it lately is probably lost. Never needed
- * for safety. RAFT_OK, also where the peer is unknown; RAFT_EARG; RAFT_ESTATE; RAFT_EREENTRY; fatal.
+ * for safety. RAFT_OK, also where the peer is unknown; RAFT_EARG; RAFT_ESTATE; RAFT_EREENTRY;
+ * fatal.
  */
 RAFT_API int raft_unreachable(raft *node, raft_id peer);
 
@@ -531,12 +534,11 @@ RAFT_API int raft_propose_many(raft *node, const raft_buf *payloads, size_t coun
 
 /*
  * Asks for a linearizable read by read-index (Raft dissertation §6.4). Answered by one
- * RAFT_EVENT_READ with this tag, which need not be unique: with RAFT_OK once the state machine holds
- * everything that was acknowledged anywhere before this call, and leadership was confirmed by a
- * round of messages begun after it; or with the reason why not (RAFT_ENOTLEADER, RAFT_ENOLEADER).
- * Many reads share a round.
- * RAFT_OK; RAFT_EARG; RAFT_ESTATE: also without a notify callback; RAFT_EREENTRY; RAFT_ENOTMEMBER,
- * RAFT_ENOTLEADER, RAFT_ENOLEADER; RAFT_EBUSY, RAFT_ENOMEM; fatal.
+ * RAFT_EVENT_READ with this tag, which need not be unique: with RAFT_OK once the state machine
+ * holds everything that was acknowledged anywhere before this call, and leadership was confirmed by
+ * a round of messages begun after it; or with the reason why not (RAFT_ENOTLEADER, RAFT_ENOLEADER).
+ * Many reads share a round. RAFT_OK; RAFT_EARG; RAFT_ESTATE: also without a notify callback;
+ * RAFT_EREENTRY; RAFT_ENOTMEMBER, RAFT_ENOTLEADER, RAFT_ENOLEADER; RAFT_EBUSY, RAFT_ENOMEM; fatal.
  */
 RAFT_API int raft_read(raft *node, uint64_t tag);
 
@@ -599,19 +601,19 @@ typedef struct raft_status {
     int error; /* the sticky error; RAFT_OK: none */
     raft_term term;
     raft_id vote;
-    raft_id leader; /* 0: unknown */
-    raft_index first_index;   /* of the log in memory */
+    raft_id leader;         /* 0: unknown */
+    raft_index first_index; /* of the log in memory */
     raft_index last_index;
     raft_index durable_index; /* everything up to it is on this server's stable storage */
     raft_index commit_index;
     raft_index applied_index;
-    uint64_t log_bytes;         /* memory of the log */
+    uint64_t log_bytes; /* memory of the log */
     uint64_t uncommitted_bytes;
-    uint64_t last_contact_ms;   /* the sample at which a leader was last heard; 0: never */
+    uint64_t last_contact_ms; /* the sample at which a leader was last heard; 0: never */
     size_t member_count;
-    size_t election_quorum;     /* voters needed to elect, and to commit */
+    size_t election_quorum; /* voters needed to elect, and to commit */
     size_t commit_quorum;
-    int quorum_ok;              /* leader: a commit quorum answered in the last timeout */
+    int quorum_ok; /* leader: a commit quorum answered in the last timeout */
     size_t writes_pending;
     size_t reads_pending;
     raft_counters counters;
@@ -627,12 +629,12 @@ enum {
 
 typedef struct raft_peer_status {
     raft_id id;
-    raft_index match;         /* known to be durable there */
-    raft_index next;          /* sent next */
-    int state;                /* RAFT_PEER_* */
+    raft_index match; /* known to be durable there */
+    raft_index next;  /* sent next */
+    int state;        /* RAFT_PEER_* */
     size_t inflight_messages;
     uint64_t inflight_bytes;
-    int heard;                /* answered since the last quorum check */
+    int heard; /* answered since the last quorum check */
 } raft_peer_status;
 
 /*
@@ -643,8 +645,8 @@ RAFT_API int raft_get_peer(const raft *node, size_t position, raft_peer_status *
 
 /*
  * One line for people, such as "1->3 append term=7 prev=41/6 n=2 bytes=48 commit=40 round=9", and
- * several lines about a whole node. Like snprintf they return the length of the full text, write at most
- * size bytes and end them with a zero byte if size is not 0.
+ * several lines about a whole node. Like snprintf they return the length of the full text, write at
+ * most size bytes and end them with a zero byte if size is not 0.
  */
 RAFT_API size_t raft_describe_message(const raft_message *message, char *out, size_t size);
 RAFT_API size_t raft_describe_node(const raft *node, char *out, size_t size);

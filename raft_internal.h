@@ -90,15 +90,15 @@ static inline uint64_t raft__get64(const uint8_t *in)
  * table of their offsets grows downwards from the end, so that neither has to be sized in advance.
  */
 struct raft__segment {
-    raft_index first;     /* index of its first entry */
-    uint64_t position;    /* bytes of all entries ever before it in this log */
-    size_t allocated;     /* bytes of the whole allocation */
-    uint64_t lent_seq;    /* in limbo: the last write that may still lend its bytes */
+    raft_index first;  /* index of its first entry */
+    uint64_t position; /* bytes of all entries ever before it in this log */
+    size_t allocated;  /* bytes of the whole allocation */
+    uint64_t lent_seq; /* in limbo: the last write that may still lend its bytes */
     struct raft__segment *limbo_next;
-    uint32_t count;       /* entries */
-    uint32_t used;        /* bytes of entries */
-    uint32_t capacity;    /* bytes for entries and offsets together; a multiple of eight */
-    uint32_t sealed;      /* nonzero: bytes beyond `used` are lent, append elsewhere */
+    uint32_t count;    /* entries */
+    uint32_t used;     /* bytes of entries */
+    uint32_t capacity; /* bytes for entries and offsets together; a multiple of eight */
+    uint32_t sealed;   /* nonzero: bytes beyond `used` are lent, append elsewhere */
     uint8_t bytes[];
 };
 
@@ -150,14 +150,14 @@ RAFT_INTERNAL void raft__log_range(const struct raft__log *log, raft_index first
                                    uint64_t bytes_max, raft_range *range);
 
 /*
- * Appends payloads as entries of a kind, `bytes` in all when encoded; or encoded entries that raft__range_valid has passed: these
- * replace what the log holds at range->first and above, as raft__log_truncate would. The latter may
- * overstep bytes_max by the slack that raft.h states, empty entries by anything. All or nothing:
- * RAFT_OK, RAFT_ENOMEM, RAFT_EFULL, RAFT_ELIMIT.
+ * Appends payloads as entries of a kind, `bytes` in all when encoded; or encoded entries that
+ * raft__range_valid has passed: these replace what the log holds at range->first and above, as
+ * raft__log_truncate would. The latter may overstep bytes_max by the slack that raft.h states,
+ * empty entries by anything. All or nothing: RAFT_OK, RAFT_ENOMEM, RAFT_EFULL, RAFT_ELIMIT.
  */
 RAFT_INTERNAL int raft__log_append(struct raft__log *log, const struct raft__memory *memory,
-                                   raft_term term, int kind, const raft_buf *payloads,
-                                   size_t count, size_t bytes);
+                                   raft_term term, int kind, const raft_buf *payloads, size_t count,
+                                   size_t bytes);
 RAFT_INTERNAL int raft__log_append_range(struct raft__log *log, const struct raft__memory *memory,
                                          const raft_range *range, uint64_t lent_seq);
 
@@ -262,9 +262,9 @@ struct raft__peer {
     raft_index commit_told; /* the commit index it was sent last (R33) */
     uint64_t round_echoed;  /* the newest round it answered (R49) */
     struct raft__window window;
-    uint8_t state;          /* RAFT_PEER_* */
-    uint8_t paused;         /* probing: an append is outstanding (R31) */
-    uint8_t nudge;          /* an empty append is due, to learn what was lost (R31) */
+    uint8_t state;  /* RAFT_PEER_* */
+    uint8_t paused; /* probing: an append is outstanding (R31) */
+    uint8_t nudge;  /* an empty append is due, to learn what was lost (R31) */
 };
 
 /* A write that the host has not completed. */
@@ -308,7 +308,7 @@ struct raft__own {
 };
 
 #define RAFT__REPLIES 4u
-#define RAFT__OWN 4u
+#define RAFT__OWN     4u
 
 enum { RAFT__FRESH, RAFT__BOOTSTRAPPED, RAFT__RESTORED, RAFT__STARTED };
 enum { RAFT__OUTSIDE, RAFT__IN_CALLBACK, RAFT__IN_OPEN_CALLBACK }; /* open: apply, notify */
@@ -358,10 +358,10 @@ struct raft {
     uint64_t quorum_at_ms;    /* leader: the next check */
     uint64_t contact_ms;      /* when a leader was last heard */
     uint64_t random;
-    uint64_t round;           /* of questions asked by this server; never falls */
-    raft__set granted;        /* campaign: who said yes */
-    raft__set refused;        /* campaign: who said no */
-    raft__set heard;          /* leader: who answered since the last quorum check */
+    uint64_t round;    /* of questions asked by this server; never falls */
+    raft__set granted; /* campaign: who said yes */
+    raft__set refused; /* campaign: who said no */
+    raft__set heard;   /* leader: who answered since the last quorum check */
 
     /* Follower: what is owed to the leader. */
     raft_index certified; /* the log up to here is the leader's, in this term (R25) */
@@ -390,9 +390,9 @@ struct raft {
     uint8_t told_error;
 
     uint8_t role;
-    uint8_t phase;       /* RAFT__FRESH.. */
-    uint8_t inside;      /* RAFT__OUTSIDE.. */
-    uint8_t dirty;       /* something may wait to leave: poll now */
+    uint8_t phase;  /* RAFT__FRESH.. */
+    uint8_t inside; /* RAFT__OUTSIDE.. */
+    uint8_t dirty;  /* something may wait to leave: poll now */
     uint8_t meta_unwritten;
     uint8_t contact;       /* a leader was heard since leadership or a host's order to campaign */
     uint8_t contact_fresh; /* heard since the last sample (R59) */

@@ -1,14 +1,14 @@
 /*
  * Linearizable reads by read-index (Raft dissertation §6.4, rule R49).
  *
- * A read remembers the commit index of its arrival, at least that of the leader's own no-op: what an
- * earlier leader acknowledged lies below the no-op, though the commit index may not show it yet. It
- * is answered when a commit quorum has echoed a round begun after it arrived, which proves that no
- * newer leader had committed anything by then, and when the state machine has reached its index.
+ * A read remembers the commit index of its arrival, at least that of the leader's own no-op: what
+ * an earlier leader acknowledged lies below the no-op, though the commit index may not show it yet.
+ * It is answered when a commit quorum has echoed a round begun after it arrived, which proves that
+ * no newer leader had committed anything by then, and when the state machine has reached its index.
  *
  * Reads wait in order of arrival, and both conditions rise along the queue, so one look at its head
- * releases all that can go. Rounds are the engine's own numbers: a repeated or late answer echoes an
- * old round and confirms nothing new.
+ * releases all that can go. Rounds are the engine's own numbers: a repeated or late answer echoes
+ * an old round and confirms nothing new.
  */
 #include "raft_internal.h"
 

@@ -10,13 +10,13 @@
  *     └───────┘ ◀───────────────────────────────── └───────────┘
  *                    refused, or unreachable
  *
- * PROBE looks for the point where the logs agree, one append at a time. REPLICATE sends ahead of the
- * acknowledgements within a window of messages and bytes.
+ * PROBE looks for the point where the logs agree, one append at a time. REPLICATE sends ahead of
+ * the acknowledgements within a window of messages and bytes.
  *
  *   (1) match < next, and match never falls within a leadership (R28).
  *   (2) match rises only on acknowledgements, which speak only of what is durable (R1, R28).
- *   (3) A follower acknowledges and commits no further than `certified`: what messages of the present
- *       term have shown to be the leader's log. Never its own last index (R25, R26).
+ *   (3) A follower acknowledges and commits no further than `certified`: what messages of the
+ *       present term have shown to be the leader's log. Never its own last index (R25, R26).
  *   (4) Only an entry of the leader's own term is committed by counting (R27).
  */
 #include "raft_internal.h"
@@ -197,7 +197,8 @@ static void send_refusal(raft *node)
 /* Acknowledges what is certified as far as it is durable; the rest follows when it is. */
 static int send_ack(raft *node)
 {
-    raft_index index = node->certified < node->durable_index ? node->certified : node->durable_index;
+    raft_index index =
+        node->certified < node->durable_index ? node->certified : node->durable_index;
     if (index < node->certified && index <= node->acked) {
         return 0;
     }
@@ -286,7 +287,7 @@ uint64_t raft__inflight_bytes(const raft *node, const struct raft__peer *peer)
            raft__log_position(&node->log, peer->match + 1);
 }
 
-/* The last message may overshoot the window's bytes (R31). No memory for the ring: a full window. */
+/* The last message may overshoot the window's bytes (R31). Without memory it counts as full. */
 static int window_has_room(raft *node, struct raft__peer *peer)
 {
     if (peer->window.count >= node->options.inflight_messages_max ||
@@ -376,9 +377,9 @@ static void receive_ack(raft *node, struct raft__peer *peer, raft_index index)
 }
 
 /*
- * The peer lives and has read what was sent before. So what is still unacknowledged may be lost: one
- * empty append finds out, brings a caught-up peer back from probing (R31), and certifies its log to a
- * peer that cannot follow the commit index.
+ * The peer lives and has read what was sent before. So what is still unacknowledged may be lost:
+ * one empty append finds out, brings a caught-up peer back from probing (R31), and certifies its
+ * log to a peer that cannot follow the commit index.
  */
 static void receive_liveness(struct raft__peer *peer, int uncertain)
 {
@@ -455,7 +456,8 @@ static void draft_append(const raft *node, struct draft *draft, raft_index prev,
     draft->append_end = next;
 }
 
-static void send_append(raft *node, struct draft *draft, struct raft__peer *peer, uint64_t bytes_max)
+static void send_append(raft *node, struct draft *draft, struct raft__peer *peer,
+                        uint64_t bytes_max)
 {
     if (draft->append.kind == 0 || draft->append.index != peer->next - 1 ||
         draft->append_bytes_max != bytes_max) {

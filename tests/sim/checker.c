@@ -796,7 +796,7 @@ void checker_observed(struct checker *checker, int node, const raft_status *stat
     it->status.size = sizeof it->status;
 }
 
-/* A leader's idea of a peer never exceeds what is durable there (R28). */
+/* A leader's idea of a peer never exceeds what is durable there, and never falls (R28). */
 void checker_peer(struct checker *checker, int node, const raft_peer_status *peer)
 {
     const struct checker_node *leader = &checker->nodes[node];
@@ -806,10 +806,12 @@ void checker_peer(struct checker *checker, int node, const raft_peer_status *pee
         return;
     }
     const struct checker_node *it = &checker->nodes[position];
-    if (peer->match >= peer->next) {
-        checker_fail(checker, "V9", "leader %d: match %" PRIu64 " of node %d is not below next %"
-                     PRIu64, node, peer->match, position, peer->next);
+    raft_index *known = &term_of(checker, leader->status.term)->match[position];
+    if (peer->match >= peer->next || peer->match < *known) {
+        checker_fail(checker, "V9", "leader %d: match %" PRIu64 " of node %d, next %" PRIu64
+                     ", was %" PRIu64, node, peer->match, position, peer->next, *known);
     }
+    *known = peer->match;
     if (it->durable_state.term == leader->status.term &&
         (peer->match > it->durable.count ||
          (peer->match <= leader->issued.count &&

@@ -78,6 +78,7 @@ struct checker_term {
     raft_id vote_durable[CHECKER_NODES_MAX];
     raft_id vote_sent[CHECKER_NODES_MAX];
     raft_index accepted[CHECKER_NODES_MAX]; /* own-term entries ever durable there in the term */
+    raft_index match[CHECKER_NODES_MAX];    /* as the leader has known them */
 };
 
 struct checker_read {

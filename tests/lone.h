@@ -156,11 +156,23 @@ typedef struct lone_batch {
     raft_term term;
 } lone_batch;
 
+/* The room of a batch is the power of two that holds its size, so that it grows rarely. */
+static inline size_t lone_batch_room(size_t size)
+{
+    size_t room = size ? 64 : 0;
+    while (room < size) {
+        room *= 2;
+    }
+    return room;
+}
+
 static inline void lone_batch_add(lone_batch *b, const void *payload, size_t size, int kind)
 {
     raft_entry entry = {0, 0, payload, size, kind};
     size_t need = raft_entry_size(size);
-    b->data = lone_grow(b->data, b->size + need);
+    if (lone_batch_room(b->size + need) != lone_batch_room(b->size)) {
+        b->data = lone_grow(b->data, lone_batch_room(b->size + need));
+    }
     if (raft_entry_encode(&entry, b->data + b->size, need) != RAFT_OK) {
         fprintf(stderr, "raft_entry_encode refused a test's entry\n");
         exit(2);

@@ -120,6 +120,12 @@ static struct node *choose_node(struct sim *sim)
     return found;
 }
 
+/* A cluster that heals has a backlog to work off, with the smallest of windows perhaps. */
+static uint64_t mean_pause(const struct sim *sim)
+{
+    return sim->phase == PHASE_FAULTS ? sim->plan.client_us : sim->plan.client_us * 16;
+}
+
 void client_step(struct sim *sim)
 {
     struct node *node = choose_node(sim);
@@ -127,7 +133,7 @@ void client_step(struct sim *sim)
         operate(node);
         node_changed(node);
     }
-    sim_schedule(sim, 1 + rng_exponential(&sim->rng, sim->plan.client_us), EVENT_CLIENT, NULL, 0,
+    sim_schedule(sim, 1 + rng_exponential(&sim->rng, mean_pause(sim)), EVENT_CLIENT, NULL, 0,
                  NULL);
 }
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define TRUE_RATE ((uint64_t)1 << 20)
+#define UNSET_BYTE 0xdb
 #define FAR_MS UINT64_C(1000000000) /* a deadline further away than this is no deadline */
 
 /* ---- Clock ----------------------------------------------------------------------------------- */
@@ -67,6 +68,16 @@ static int allocation_fails(struct node *node)
     return 1;
 }
 
+/* What is used after it was given back, or before it was set, shall look like nothing sensible. */
+static void give_back(struct node *node, union allocation *block)
+{
+    if (block != NULL) {
+        node->allocated -= block->size;
+        memset(block + 1, UNSET_BYTE, block->size);
+        free(block);
+    }
+}
+
 static void *node_alloc(void *host, void *p, size_t old_size, size_t new_size)
 {
     struct node *node = host;
@@ -76,20 +87,24 @@ static void *node_alloc(void *host, void *p, size_t old_size, size_t new_size)
                      node->position, block == NULL ? 0 : block->size, old_size);
     }
     if (new_size == 0) {
-        node->allocated -= old_size;
-        free(block);
+        give_back(node, block);
         return NULL;
     }
     if (allocation_fails(node)) {
         return NULL;
     }
-    block = realloc(block, sizeof *block + new_size);
-    if (block == NULL) {
+    union allocation *fresh = malloc(sizeof *fresh + new_size);
+    if (fresh == NULL) {
         abort();
     }
-    block->size = new_size;
-    node->allocated += new_size - old_size;
-    return block + 1;
+    memset(fresh + 1, UNSET_BYTE, new_size);
+    if (block != NULL) {
+        memcpy(fresh + 1, block + 1, old_size < new_size ? old_size : new_size);
+        give_back(node, block);
+    }
+    fresh->size = new_size;
+    node->allocated += new_size;
+    return fresh + 1;
 }
 
 /* ---- Observation ----------------------------------------------------------------------------- */

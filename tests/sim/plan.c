@@ -133,7 +133,7 @@ struct plan plan_draw(uint64_t seed, enum plan_store store)
     plan.store = store == STORE_BOTH ? (uint64_t)wal : (uint64_t)store;
     plan.repeat = flag(&rng, 40000);
     plan.calm = flag(&rng, 40000);
-    plan.fault_us = plan.timeout_ms * 1000 * rng_between(&rng, 20, 120);
+    plan.fault_us = plan.timeout_ms * 1000 * skewed(&rng, 30, 400);
     if (plan.calm) {
         plan.no_pre_vote = 0;
         plan.no_check_quorum = 0;

@@ -1184,6 +1184,9 @@ static int receive_number(struct cluster *cluster, uint64_t number)
     free(bytes);
     node->spin_count = 0;
     watch_node(node);
+    if (code < 0 && code > RAFT_ENOTLEADER && cluster->forged == 0) {
+        violate(cluster, node->id, "refused what a correct server sent");
+    }
     return code;
 }
 
@@ -1264,6 +1267,7 @@ raft_message cluster_forge(const struct cluster *cluster, raft_id from, raft_id 
 int cluster_inject(struct cluster *cluster, raft_id to, const raft_message *message)
 {
     struct cluster_node *node = &cluster->nodes[to];
+    cluster->forged++;
     int code = raft_receive(node->raft, message);
     node->spin_count = 0;
     watch_node(node);

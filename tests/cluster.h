@@ -14,7 +14,8 @@
  * The harness watches on its own: at most one leader a term (V1), votes and acknowledgements only
  * after they are durable (V2, V3, V11, R1, R2), the same entry applied everywhere at an index, in
  * order, once a run (V8), nothing committed truncated (V10), writes and ranges well formed, memory
- * lent unchanged as long as promised, raft_check clean after every step, no busy loop. The first
+ * lent unchanged as long as promised, raft_check clean after every step, no busy loop, no message of
+ * a correct server refused (unless the script has forged some: these may contradict it). The first
  * violation is kept as a sentence: every test ends by asserting that cluster_violation is null.
  */
 #ifndef KEELSON_TESTS_CLUSTER_H
@@ -161,6 +162,7 @@ struct cluster {
     } *votes; /* every vote that was sent, own votes included */
     size_t vote_count;
     size_t vote_capacity;
+    uint64_t forged;     /* messages injected by the script */
     char violation[256]; /* the first; empty: none */
     /*
      * Called inside every callback of every node after the harness has done its part; argument is

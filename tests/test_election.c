@@ -573,6 +573,48 @@ static void nodes_of_one_seed_rarely_expire_together(void)
     CHECK(together < 300 / 10);
 }
 
+enum { SERIES = 60 };
+
+static void draw_series(uint64_t seed, raft_id id, uint64_t series[SERIES])
+{
+    struct cluster *cluster = cluster_create(5);
+    cluster->nodes[id].options.seed = seed;
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    cluster_isolate(cluster, id);
+    for (int i = 0; i < SERIES; i++) {
+        uint64_t before = cluster->now_ms;
+        cluster->now_ms = timer_of(cluster, id);
+        series[i] = cluster->now_ms - before;
+        cluster_poll(cluster, id);
+    }
+    CLUSTER_DONE(cluster);
+}
+
+/*
+ * Two servers whose timeouts run through the same series, one some steps behind, would campaign
+ * together for ever once they fall into step.
+ */
+static void the_series_of_two_nodes_are_not_each_other_shifted(void)
+{
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        uint64_t series[6][SERIES];
+        for (raft_id id = 1; id <= 5; id++) {
+            draw_series(seed, id, series[id]);
+        }
+        for (raft_id one = 1; one <= 5; one++) {
+            for (raft_id other = 1; other <= 5; other++) {
+                for (int shift = 0; one != other && shift < 20; shift++) {
+                    int equal = 0;
+                    for (int i = 0; i + shift < SERIES; i++) {
+                        equal += series[one][i] == series[other][i + shift];
+                    }
+                    CHECK(equal <= 3);
+                }
+            }
+        }
+    }
+}
+
 /* R15. The deadline of a follower that never heard a leader is its election timer. */
 static void only_contact_grants_and_campaigns_reset_the_timer(void)
 {
@@ -929,6 +971,7 @@ int main(void)
     RUN(timeouts_are_spread_over_the_whole_span);
     RUN(successive_timeouts_of_one_node_are_spread_too);
     RUN(nodes_of_one_seed_rarely_expire_together);
+    RUN(the_series_of_two_nodes_are_not_each_other_shifted);
     RUN(only_contact_grants_and_campaigns_reset_the_timer);
     RUN(a_stream_of_higher_terms_does_not_keep_a_node_from_campaigning);
     RUN(the_first_no_op_passes_a_full_log_and_a_full_quota);

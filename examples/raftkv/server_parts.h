@@ -1,0 +1,264 @@
+/*
+ * What the parts of the server share. The parts, from the wire inwards:
+ *
+ *   server.c     opening and closing, the turn of the event loop, connections
+ *   requests.c   from bytes to commands, and from outcomes to answers, in each client's order
+ *   session.c    commands about a connection or the process: AUTH, HELLO, CLIENT, WAIT, SHUTDOWN
+ *   topology.c   who is in the cluster and who leads: redirects, CLUSTER, ROLE, RAFT.*
+ *   info.c       INFO
+ *   consensus.c  the callbacks of the engine, the log, proposals and reads
+ *
+ * A write waits for its entry (pending.h). A read waits for whichever comes first: the confirmation
+ * of the raft_read of its turn, or the moment before the same client's next write is applied. The
+ * second is as good as the first: that write was proposed after the read arrived, so when its entry
+ * is applied here with the term in which it was proposed, the state before it holds everything that
+ * was acknowledged before the read arrived. A later leader that had acknowledged more by then would
+ * have kept that entry from being committed.
+ */
+#ifndef RAFTKV_SERVER_PARTS_H
+#define RAFTKV_SERVER_PARTS_H
+
+#include "../address.h"
+#include "../io.h"
+#include "../loop.h"
+#include "../transport.h"
+#include "../wal.h"
+#include "client.h"
+#include "commands.h"
+#include "options.h"
+#include "pending.h"
+#include "raft.h"
+#include "say.h"
+#include "server.h"
+#include "store.h"
+
+#define SERVER_GROUP ((uint64_t)1) /* the one group of this version */
+#define SERVER_FAILURE_MAX 256u
+
+/* A member of the cluster as its blob describes it. */
+struct member {
+    raft_id id;
+    char peer[MEMBER_ADDRESS_MAX]; /* HOST:PORT; "": it has none */
+    char host[MEMBER_ADDRESS_MAX]; /* for clients; "": not told */
+    unsigned port;
+};
+
+/* The writes of a turn, proposed together at its end. */
+struct batch {
+    struct buffer payloads; /* one behind the other */
+    size_t *sizes;
+    struct waiter *waiters;
+    raft_buf *parts; /* made when all payloads are at their place */
+    size_t count;
+    size_t capacity;
+};
+
+/* A client with reads that the raft_read of this tag covers. */
+struct reader {
+    uint64_t tag;
+    uint32_t slot;
+    uint32_t generation;
+};
+
+/* A ring of them by ascending tag. */
+struct readers {
+    struct reader *items;
+    size_t capacity; /* a power of two, or 0 */
+    size_t first;
+    size_t count;
+};
+
+/* A list of clients that something is to be done for; each is in it at most once. */
+struct client_list {
+    struct client **items;
+    size_t count;
+    size_t capacity;
+};
+
+struct client_place {
+    struct client *client; /* null: free */
+    uint32_t generation;
+    uint32_t next_free; /* of a free place: the next one; PLACE_NONE ends the chain */
+};
+
+#define PLACE_NONE UINT32_MAX
+
+struct server_stats {
+    uint64_t connections;
+    uint64_t connections_refused;
+    uint64_t commands;
+    uint64_t writes_unknown;
+    uint64_t writes_dropped;
+    uint64_t reads_failed;
+    uint64_t redirects;
+    uint64_t output_cut_off; /* clients closed for not taking their answers */
+};
+
+struct server {
+    const struct options *options;
+    const struct password *password;
+    const struct io *io;
+    struct loop *loop;
+    wal *log;
+    struct transport *transport; /* null in a cluster of one without --peer-listen */
+    raft *node;
+    struct store *store;
+    uint64_t cluster;
+    uint64_t started_ms;
+
+    int listen_fd;
+    struct address listen_address;
+    int is_accepting;
+
+    /* The cluster as known here. */
+    struct member members[RAFT_MEMBERS_MAX];
+    size_t member_count;
+    int role; /* RAFT_ROLE_* */
+    raft_id leader;
+    raft_term term;
+    uint64_t give_up_ms; /* when writes of a lost term are answered "unknown"; UINT64_MAX: never */
+    int is_congested; /* too much is uncommitted: requests wait in their buffers */
+
+    /* Writes and reads under way. */
+    struct pending pending;
+    struct batch batch;
+    struct readers readers;
+    uint64_t read_tag;       /* of this turn's raft_read */
+    uint64_t read_confirmed; /* every read up to this tag may be answered */
+    int read_wanted;         /* somebody asked in this turn */
+    struct resp_parser again; /* for requests that are looked at a second time */
+
+    /* Clients. */
+    struct client_place *places;
+    size_t place_count;
+    uint32_t first_free;
+    size_t client_count;
+    size_t waiting_count; /* of WAIT */
+    uint64_t next_client_id;
+    struct client_list backlog;
+    struct client_list outbox;
+    struct client_list graveyard;
+    uint64_t sweep_ms;
+
+    uint64_t stop_ms; /* when stopping ends at the latest; UINT64_MAX: it serves */
+    struct server_stats stats;
+    char failure[SERVER_FAILURE_MAX]; /* "": none */
+};
+
+/* ---- server.c ---- */
+
+/* Lists a client whose input may hold requests, or whose output may be written. */
+void server_look_at(struct server *server, struct client *client);
+void server_write_to(struct server *server, struct client *client);
+
+/* Closes a connection at once. What it asked for is executed, but nobody is told. */
+void server_drop(struct server *server, struct client *client);
+
+/* The client of a waiter; null where it has gone. */
+struct client *server_client(const struct server *server, uint32_t slot, uint32_t generation);
+
+/* Begins to stop. Repeating it changes nothing. */
+void server_stop(struct server *server);
+
+int server_is_stopping(const struct server *server);
+
+/* Remembers the first failure, after which the turn ends. A printf. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+void server_fail(struct server *server, const char *format, ...);
+
+/* ---- requests.c ---- */
+
+/* Deals with what a client has sent, as far as it can. */
+void requests_take(struct server *server, struct client *client);
+
+/* Answers what can be answered, in order. */
+void requests_advance(struct server *server, struct client *client);
+
+/* An entry that a client waits for is applied: answers what is before it, and then it. */
+int requests_apply(struct server *server, struct client *client, const struct waiter *waiter,
+                   const raft_entry *entry);
+
+/* Gives a waiting write an answer other than its result. */
+void requests_settle(struct server *server, const struct waiter *waiter,
+                     enum request_answer answer);
+
+/* Answers the reads up to a tag: confirmed, or with the reason why not. */
+void requests_reads_confirmed(struct server *server, uint64_t tag);
+void requests_reads_failed(struct server *server, uint64_t tag, enum request_answer answer);
+
+/* ---- session.c ---- */
+
+/* Executes a command that the server itself answers. The client's queue is empty. */
+void session_execute(struct server *server, struct client *client, const struct command *command,
+                     const struct slice *args, size_t count);
+
+/* Answers those WAITs that are satisfied or overdue. Returns when the next one is due. */
+uint64_t session_check_waits(struct server *server, uint64_t now_ms);
+
+/* Nonzero where the connection has to say AUTH before anything else. */
+int session_needs_auth(const struct server *server, const struct client *client);
+
+/* ---- topology.c ---- */
+
+/* Reads the members of the node. */
+void topology_load(struct server *server);
+
+/* The member of an id, or null. */
+const struct member *topology_member(const struct server *server, raft_id id);
+
+/* Adds the error for a request that this server does not execute; slot is that of its key. */
+void topology_redirect(struct server *server, unsigned slot, struct buffer *out);
+
+void topology_cluster(struct server *server, const struct command *command,
+                      const struct slice *args, size_t count, struct buffer *out);
+void topology_role(struct server *server, struct buffer *out);
+void topology_raft_members(struct server *server, struct buffer *out);
+void topology_raft_state(struct server *server, struct buffer *out);
+
+/* Voters other than this one that are known to hold everything up to an index. Leader only. */
+size_t topology_holders(const struct server *server, raft_index index);
+
+const char *topology_role_name(int role);
+
+/* ---- info.c ---- */
+
+/* The text of INFO for the sections named (none: all), as one bulk. */
+void info_write(struct server *server, const struct slice *sections, size_t count,
+                struct buffer *out);
+
+/* ---- consensus.c ---- */
+
+/* Opens log and node, founds or restores the group. 0, or -1 with the reason. */
+int consensus_open(struct server *server, char error[SERVER_ERROR_MAX]);
+
+/* Sets the timers going. 0, or -1 with the reason. */
+int consensus_start(struct server *server, char error[SERVER_ERROR_MAX]);
+
+/* Finishes the log and frees the node. 0, or -1 where something could not be stored. */
+int consensus_close(struct server *server);
+
+/* Adds a checked write to the batch of this turn. 0, or -1 where memory fails. */
+int consensus_add(struct server *server, const struct waiter *waiter,
+                  const struct command *command, const struct slice *args, size_t count);
+
+/* Proposes the batch and asks for the reads of this turn. */
+void consensus_submit(struct server *server);
+
+/* Lets the engine do what is due, stores, sends and answers. */
+void consensus_flush(struct server *server);
+
+/* When consensus_flush has something to do. */
+uint64_t consensus_deadline(const struct server *server);
+
+/* Notes that a client has reads in this turn. 0, or -1 where memory fails. */
+int consensus_want_read(struct server *server, struct client *client);
+
+/* A message arrived. */
+void consensus_receive(void *host, const raft_message *message);
+
+/* A connection to a peer was made or lost. */
+void consensus_connection(void *host, raft_id peer, int up);
+
+#endif

@@ -14,16 +14,23 @@ fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/keelson-bench.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT INT TERM
 
-# count NAME ROUNDS: the instructions of the whole run
+# count NAME ROUNDS [OPTION..]: the instructions of the whole run
 count() {
-    valgrind --tool=callgrind --callgrind-out-file="$work/out" "$bench" --count "$1" "$2" \
+    name_=$1 rounds_=$2
+    shift 2
+    valgrind --tool=callgrind --callgrind-out-file="$work/out" "$@" \
+        "$bench" --count "$name_" "$rounds_" \
         >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
     sed -n 's/.*Collected : //p' "$work/log"
 }
 
+# Of batches only what happens in rounds, not what makes and removes the cluster.
 if [ -n "${PROFILE:-}" ]; then
-    count "$PROFILE" "${ROUNDS:-500}" >/dev/null
-    callgrind_annotate --threshold=99 "$work/out" | sed 's/\[.*//'
+    case $PROFILE in
+    *_batch*) count "$PROFILE" "${ROUNDS:-500}" --toggle-collect=run_rounds >/dev/null ;;
+    *) count "$PROFILE" "${ROUNDS:-20000}" >/dev/null ;;
+    esac
+    callgrind_annotate --threshold=98 "$work/out" | sed 's/ \[.*//'
     exit 0
 fi
 

@@ -108,7 +108,7 @@ int journal_open(struct journal *journal)
     }
     journal->fault = broken_promise(journal);
     if (journal->fault != NULL) {
-        return RAFT_ECORRUPT;
+        return JOURNAL_BROKEN;
     }
     journal->issued_count = journal->replayed_count;
     journal->stored_count = journal->replayed_count;

@@ -17,6 +17,7 @@
 #define JOURNAL_DIRECTORY  "log"
 #define JOURNAL_FIRST_FILE "log/0000000000000001.wal"
 #define JOURNAL_DATA_START 4096u
+#define JOURNAL_BROKEN     1 /* the log opened, and broke a promise */
 
 struct journal {
     struct disk *disk;
@@ -44,9 +45,9 @@ void journal_init(struct journal *journal, uint64_t seed);
 void journal_free(struct journal *journal);
 
 /*
- * Opens the log and checks what it replayed. Returns what wal_open returned; RAFT_ECORRUPT also
- * where a promise was broken (journal->fault says which). Writes that were issued and did not come
- * back are forgotten: they are gone for good.
+ * Opens the log and checks what it replayed. Returns what wal_open returned, or JOURNAL_BROKEN where
+ * it succeeded and should not have (journal->fault says why). Writes that were issued and did not
+ * come back are forgotten: they are gone for good.
  */
 int journal_open(struct journal *journal);
 

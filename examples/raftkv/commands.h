@@ -101,6 +101,8 @@ enum {
     COMMAND_BEFORE_AUTH = 1 /* flag: allowed on a connection that still has to authenticate */
 };
 
+struct call; /* commands_internal.h */
+
 struct command {
     const char *name; /* lower case */
     int id;           /* enum command_id */
@@ -110,6 +112,10 @@ struct command {
     int last_key;     /* position of the last key; negative counts from the end, -1 being the last */
     int key_step;     /* distance between keys */
     unsigned flags;   /* COMMAND_BEFORE_AUTH */
+
+    /* Internal; each may be null. */
+    int (*check)(const struct call *call); /* of the options: 1, or 0 and answered */
+    int (*run)(const struct call *call);   /* what command_apply, _read or _local returns */
 };
 
 /* The command of a name in any case; null: there is none. Static. */

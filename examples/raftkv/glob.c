@@ -1,10 +1,9 @@
 /*
  * Pattern matching with one point of return.
  *
- * A star can always be made to take as little as possible: when what follows it does not match, the
- * latest star takes one byte more and matching resumes behind it. Earlier stars need never be tried
- * again, since whatever they could give the latest one can take itself. So there is no recursion and
- * no explosion.
+ * A star takes as little as it can: when what follows it does not match, the latest star takes one
+ * byte more and matching resumes behind it. Earlier stars need never be tried again, since whatever
+ * they could take the latest one can take itself. So there is no recursion and no explosion.
  */
 #include "glob.h"
 

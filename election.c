@@ -45,10 +45,8 @@ int raft__is_voter(const raft *node)
 /* splitmix64: any seed will do, and the state is one word. */
 static uint64_t election_random(raft *node)
 {
-    uint64_t z = node->random += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
+    node->random += 0x9e3779b97f4a7c15u;
+    return raft__mix(node->random);
 }
 
 /* Uniform over [T, 2T): spread on both sides, so that no fast server always wins (R15). */

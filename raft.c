@@ -203,8 +203,9 @@ int raft_new(const raft_options *options, const raft_callbacks *callbacks, void 
     node->host = host;
     node->options = own_options;
     node->id = own_options.id;
-    node->random =
-        own_options.seed ^ own_options.id * 0x9e3779b97f4a7c15u ^ own_options.group << 32;
+    /* Mixed at each step, or the timeouts of two nodes might be one series, shifted (R15). */
+    node->random = raft__mix(raft__mix(own_options.seed + 1) + own_options.id);
+    node->random = raft__mix(node->random + own_options.group);
     node->election_at_ms = RAFT_NEVER;
     raft__log_init(&node->log, own_options.log_bytes_max);
     *out = node;

@@ -83,6 +83,14 @@ static inline uint64_t raft__get64(const uint8_t *in)
     return (uint64_t)raft__get32(in) | (uint64_t)raft__get32(in + 4) << 32;
 }
 
+/* Scatters the bits of a number: the finalizer of splitmix64. */
+static inline uint64_t raft__mix(uint64_t z)
+{
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
 /* ---- log.c: the log in memory --------------------------------------------------------------- */
 
 /*

@@ -156,7 +156,9 @@ int raft__append_receive(raft *node, const raft_message *message)
     if (message->range_count > 0) {
         expect_more_than(node, message->index);
     }
-    node->ack_due = 1;
+    if (status == RAFT_OK) { /* else silence: an answer would only bring the same again at once */
+        node->ack_due = 1;
+    }
     raft__commit_to(node, message->commit < node->certified ? message->commit : node->certified);
     return status;
 }

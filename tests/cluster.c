@@ -166,9 +166,10 @@ static void watch_durability(struct cluster_node *node, const raft_message *mess
 {
     const struct cluster_store *store = &node->store;
     const struct cluster_entry *at = log_at(&store->log, message->index);
-    int voted = store->state.term > message->term ||
-                (store->state.term == message->term &&
-                 store->state.vote == (message->kind == RAFT_MESSAGE_VOTE ? node->id : message->to));
+    int voted =
+        store->state.term > message->term ||
+        (store->state.term == message->term &&
+         store->state.vote == (message->kind == RAFT_MESSAGE_VOTE ? node->id : message->to));
     if (message->term > store->state.term) {
         violate(node->cluster, node->id, "a message carries a term that is not durable (V3)");
     }
@@ -230,9 +231,9 @@ static void watch_write(struct cluster_node *node, const raft_write *write)
     if (store->pending_count >= RAFT_WRITES_MAX) {
         violate(node->cluster, node->id, "more writes outstanding than RAFT_WRITES_MAX");
     }
-    if (write->has_state && (write->state.term < before.term ||
-                             (write->state.term == before.term && before.vote != 0 &&
-                              write->state.vote != before.vote))) {
+    if (write->has_state &&
+        (write->state.term < before.term || (write->state.term == before.term && before.vote != 0 &&
+                                             write->state.vote != before.vote))) {
         violate(node->cluster, node->id, "a write takes back a term or a vote (V3, R3)");
     }
     if (write->truncate_from > 0 && write->truncate_from <= node->applied.count) {
@@ -403,8 +404,8 @@ static int on_persist(void *host, const raft_write *write)
 static void record(struct cluster_node *node, const raft_message *message)
 {
     struct cluster *cluster = node->cluster;
-    cluster->sent = grown(cluster->sent, cluster->sent_count, &cluster->sent_capacity,
-                          sizeof cluster->sent[0]);
+    cluster->sent =
+        grown(cluster->sent, cluster->sent_count, &cluster->sent_capacity, sizeof cluster->sent[0]);
     struct cluster_message *kept = &cluster->sent[cluster->sent_count++];
     memset(kept, 0, sizeof *kept);
     kept->number = cluster->sent_count;
@@ -440,8 +441,7 @@ static void on_send(void *host, const raft_message *message)
     struct cluster *cluster = node->cluster;
     enter(node, CLUSTER_IN_SEND);
     if (message->from != node->id || message->to == node->id || message->to == 0 ||
-        message->cluster != node->options.cluster ||
-        message->group != node->options.group) {
+        message->cluster != node->options.cluster || message->group != node->options.group) {
         violate(cluster, node->id, "sent a message that is wrongly addressed (R66)");
     } else {
         for (size_t i = 0; i < message->range_count; i++) {
@@ -1553,16 +1553,29 @@ uint64_t cluster_fingerprint(const struct cluster *cluster, raft_id id)
     char text[8192];
     raft_status status = cluster_status(cluster, id);
     const raft *node = cluster->nodes[id].raft;
-    const uint64_t values[] = {
-        (uint64_t)status.role,    (uint64_t)status.error,    status.term,
-        status.vote,              status.leader,             status.first_index,
-        status.last_index,        status.durable_index,      status.commit_index,
-        status.applied_index,     status.log_bytes,          status.uncommitted_bytes,
-        status.last_contact_ms,   status.member_count,       (uint64_t)status.quorum_ok,
-        status.writes_pending,    status.reads_pending,      status.counters.messages_sent,
-        status.counters.writes,   status.counters.elections_started,
-        status.counters.elections_won, status.counters.entries_proposed,
-        raft_deadline(node)};
+    const uint64_t values[] = {(uint64_t)status.role,
+                               (uint64_t)status.error,
+                               status.term,
+                               status.vote,
+                               status.leader,
+                               status.first_index,
+                               status.last_index,
+                               status.durable_index,
+                               status.commit_index,
+                               status.applied_index,
+                               status.log_bytes,
+                               status.uncommitted_bytes,
+                               status.last_contact_ms,
+                               status.member_count,
+                               (uint64_t)status.quorum_ok,
+                               status.writes_pending,
+                               status.reads_pending,
+                               status.counters.messages_sent,
+                               status.counters.writes,
+                               status.counters.elections_started,
+                               status.counters.elections_won,
+                               status.counters.entries_proposed,
+                               raft_deadline(node)};
     size_t length = raft_describe_node(node, text, sizeof text);
     uint64_t hash = hash_of(text, length < sizeof text ? length : sizeof text - 1);
     return hashed(hash, values, sizeof values);

@@ -14,8 +14,8 @@
  * The harness watches on its own: at most one leader a term (V1), votes and acknowledgements only
  * after they are durable (V2, V3, V11, R1, R2), the same entry applied everywhere at an index, in
  * order, once a run (V8), nothing committed truncated (V10), writes and ranges well formed, memory
- * lent unchanged as long as promised, raft_check clean after every step, no busy loop, no message of
- * a correct server refused (unless the script has forged some: these may contradict it). The first
+ * lent unchanged as long as promised, raft_check clean after every step, no busy loop, no message
+ * of a correct server refused (unless the script has forged some: these may contradict it). The first
  * violation is kept as a sentence: every test ends by asserting that cluster_violation is null.
  */
 #ifndef KEELSON_TESTS_CLUSTER_H
@@ -64,18 +64,18 @@ struct cluster_store {
     struct cluster_log log;
     struct cluster_write *pending; /* oldest first */
     size_t pending_count;
-    int async;      /* persist answers RAFT_PENDING until cluster_complete */
-    int fail_next;  /* negative: the next persist returns it and stores nothing */
-    uint64_t writes; /* persist calls, all runs together */
+    int async;                 /* persist answers RAFT_PENDING until cluster_complete */
+    int fail_next;             /* negative: the next persist returns it and stores nothing */
+    uint64_t writes;           /* persist calls, all runs together */
     raft_index confirmed_last; /* last index when raft_persisted or persist last said so */
 };
 
 /* Memory of a node: counted, checked against the sizes the engine claims, and made to fail. */
 struct cluster_memory {
-    uint64_t calls;       /* allocations and growths asked for so far */
-    uint64_t fail_at;     /* the call that fails, counting from 1; 0: none */
-    int fail_on;          /* nonzero: all calls after fail_at fail too */
-    uint64_t failed;      /* how many were refused */
+    uint64_t calls;   /* allocations and growths asked for so far */
+    uint64_t fail_at; /* the call that fails, counting from 1; 0: none */
+    int fail_on;      /* nonzero: all calls after fail_at fail too */
+    uint64_t failed;  /* how many were refused */
     uint64_t live_blocks;
     uint64_t live_bytes;
 };
@@ -93,26 +93,26 @@ enum { CLUSTER_IN_PERSIST = 1, CLUSTER_IN_SEND, CLUSTER_IN_APPLY, CLUSTER_IN_NOT
 struct cluster_node {
     struct cluster *cluster;
     raft_id id;
-    raft *raft;       /* null while crashed */
-    uint64_t run;     /* counts starts, from 1 */
-    int64_t skew_ms;  /* this node's clock minus the cluster's */
+    raft *raft;      /* null while crashed */
+    uint64_t run;    /* counts starts, from 1 */
+    int64_t skew_ms; /* this node's clock minus the cluster's */
     raft_options options;
     struct cluster_store store;
     struct cluster_memory memory;
 
-    struct cluster_log applied;  /* of this run */
-    raft_index apply_pending;    /* last index of an outstanding apply; 0: none */
+    struct cluster_log applied; /* of this run */
+    raft_index apply_pending;   /* last index of an outstanding apply; 0: none */
     raft_range apply_lent;
     uint64_t apply_hash;
-    int apply_async;             /* apply answers RAFT_PENDING until cluster_complete_apply */
-    int apply_fail_next;         /* negative: the next apply returns it */
+    int apply_async;     /* apply answers RAFT_PENDING until cluster_complete_apply */
+    int apply_fail_next; /* negative: the next apply returns it */
 
     struct cluster_event *events; /* of all runs */
     size_t event_count;
     size_t event_capacity;
-    uint64_t last_seq;            /* of the last write in this run */
-    int in_callback;              /* CLUSTER_IN_*; 0: none */
-    uint64_t spin_ms;             /* how often polled without anything happening at this sample */
+    uint64_t last_seq; /* of the last write in this run */
+    int in_callback;   /* CLUSTER_IN_*; 0: none */
+    uint64_t spin_ms;  /* how often polled without anything happening at this sample */
     uint64_t spin_count;
 };
 
@@ -142,7 +142,7 @@ struct cluster {
     size_t founders; /* nodes 1..founders are bootstrapped, the others are joiners; default: all */
     uint64_t now_ms;
     uint64_t latency_ms; /* cluster_run and cluster_settle deliver a message this late; default 0 */
-    struct cluster_node nodes[CLUSTER_MAX + 1]; /* by id; [0] is unused */
+    struct cluster_node nodes[CLUSTER_MAX + 1];                    /* by id; [0] is unused */
     struct cluster_queue queues[CLUSTER_MAX + 1][CLUSTER_MAX + 1]; /* [from][to] */
     struct cluster_message *sent;
     size_t sent_count;
@@ -152,14 +152,14 @@ struct cluster {
         raft_term term;
         raft_id id;
         uint64_t run;
-    } *reigns; /* every leadership that was told */
+    } * reigns; /* every leadership that was told */
     size_t reign_count;
     size_t reign_capacity;
     struct {
         raft_id voter;
         raft_term term;
         raft_id candidate;
-    } *votes; /* every vote that was sent, own votes included */
+    } * votes; /* every vote that was sent, own votes included */
     size_t vote_count;
     size_t vote_capacity;
     uint64_t forged;     /* messages injected by the script */
@@ -183,8 +183,8 @@ struct cluster {
 struct cluster *cluster_create(size_t count);
 
 /*
- * raft_new, raft_bootstrap (founders) and raft_start on all, then one raft_poll, so that the founding
- * is on the disk or on its way. The first code that is not RAFT_OK.
+ * raft_new, raft_bootstrap (founders) and raft_start on all, then one raft_poll, so that the
+ * founding is on the disk or on its way. The first code that is not RAFT_OK.
  */
 int cluster_start(struct cluster *cluster);
 
@@ -200,7 +200,8 @@ const char *cluster_violation(const struct cluster *cluster);
 /* How a test ends (with check.h): the harness saw nothing wrong, and everything is given back. */
 #define CLUSTER_DONE(cluster)                                                                      \
     do {                                                                                           \
-        CHECK_STR(cluster_violation(cluster) != NULL ? cluster_violation(cluster) : "no violation", \
+        CHECK_STR(cluster_violation(cluster) != NULL ? cluster_violation(cluster)                  \
+                                                     : "no violation",                             \
                   "no violation");                                                                 \
         cluster_free(cluster);                                                                     \
     } while (0)

@@ -1,8 +1,8 @@
 /*
  * Memory that fails. The same life of a small group is lived again and again; in life k the k-th
  * allocation of one server fails, once or together with all that follow until memory returns. Every
- * call must answer as raft.h says and change nothing where it fails, nothing may leak, the others go
- * on, and once memory is back the whole group converges.
+ * call must answer as raft.h says and change nothing where it fails, nothing may leak, the others
+ * go on, and once memory is back the whole group converges.
  */
 #include "check.h"
 #include "cluster.h"

@@ -414,8 +414,8 @@ static void random_wrong_calls_never_leave_a_trace(void)
         raft *node = cluster->nodes[id].raft;
         raft_status status = cluster_status(cluster, id);
         uint64_t before = cluster_fingerprint(cluster, id);
-        raft_message message = cluster_forge(cluster, 1 + id % 3, id, status.term,
-                                             RAFT_MESSAGE_APPEND_REPLY);
+        raft_message message =
+            cluster_forge(cluster, 1 + id % 3, id, status.term, RAFT_MESSAGE_APPEND_REPLY);
         int code = RAFT_OK;
         switch ((random >> 40) % 10) {
         case 0:
@@ -511,8 +511,8 @@ static void messages_for_another_server_are_foreign_in_their_wire_form_too(void)
 static void a_second_leader_of_one_term_is_refused_and_counted(void)
 {
     struct cluster *cluster = led_cluster(3, 1);
-    raft_message beat = cluster_forge(cluster, 3, 2, cluster_term(cluster, 2),
-                                      RAFT_MESSAGE_HEARTBEAT);
+    raft_message beat =
+        cluster_forge(cluster, 3, 2, cluster_term(cluster, 2), RAFT_MESSAGE_HEARTBEAT);
     beat.round = 1;
     uint64_t refused = cluster_status(cluster, 2).counters.messages_refused;
     CHECK(cluster_inject(cluster, 2, &beat) != RAFT_OK);
@@ -539,8 +539,7 @@ static void expect_code(struct reentry *found, int code, int expected, const cha
     }
 }
 
-static void call_everything(struct cluster *cluster, raft_id id, int callback,
-                            const void *argument)
+static void call_everything(struct cluster *cluster, raft_id id, int callback, const void *argument)
 {
     struct reentry *found = cluster->hook_data;
     raft *node = cluster->nodes[id].raft;
@@ -578,9 +577,9 @@ static void call_everything(struct cluster *cluster, raft_id id, int callback,
     expect_code(found, cluster_fingerprint(cluster, id) == before, 1, "something changed");
     if (open && found->seen[callback] < 3) {
         int code = raft_propose(node, "in", 2, NULL, NULL);
-        int may = status.role == RAFT_ROLE_LEADER   ? RAFT_OK
-                  : status.leader != 0              ? RAFT_ENOTLEADER
-                                                    : RAFT_ENOLEADER;
+        int may = status.role == RAFT_ROLE_LEADER ? RAFT_OK
+                  : status.leader != 0            ? RAFT_ENOTLEADER
+                                                  : RAFT_ENOLEADER;
         expect_code(found, code, may, "propose when open");
         expect_code(found, raft_propose_many(node, &payload, 1, NULL, NULL), may, "many");
         expect_code(found, raft_read(node, 77), may, "read when open");
@@ -970,7 +969,7 @@ static void an_applied_proposal_gets_no_other_answer(void)
     CLUSTER_DONE(cluster);
 }
 
-/* Cut at once, dropped only when the other entry is committed: until then it may come back (R62). */
+/* Cut at once, dropped only when the other is committed: until then it may come back (R62). */
 static void a_proposal_is_dropped_only_when_another_entry_is_committed_in_its_place(void)
 {
     struct cluster *cluster = led_cluster(3, 1);

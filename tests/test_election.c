@@ -219,7 +219,8 @@ static void a_candidate_with_an_older_last_term_is_refused_though_its_term_is_ad
     CLUSTER_DONE(cluster);
 }
 
-static void a_candidate_with_a_shorter_log_of_the_same_term_is_refused_though_its_term_is_adopted(void)
+static void
+a_candidate_with_a_shorter_log_of_the_same_term_is_refused_though_its_term_is_adopted(void)
 {
     struct cluster *cluster = voters_with_a_log();
     raft_term term = cluster_term(cluster, 2);
@@ -414,8 +415,8 @@ static void grants_of_other_terms_rounds_kinds_and_strangers_are_no_votes(void)
     answer_vote(cluster, 77, &request, 0);
     answer_vote(cluster, 78, &request, 0);
     for (raft_id from = 2; from <= 5; from++) {
-        raft_message pre = cluster_forge(cluster, from, 1, request.term,
-                                         RAFT_MESSAGE_PRE_VOTE_REPLY);
+        raft_message pre =
+            cluster_forge(cluster, from, 1, request.term, RAFT_MESSAGE_PRE_VOTE_REPLY);
         pre.round = request.round;
         pre.asked_term = request.term;
         cluster_inject(cluster, 1, &pre);

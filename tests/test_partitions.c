@@ -1,6 +1,6 @@
 /*
- * Partial partitions (Part 4 of the rules): as long as some server reaches a quorum, the group has a
- * leader again within four election timeouts, and where the old leader still reaches one, nothing
+ * Partial partitions (Part 4 of the rules): as long as some server reaches a quorum, the group has
+ * a leader again within four election timeouts, and where the old leader still reaches one, nothing
  * moves at all. Every case is tried with several seeds and latencies.
  */
 #include "check.h"
@@ -44,8 +44,9 @@ static void make_star(struct cluster *cluster, raft_id hub)
 static int commits(struct cluster *cluster)
 {
     raft_id leader = cluster_leader(cluster);
-    return leader != 0 && cluster_status(cluster, leader).commit_index ==
-                              cluster_status(cluster, leader).last_index &&
+    return leader != 0 &&
+           cluster_status(cluster, leader).commit_index ==
+               cluster_status(cluster, leader).last_index &&
            cluster_stored(cluster, leader, cluster_commit(cluster, leader)) != NULL &&
            cluster_stored(cluster, leader, cluster_commit(cluster, leader))->term ==
                cluster_term(cluster, leader);

@@ -1,6 +1,6 @@
 /*
- * Pre-vote, check-quorum and stickiness (rules R18 to R22, and R11, R13, R15 where they meet these):
- * who is let in, who is left alone, and that nobody is locked out.
+ * Pre-vote, check-quorum and stickiness (rules R18 to R22, and R11, R13, R15 where they meet
+ * these): who is let in, who is left alone, and that nobody is locked out.
  */
 #include "check.h"
 #include "cluster.h"
@@ -113,8 +113,8 @@ static void without_pre_vote_a_rejoining_node_deposes_the_leader_once_then_all_s
 }
 
 /*
- * The sticky voters ignore a candidate whose term is high and whose log is short; only the answer to
- * the leader's next heartbeat frees it, at the price of one election (R21).
+ * The sticky voters ignore a candidate whose term is high and whose log is short; only the answer
+ * to the leader's next heartbeat frees it, at the price of one election (R21).
  */
 static void a_higher_term_with_a_short_log_is_taken_in_by_way_of_the_leaders_heartbeat(void)
 {
@@ -299,8 +299,8 @@ static void followers_of_a_dead_leader_do_not_refuse_each_other(void)
 }
 
 /*
- * R19 binds a follower for the shortest timeout, not until its own runs out: the first to expire wins
- * at once, though the other has had nothing to do since it heard the leader.
+ * R19 binds a follower for the shortest timeout, not until its own runs out: the first to expire
+ * wins at once, though the other has had nothing to do since it heard the leader.
  */
 static void the_first_follower_to_miss_a_dead_leader_is_elected_at_once(void)
 {
@@ -316,14 +316,14 @@ static void the_first_follower_to_miss_a_dead_leader_is_elected_at_once(void)
         CHECK(cluster_run_until(cluster, has_leader, 4 * LONGEST));
         CHECK(cluster->now_ms < died + LONGEST);
         CHECK_EQ(cluster_status(cluster, cluster_leader(cluster)).counters.elections_started, 1);
-        size_t asked_by_one = cluster_sent_count(cluster, 0, 5 - cluster_leader(cluster), 0,
-                                                 RAFT_MESSAGE_PRE_VOTE);
+        size_t asked_by_one =
+            cluster_sent_count(cluster, 0, 5 - cluster_leader(cluster), 0, RAFT_MESSAGE_PRE_VOTE);
         CHECK_EQ(asked_by_one, 0);
         CLUSTER_DONE(cluster);
     }
 }
 
-/* The order clears the own stickiness of each; one asks the other before the leader is heard again. */
+/* The order clears the own stickiness; one asks the other before the leader is heard again. */
 static void a_quorum_told_to_campaign_replaces_a_live_leader(void)
 {
     struct cluster *cluster = led_cluster(3, 1);
@@ -563,8 +563,7 @@ static void pre_vote_grants_of_another_round_or_twice_from_one_node_do_not_add_u
     cluster_isolate(cluster, 1);
     CHECK_EQ(raft_campaign(cluster->nodes[1].raft), RAFT_OK);
     cluster_poll(cluster, 1);
-    const struct cluster_message *request =
-        cluster_sent(cluster, 0, 1, 2, RAFT_MESSAGE_PRE_VOTE);
+    const struct cluster_message *request = cluster_sent(cluster, 0, 1, 2, RAFT_MESSAGE_PRE_VOTE);
     raft_message grant = cluster_forge(cluster, 2, 1, 0, RAFT_MESSAGE_PRE_VOTE_REPLY);
     grant.asked_term = request->message.asked_term;
     grant.round = request->message.round;
@@ -595,8 +594,7 @@ static void a_majority_of_pre_vote_refusals_ends_the_attempt_at_the_same_term(vo
     cluster_isolate(cluster, 1);
     CHECK_EQ(raft_campaign(cluster->nodes[1].raft), RAFT_OK);
     cluster_poll(cluster, 1);
-    const struct cluster_message *request =
-        cluster_sent(cluster, 0, 1, 2, RAFT_MESSAGE_PRE_VOTE);
+    const struct cluster_message *request = cluster_sent(cluster, 0, 1, 2, RAFT_MESSAGE_PRE_VOTE);
     for (raft_id from = 2; from <= 3; from++) {
         raft_message no = cluster_forge(cluster, from, 1, 0, RAFT_MESSAGE_PRE_VOTE_REPLY);
         no.asked_term = request->message.asked_term;

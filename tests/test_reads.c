@@ -89,8 +89,8 @@ static void a_read_before_the_first_entry_of_the_term_is_committed_waits_for_it(
     CHECK(cluster_commit(cluster, 2) < index);
     CHECK_EQ(ask(cluster, 2, 9), RAFT_OK);
     cluster_poll(cluster, 2);
-    raft_message echo = cluster_forge(cluster, 3, 2, cluster_term(cluster, 2),
-                                      RAFT_MESSAGE_HEARTBEAT_REPLY);
+    raft_message echo =
+        cluster_forge(cluster, 3, 2, cluster_term(cluster, 2), RAFT_MESSAGE_HEARTBEAT_REPLY);
     for (size_t i = 0; i < cluster_queued(cluster, 2, 3); i++) {
         const raft_message *sent = &cluster_peek(cluster, 2, 3, i)->message;
         echo.round = sent->round > echo.round ? sent->round : echo.round;
@@ -167,8 +167,8 @@ static void one_peer_answering_three_times_is_no_quorum(void)
     uint64_t mark = cluster_mark(cluster);
     CHECK_EQ(ask(cluster, 1, 3), RAFT_OK);
     cluster_poll(cluster, 1);
-    raft_message echo = cluster_forge(cluster, 2, 1, cluster_term(cluster, 1),
-                                      RAFT_MESSAGE_HEARTBEAT_REPLY);
+    raft_message echo =
+        cluster_forge(cluster, 2, 1, cluster_term(cluster, 1), RAFT_MESSAGE_HEARTBEAT_REPLY);
     echo.round = cluster_sent(cluster, mark, 1, 2, RAFT_MESSAGE_HEARTBEAT)->message.round;
     for (int i = 0; i < 3; i++) {
         CHECK_EQ(cluster_inject(cluster, 1, &echo), RAFT_OK);
@@ -190,8 +190,8 @@ static void an_echo_of_a_round_that_was_never_begun_is_refused(void)
     CHECK_EQ(ask(cluster, 1, 3), RAFT_OK);
     cluster_poll(cluster, 1);
     uint64_t refused = cluster_status(cluster, 1).counters.messages_refused;
-    raft_message echo = cluster_forge(cluster, 2, 1, cluster_term(cluster, 1),
-                                      RAFT_MESSAGE_HEARTBEAT_REPLY);
+    raft_message echo =
+        cluster_forge(cluster, 2, 1, cluster_term(cluster, 1), RAFT_MESSAGE_HEARTBEAT_REPLY);
     echo.round = 1000000;
     CHECK_EQ(cluster_inject(cluster, 1, &echo), RAFT_EMALFORMED);
     CHECK_EQ(cluster_status(cluster, 1).counters.messages_refused, refused + 1);
@@ -212,7 +212,8 @@ static void a_lost_round_is_made_good_by_the_next_heartbeat(void)
     CLUSTER_DONE(cluster);
 }
 
-static void an_old_leader_in_a_minority_never_answers_well_and_fails_its_reads_on_stepping_down(void)
+static void
+an_old_leader_in_a_minority_never_answers_well_and_fails_its_reads_on_stepping_down(void)
 {
     struct cluster *cluster = led_cluster(5, 1);
     cluster_split(cluster, 1, 3);
@@ -259,8 +260,8 @@ static void a_read_confirmed_but_not_applied_fails_on_stepping_down(void)
     CHECK_EQ(ask(cluster, 1, 4), RAFT_OK);
     cluster_settle(cluster);
     CHECK_EQ(answer_of(cluster, 1, 4), 0);
-    raft_message higher = cluster_forge(cluster, 2, 1, cluster_term(cluster, 1) + 1,
-                                        RAFT_MESSAGE_APPEND_REPLY);
+    raft_message higher =
+        cluster_forge(cluster, 2, 1, cluster_term(cluster, 1) + 1, RAFT_MESSAGE_APPEND_REPLY);
     CHECK_EQ(cluster_inject(cluster, 1, &higher), RAFT_OK);
     CHECK_EQ(answer_of(cluster, 1, 4), RAFT_ENOLEADER);
     cluster->nodes[1].apply_async = 0;
@@ -304,7 +305,7 @@ static void reads_of_a_single_voter_wait_for_its_own_first_entry_to_be_durable(v
     CLUSTER_DONE(cluster);
 }
 
-/* After a restart the stored log is all there, the commit index is not: reads wait for the no-op. */
+/* After a restart the log is all there, the commit index is not: reads wait for the no-op. */
 static void a_restarted_single_voter_reads_what_it_had_acknowledged(void)
 {
     struct cluster *cluster = led_cluster(1, 1);

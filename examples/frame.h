@@ -16,18 +16,18 @@
 
 struct iovec;
 
-#define HELLO_VERSION 1u
+#define HELLO_VERSION     1u
 #define HELLO_ADDRESS_MAX 255u
-#define HELLO_BYTES_MIN 48u
-#define HELLO_BYTES_MAX (HELLO_BYTES_MIN + 256u)
-#define FRAME_HEADER 8u  /* before a frame's body */
-#define FRAME_PREFIX 8u  /* before each message in it */
-#define FRAME_BYTES_MIN (FRAME_HEADER + FRAME_PREFIX + RAFT_MESSAGE_HEADER)
+#define HELLO_BYTES_MIN   48u
+#define HELLO_BYTES_MAX   (HELLO_BYTES_MIN + 256u)
+#define FRAME_HEADER      8u /* before a frame's body */
+#define FRAME_PREFIX      8u /* before each message in it */
+#define FRAME_BYTES_MIN   (FRAME_HEADER + FRAME_PREFIX + RAFT_MESSAGE_HEADER)
 
 struct hello {
     uint64_t cluster;
     raft_id from;
-    raft_id to; /* whom the sender believes to talk to */
+    raft_id to;                          /* whom the sender believes to talk to */
     char address[HELLO_ADDRESS_MAX + 1]; /* where the sender listens, as text */
 };
 

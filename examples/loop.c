@@ -161,8 +161,7 @@ static int epoll_update(struct loop *loop, int fd, int was_watched, int is_watch
 static int epoll_collect(struct loop *loop, int timeout_ms)
 {
     struct epoll_event events[READY_MAX];
-    int count =
-        loop->io->epoll_wait(loop->io->ctx, loop->epoll_fd, events, READY_MAX, timeout_ms);
+    int count = loop->io->epoll_wait(loop->io->ctx, loop->epoll_fd, events, READY_MAX, timeout_ms);
 
     for (int i = 0; i < count; i++) {
         unsigned what = (events[i].events & EPOLLIN ? LOOP_READ : 0u) |

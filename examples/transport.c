@@ -2,14 +2,14 @@
  * The TCP transport: connections, their hellos and buffers, the queues of the peers.
  *
  * Invariants:
- *   1. A connection is in the loop exactly while its fd is not -1. It ends once (end_connection), is
- *      then on the dead list, and is freed in a later tick: whoever is in a callback of it may
+ *   1. A connection is in the loop exactly while its fd is not -1. It ends once (end_connection),
+ *      is then on the dead list, and is freed in a later tick: whoever is in a callback of it may
  *      finish.
  *   2. peer.connection is the one dialled to it, in any stage, or null; then dial_at_ms is when to
  *      try again.
- *   3. out holds whole frames but for what the socket took of the first, behind our hello where that
- *      was not sent yet. Before the stage is OPEN nothing but the hello leaves: a server that is not
- *      the right one learns nothing else.
+ *   3. out holds whole frames but for what the socket took of the first, behind our hello where
+ *      that was not sent yet. Before the stage is OPEN nothing but the hello leaves: a server that
+ *      is not the right one learns nothing else.
  *   4. out and what is gathered together stay within queue_bytes_max: transport_send checks it, so
  *      that flushing never has to drop part of a frame.
  *   5. gathered messages point into lent memory, and only between transport_send and
@@ -32,13 +32,13 @@
 
 enum {
     ACCEPTS_PER_TURN = 16,
-    READS_PER_TURN = 8,             /* so that one busy peer leaves room for the others */
-    ACCEPT_PAUSE_MS = 100,          /* when descriptors have run out */
-    PARTS_MAX = 192,                /* byte ranges in one writev */
-    GREETING_BYTES = 512,           /* input buffer of a stranger: room for a hello */
-    INPUT_BYTES = 64 * 1024,        /* input buffer of a peer, until a larger frame fills it */
-    FRAME_TARGET_BYTES = 256 * 1024, /* a frame is closed at this size: a reader waits for its end */
-    OUTPUT_KEEP_BYTES = 1024 * 1024 /* a drained queue above this is given back */
+    READS_PER_TURN = 8,              /* so that one busy peer leaves room for the others */
+    ACCEPT_PAUSE_MS = 100,           /* when descriptors have run out */
+    PARTS_MAX = 192,                 /* byte ranges in one writev */
+    GREETING_BYTES = 512,            /* input buffer of a stranger: room for a hello */
+    INPUT_BYTES = 64 * 1024,         /* input buffer of a peer, until a larger frame fills it */
+    FRAME_TARGET_BYTES = 256 * 1024, /* a frame ends here: its reader waits for its end */
+    OUTPUT_KEEP_BYTES = 1024 * 1024  /* a drained queue above this is given back */
 };
 
 enum stage {
@@ -58,9 +58,9 @@ struct connection {
     struct peer *peer; /* whom we dialled; null where we were called */
     int fd;
     enum stage stage;
-    raft_id from;      /* who is on the other side; before OPEN, of an accepted one: 0 */
+    raft_id from; /* who is on the other side; before OPEN, of an accepted one: 0 */
     struct bytes in, out;
-    size_t hello_left; /* bytes of our hello at the head of out */
+    size_t hello_left;    /* bytes of our hello at the head of out */
     uint64_t deadline_ms; /* before OPEN: of the handshake; then: of progress, or UINT64_MAX */
     uint64_t open_since_ms;
     struct connection *next_dead;
@@ -69,7 +69,7 @@ struct connection {
 /* A message that waits for transport_flush. */
 struct gathered {
     uint8_t head[FRAME_HEADER + FRAME_PREFIX + RAFT_MESSAGE_HEADER]; /* a frame may begin here */
-    raft_buf parts[2]; /* entries, lent */
+    raft_buf parts[2];                                               /* entries, lent */
     size_t part_count;
     size_t bytes; /* without the frame's header */
 };
@@ -102,6 +102,12 @@ struct transport {
     int has_gathered, has_lost;
     struct transport_stats stats;
 };
+
+/* What frame.h has to say against some bytes. */
+static enum transport_reason reason_of(long status)
+{
+    return (enum transport_reason)(-status);
+}
 
 static uint64_t clock_ms(const struct transport *t)
 {
@@ -413,7 +419,7 @@ static int add_frame(struct transport *t, struct peer *peer, size_t *next, struc
 {
     struct gathered *first = &peer->gathered[*next];
     size_t limit = t->options.frame_bytes_max < FRAME_TARGET_BYTES ? t->options.frame_bytes_max
-                                                                    : FRAME_TARGET_BYTES;
+                                                                   : FRAME_TARGET_BYTES;
     size_t bytes = FRAME_HEADER;
     int count = 0;
     do {
@@ -580,10 +586,9 @@ static void take_hello(struct connection *c)
     if (!used) {
         return;
     }
-    enum transport_reason reason =
-        used < 0 ? (enum transport_reason)-used : judge_hello(c, &hello);
-    if (reason == TRANSPORT_NONE || reason == TRANSPORT_VERSION ||
-        reason == TRANSPORT_CLUSTER || reason == TRANSPORT_IDENTITY) {
+    enum transport_reason reason = used < 0 ? reason_of(used) : judge_hello(c, &hello);
+    if (reason == TRANSPORT_NONE || reason == TRANSPORT_VERSION || reason == TRANSPORT_CLUSTER ||
+        reason == TRANSPORT_IDENTITY) {
         answer_hello(c, hello.from);
     }
     if (reason != TRANSPORT_NONE) {
@@ -611,7 +616,7 @@ static void take_messages(struct connection *c, struct frame *frame)
         t->options.on_message(t->options.host, &message);
     }
     if (status < 0) {
-        end_connection(c, (enum transport_reason)-status);
+        end_connection(c, reason_of(status));
     }
 }
 
@@ -620,10 +625,10 @@ static int take_frame(struct connection *c)
 {
     struct transport *t = c->transport;
     struct frame frame;
-    long used = frame_next(c->in.data + c->in.head, bytes_held(&c->in),
-                           t->options.frame_bytes_max, &frame);
+    long used =
+        frame_next(c->in.data + c->in.head, bytes_held(&c->in), t->options.frame_bytes_max, &frame);
     if (used < 0) {
-        end_connection(c, (enum transport_reason)-used);
+        end_connection(c, reason_of(used));
     }
     if (used <= 0) {
         return 0;
@@ -827,8 +832,8 @@ uint64_t transport_deadline(const struct transport *t)
     uint64_t deadline = t->accept_again_ms;
     for (size_t i = 0; i < t->peer_count; i++) {
         const struct peer *peer = t->peers[i];
-        deadline = earlier(deadline,
-                           peer->connection ? peer->connection->deadline_ms : peer->dial_at_ms);
+        deadline =
+            earlier(deadline, peer->connection ? peer->connection->deadline_ms : peer->dial_at_ms);
     }
     for (size_t i = 0; i < t->accepted_count; i++) {
         deadline = earlier(deadline, t->accepted[i]->deadline_ms);
@@ -987,8 +992,7 @@ static int set_options(struct transport *t, const struct transport_options *opti
     own->backoff_max_ms = or_default(options->backoff_max_ms, 1000);
     if (!own->io || !own->loop || !own->id || !own->listen || !own->on_message ||
         own->frame_bytes_max < FRAME_BYTES_MIN || own->frame_bytes_max > 1u << 30 ||
-        own->queue_bytes_max < own->frame_bytes_max ||
-        own->backoff_min_ms > own->backoff_max_ms ||
+        own->queue_bytes_max < own->frame_bytes_max || own->backoff_min_ms > own->backoff_max_ms ||
         (own->advertise && strlen(own->advertise) > HELLO_ADDRESS_MAX)) {
         return -EINVAL;
     }

@@ -33,21 +33,21 @@ struct transport;
 
 /* Why a connection ended, or could not be made. */
 enum transport_reason {
-    TRANSPORT_NONE,      /* it has not */
-    TRANSPORT_NETWORK,   /* refused, reset, unreachable */
-    TRANSPORT_CLOSED,    /* the other side closed it */
-    TRANSPORT_TIMEOUT,   /* no hello in time, or the other side took nothing for as long */
-    TRANSPORT_MAGIC,     /* hello: not this protocol */
-    TRANSPORT_VERSION,   /* hello: another version of it */
-    TRANSPORT_CLUSTER,   /* hello: another cluster */
-    TRANSPORT_IDENTITY,  /* hello: not from or to whom it should be */
-    TRANSPORT_LENGTH,    /* a frame above the limit, or one that does not add up */
-    TRANSPORT_CHECKSUM,  /* a hello or frame that was damaged */
-    TRANSPORT_MESSAGE,   /* a message that cannot be decoded */
-    TRANSPORT_FOREIGN,   /* a message that contradicts the hello: sender, receiver or cluster */
-    TRANSPORT_LIMIT,     /* too many accepted connections */
-    TRANSPORT_REPLACED,  /* the same peer called again, or its address has changed */
-    TRANSPORT_MEMORY,    /* no memory for its buffers */
+    TRANSPORT_NONE,     /* it has not */
+    TRANSPORT_NETWORK,  /* refused, reset, unreachable */
+    TRANSPORT_CLOSED,   /* the other side closed it */
+    TRANSPORT_TIMEOUT,  /* no hello in time, or the other side took nothing for as long */
+    TRANSPORT_MAGIC,    /* hello: not this protocol */
+    TRANSPORT_VERSION,  /* hello: another version of it */
+    TRANSPORT_CLUSTER,  /* hello: another cluster */
+    TRANSPORT_IDENTITY, /* hello: not from or to whom it should be */
+    TRANSPORT_LENGTH,   /* a frame above the limit, or one that does not add up */
+    TRANSPORT_CHECKSUM, /* a hello or frame that was damaged */
+    TRANSPORT_MESSAGE,  /* a message that cannot be decoded */
+    TRANSPORT_FOREIGN,  /* a message that contradicts the hello: sender, receiver or cluster */
+    TRANSPORT_LIMIT,    /* too many accepted connections */
+    TRANSPORT_REPLACED, /* the same peer called again, or its address has changed */
+    TRANSPORT_MEMORY,   /* no memory for its buffers */
     TRANSPORT_REASONS
 };
 
@@ -55,19 +55,19 @@ enum transport_reason {
 struct transport_options {
     const struct io *io; /* outlives the transport, like loop */
     struct loop *loop;
-    uint64_t cluster;    /* compared in hellos and messages; as in raft_options, 0: 1 */
-    raft_id id;          /* this server */
-    const char *listen;  /* HOST:PORT to listen on; port 0 takes a free one */
+    uint64_t cluster;      /* compared in hellos and messages; as in raft_options, 0: 1 */
+    raft_id id;            /* this server */
+    const char *listen;    /* HOST:PORT to listen on; port 0 takes a free one */
     const char *advertise; /* the address told in hellos; null: the one listened on */
-    int allow_insecure;  /* nonzero: addresses outside loopback are allowed */
+    int allow_insecure;    /* nonzero: addresses outside loopback are allowed */
 
-    uint32_t frame_bytes_max;  /* of one frame, thus of one message. 0: 17 MiB */
-    uint32_t queue_bytes_max;  /* waiting for one peer; at least a frame. 0: twice the frame */
-    uint32_t connections_max;  /* accepted at the same time. 0: 64 */
-    uint32_t handshake_ms;     /* until both hellos are through. 0: 2000 */
-    uint32_t stall_ms;         /* until a peer that takes no bytes is given up. 0: 5000 */
-    uint32_t backoff_min_ms;   /* pause before the second dial. 0: 20 */
-    uint32_t backoff_max_ms;   /* the pause grows up to this. 0: 1000 */
+    uint32_t frame_bytes_max; /* of one frame, thus of one message. 0: 17 MiB */
+    uint32_t queue_bytes_max; /* waiting for one peer; at least a frame. 0: twice the frame */
+    uint32_t connections_max; /* accepted at the same time. 0: 64 */
+    uint32_t handshake_ms;    /* until both hellos are through. 0: 2000 */
+    uint32_t stall_ms;        /* until a peer that takes no bytes is given up. 0: 5000 */
+    uint32_t backoff_min_ms;  /* pause before the second dial. 0: 20 */
+    uint32_t backoff_max_ms;  /* the pause grows up to this. 0: 1000 */
 
     void *host; /* first argument of the callbacks */
     /*
@@ -129,15 +129,15 @@ struct transport_stats {
     uint64_t bytes_copied;     /* what a socket refused and had to be kept */
     uint64_t messages_dropped; /* whole messages that transport_send did not take */
     uint64_t dialled, accepted;
-    uint64_t ended[TRANSPORT_REASONS]; /* connections and attempts that ended, by reason */
+    uint64_t ended[TRANSPORT_REASONS];  /* connections and attempts that ended, by reason */
     enum transport_reason last_refusal; /* the last reason from MAGIC to LIMIT */
 };
 
 void transport_stats(const struct transport *transport, struct transport_stats *stats);
 
 struct transport_peer_status {
-    int sending;   /* connected for sending, hellos done */
-    int receiving; /* likewise for receiving */
+    int sending;                  /* connected for sending, hellos done */
+    int receiving;                /* likewise for receiving */
     enum transport_reason reason; /* of the last failure to send; NONE since it is connected */
     uint64_t queued_bytes;
 };

@@ -1,6 +1,7 @@
 /*
- * What the parts of build/bench share. Every figure is one line: name value unit. Machines are noisy:
- * times are minima of runs that take turns, and `make bench-instructions` counts instead of timing.
+ * What the parts of build/bench share. Every figure is one line: name value unit. Machines are
+ * noisy: times are minima of runs that take turns, and `make bench-instructions` counts instead of
+ * timing.
  */
 #ifndef BENCH_H
 #define BENCH_H

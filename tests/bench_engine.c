@@ -3,13 +3,13 @@
  * sender's send callback, storage that does nothing, a state machine that walks what it is given.
  * So what is measured is the protocol and the log, on all servers together.
  *
- * Two shapes of load. A closed round proposes a batch, and ends when the leader has applied it: four
- * polls with three servers. A pipelined round proposes the next batch before the leader is polled
- * again, as a busy host does: three polls. In both, followers apply a batch one round later.
+ * Two shapes of load. A closed round proposes a batch, and ends when the leader has applied it:
+ * four polls with three servers. A pipelined round proposes the next batch before the leader is
+ * polled again, as a busy host does: three polls. In both, followers apply a batch one round later.
  *
- * The clock stands still while the rounds run. Every run begins with a new cluster in memory that was
- * touched before: an arena for each node, so that the kernel's page faults are not counted as ours
- * (with compaction, memory is reused in the steady state).
+ * The clock stands still while the rounds run. Every run begins with a new cluster in memory that
+ * was touched before: an arena for each node, so that the kernel's page faults are not counted as
+ * ours (with compaction, memory is reused in the steady state).
  */
 #include "bench.h"
 #include "raft.h"
@@ -23,7 +23,7 @@ enum { NODES_MAX = 7, WARM_ROUNDS = 64, RUNS = 7, PAYLOAD_MAX = 4096, BATCH_MAX 
 struct arena {
     uint8_t *memory;
     size_t size, used;
-    uint64_t calls;      /* that wanted memory */
+    uint64_t calls; /* that wanted memory */
     int64_t live_bytes;
 };
 
@@ -355,7 +355,7 @@ static void print_figures(const struct configuration *c, const struct figures *f
     bench_print(name, figures->messages, "messages/entry");
     snprintf(name, sizeof name, "%s_allocations", c->name);
     bench_print(name, figures->allocations, "allocations/entry");
-    /* Every byte of the log was written there once, by the one copy: its growth is what was copied. */
+    /* Every byte of the log was written by the one copy: its growth is what was copied. */
     snprintf(name, sizeof name, "%s_copied", c->name);
     bench_print(name, figures->log_bytes, "bytes/entry/node");
 }
@@ -416,9 +416,16 @@ static void append_begin(struct append *append, size_t count, size_t payload_byt
         raft_entry entry = {.data = payload, .size = payload_bytes, .kind = RAFT_ENTRY_DATA};
         raft_entry_encode(&entry, append->entries + i * each, each);
     }
-    append->message = (raft_message){.cluster = 1, .group = 1, .from = 1, .to = 2, .term = 2,
-                                     .index = 10, .index_term = 2, .commit = 9,
-                                     .kind = RAFT_MESSAGE_APPEND, .range_count = 1};
+    append->message = (raft_message){.cluster = 1,
+                                     .group = 1,
+                                     .from = 1,
+                                     .to = 2,
+                                     .term = 2,
+                                     .index = 10,
+                                     .index_term = 2,
+                                     .commit = 9,
+                                     .kind = RAFT_MESSAGE_APPEND,
+                                     .range_count = 1};
     append->message.ranges[0] = (raft_range){11, 2, count, count * each, append->entries};
 }
 

@@ -1,7 +1,7 @@
 /*
- * raftkv end to end: a load client of its own, on the same machine, with one request under way on each
- * connection; 256-byte values under random keys out of 100,000; every write is on the disks of two
- * servers before it is acknowledged. Then the gap after SIGKILL of the leader.
+ * raftkv end to end: a load client of its own, on the same machine, with one request under way on
+ * each connection; 256-byte values under random keys out of 100,000; every write is on the disks of
+ * two servers before it is acknowledged. Then the gap after SIGKILL of the leader.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -289,7 +289,8 @@ static void run_failovers(const char *path)
     servers_begin(&servers, path, 150);
     for (int i = 0; i < FAILOVERS; i++) {
         took[i] = failover_ms(&servers);
-        poll(NULL, 0, 300); /* the returned server has caught up by then, and timers are random again */
+        poll(NULL, 0,
+             300); /* the returned server has caught up by then, and timers are random again */
     }
     servers_end(&servers);
     qsort(took, FAILOVERS, sizeof took[0], compare_doubles);

@@ -1,6 +1,6 @@
 /*
- * Processes of the end-to-end benchmark. One cluster at a time, known to this file so that it can be
- * removed when the program ends early.
+ * Processes of the end-to-end benchmark. One cluster at a time, known to this file so that it can
+ * be removed when the program ends early.
  */
 #define _XOPEN_SOURCE 700
 
@@ -125,9 +125,9 @@ static void run_server(const struct servers *servers, int which, int output)
     snprintf(listen, sizeof listen, "127.0.0.1:%u", servers->client_port[which]);
     snprintf(peer_listen, sizeof peer_listen, "127.0.0.1:%u", servers->peer_port[which]);
     for (int i = 0; i < SERVERS; i++) {
-        used += (size_t)snprintf(peers + used, sizeof peers - used,
-                                 "%s%d=127.0.0.1:%u/127.0.0.1:%u", i ? "," : "", i + 1,
-                                 servers->peer_port[i], servers->client_port[i]);
+        used +=
+            (size_t)snprintf(peers + used, sizeof peers - used, "%s%d=127.0.0.1:%u/127.0.0.1:%u",
+                             i ? "," : "", i + 1, servers->peer_port[i], servers->client_port[i]);
     }
     snprintf(election, sizeof election, "%u", servers->election_ms);
     snprintf(beat, sizeof beat, "%u", servers->election_ms / 5);
@@ -267,7 +267,7 @@ int servers_leader(struct servers *servers)
     return -1;
 }
 
-/* User and system time are the 14th and 15th field; the name, the 2nd, may hold anything but ')'. */
+/* User and system time are the 14th and 15th field, the 12th and 13th behind the name. */
 static double cpu_us_of(pid_t pid)
 {
     char path[64], text[1024];

@@ -1,6 +1,6 @@
 /*
- * Three raftkv processes for the benchmark, on free ports of loopback, in a scratch directory. All of
- * it goes away when the program ends, by whatever way but SIGKILL.
+ * Three raftkv processes for the benchmark, on free ports of loopback, in a scratch directory. All
+ * of it goes away when the program ends, by whatever way but SIGKILL.
  */
 #ifndef BENCH_SERVERS_H
 #define BENCH_SERVERS_H

@@ -33,7 +33,8 @@ static uint32_t get_u32(const uint8_t *data)
 
 static void repair_hello(uint8_t *stream, size_t size)
 {
-    size_t total = size < HELLO_BYTES_MIN ? 0 : HELLO_BYTES_MIN + (get_u32(stream + 12) + 7) / 8 * 8;
+    size_t total =
+        size < HELLO_BYTES_MIN ? 0 : HELLO_BYTES_MIN + (get_u32(stream + 12) + 7) / 8 * 8;
     if (total >= HELLO_BYTES_MIN && total <= HELLO_BYTES_MAX && total <= size) {
         uint32_t crc = crc32c(crc32c(0, stream, 40), stream + 44, total - 44);
         for (int i = 0; i < 4; i++) {
@@ -50,8 +51,7 @@ static void repair_frame(uint8_t *stream, size_t size)
     }
 }
 
-static void walk_message(const raft_message *message, const struct frame *frame,
-                         const uint8_t *end)
+static void walk_message(const raft_message *message, const struct frame *frame, const uint8_t *end)
 {
     for (size_t i = 0; i < message->range_count; i++) {
         raft_range range = message->ranges[i];

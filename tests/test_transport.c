@@ -27,7 +27,7 @@ enum { TURNS_MAX = 20000, CLUSTER = 77, KEPT_MAX = 4096 };
 struct faults {
     size_t bytes_max; /* of one read or write; 0: no bound */
     unsigned interrupted, blocked;
-    int writes_block; /* every write would block */
+    int writes_block;                /* every write would block */
     int connect_fails, accept_fails; /* with this errno */
     uint64_t random;
 };
@@ -1053,8 +1053,8 @@ static void more_callers_than_allowed_are_turned_away(void)
     station_begin_with(&one, &world, 1, &(struct transport_options){.connections_max = 3});
     for (int i = 0; i < 4; i++) {
         callers[i] = call(&world, &one);
-        TURN_UNTIL(&world, stats_of(&one).accepted + ended(&one, TRANSPORT_LIMIT) == (uint64_t)i + 1,
-                   &one);
+        TURN_UNTIL(&world,
+                   stats_of(&one).accepted + ended(&one, TRANSPORT_LIMIT) == (uint64_t)i + 1, &one);
     }
     CHECK_EQ(ended(&one, TRANSPORT_LIMIT), 1);
     TURN_UNTIL(&world, is_cut(&callers[3]), &one);
@@ -1219,10 +1219,21 @@ static void addresses_are_read_as_people_write_them(void)
     check_address("[::1]:80", 0, "[::1]:80", 1);
     check_address("[2001:db8::1]:80", 0, "[2001:db8::1]:80", 0);
     check_address("[::ffff:127.0.0.1]:80", 0, "[::ffff:127.0.0.1]:80", 0);
-    static const char *const nonsense[] = {"",      ":",         ":80",         "127.0.0.1",
-                                           "1.2.3.4:", "1.2.3.4:x", "1.2.3.4:65536", "1.2.3.4:-1",
-                                           "1.2.3.4:99999999999", "::1:80", "[::1]80", "[]:80",
-                                           "[1.2.3.4]:80", "[::1:80", "1.2.3.4: 80"};
+    static const char *const nonsense[] = {"",
+                                           ":",
+                                           ":80",
+                                           "127.0.0.1",
+                                           "1.2.3.4:",
+                                           "1.2.3.4:x",
+                                           "1.2.3.4:65536",
+                                           "1.2.3.4:-1",
+                                           "1.2.3.4:99999999999",
+                                           "::1:80",
+                                           "[::1]80",
+                                           "[]:80",
+                                           "[1.2.3.4]:80",
+                                           "[::1:80",
+                                           "1.2.3.4: 80"};
     for (size_t i = 0; i < sizeof nonsense / sizeof nonsense[0]; i++) {
         check_address(nonsense[i], -EINVAL, "", 0);
     }

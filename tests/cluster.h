@@ -15,8 +15,9 @@
  * after they are durable (V2, V3, V11, R1, R2), the same entry applied everywhere at an index, in
  * order, once a run (V8), nothing committed truncated (V10), writes and ranges well formed, memory
  * lent unchanged as long as promised, raft_check clean after every step, no busy loop, no message
- * of a correct server refused (unless the script has forged some: these may contradict it). The first
- * violation is kept as a sentence: every test ends by asserting that cluster_violation is null.
+ * of a correct server refused (unless the script has forged some: these may contradict it). The
+ * first violation is kept as a sentence: every test ends by asserting that cluster_violation is
+ * null.
  */
 #ifndef KEELSON_TESTS_CLUSTER_H
 #define KEELSON_TESTS_CLUSTER_H

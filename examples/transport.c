@@ -413,21 +413,20 @@ static int add_message(struct iovec *parts, const struct gathered *message)
     return count;
 }
 
-/* Makes one frame of the messages from *next on; moves *next; returns the parts used. */
-static int add_frame(struct transport *t, struct peer *peer, size_t *next, struct iovec *parts,
-                     int room)
+/* Makes one frame of the messages [*next, end) or some of them; moves *next; returns the parts. */
+static int add_frame(struct transport *t, struct gathered *messages, size_t *next, size_t end,
+                     struct iovec *parts, int room)
 {
-    struct gathered *first = &peer->gathered[*next];
+    struct gathered *first = &messages[*next];
     size_t limit = t->options.frame_bytes_max < FRAME_TARGET_BYTES ? t->options.frame_bytes_max
                                                                    : FRAME_TARGET_BYTES;
     size_t bytes = FRAME_HEADER;
     int count = 0;
     do {
-        bytes += peer->gathered[*next].bytes;
-        count += add_message(parts + count, &peer->gathered[*next]);
+        bytes += messages[*next].bytes;
+        count += add_message(parts + count, &messages[*next]);
         (*next)++;
-    } while (*next < peer->gathered_count && room - count >= 3 &&
-             bytes + peer->gathered[*next].bytes <= limit);
+    } while (*next < end && room - count >= 3 && bytes + messages[*next].bytes <= limit);
     frame_header(parts, (size_t)count, first->head);
     parts[0] = part_of(first->head, sizeof first->head);
     t->stats.frames_sent++;
@@ -436,21 +435,19 @@ static int add_frame(struct transport *t, struct peer *peer, size_t *next, struc
 
 static void flush_peer(struct transport *t, struct peer *peer)
 {
-    size_t next = 0;
-    while (next < peer->gathered_count) {
+    size_t next = 0, end = peer->gathered_count;
+    peer->gathered_count = peer->gathered_bytes = 0;
+    while (next < end && peer->connection) {
         struct iovec parts[PARTS_MAX];
         size_t begin = next;
         int count = 0;
-        while (next < peer->gathered_count && PARTS_MAX - count >= 3) {
-            count += add_frame(t, peer, &next, parts + count, PARTS_MAX - count);
+        while (next < end && PARTS_MAX - count >= 3) {
+            count += add_frame(t, peer->gathered, &next, end, parts + count, PARTS_MAX - count);
         }
         t->stats.messages_sent += next - begin;
         deliver(peer->connection, parts, count);
-        if (!peer->connection) {
-            return;
-        }
     }
-    peer->gathered_count = peer->gathered_bytes = 0;
+    t->stats.messages_dropped += end - next;
 }
 
 void transport_flush(struct transport *t)

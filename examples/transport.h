@@ -127,7 +127,7 @@ struct transport_stats {
     uint64_t messages_sent, messages_received; /* handed to a connection; handed to on_message */
     uint64_t bytes_sent, bytes_received;
     uint64_t bytes_copied;     /* what a socket refused and had to be kept */
-    uint64_t messages_dropped; /* whole messages that transport_send did not take */
+    uint64_t messages_dropped; /* whole messages that no connection was given */
     uint64_t dialled, accepted;
     uint64_t ended[TRANSPORT_REASONS];  /* connections and attempts that ended, by reason */
     enum transport_reason last_refusal; /* the last reason from MAGIC to LIMIT */

@@ -78,22 +78,23 @@ static size_t entry_measure(const uint8_t *data, size_t size)
     return whole;
 }
 
+/* Looks at no more than it must to stay within the range: what is walked has been checked before. */
 int raft_range_next(raft_range *range, raft_entry *entry)
 {
-    if (range == NULL || entry == NULL || range->count == 0) {
+    if (range == NULL || entry == NULL || range->count == 0 || range->size < RAFT_ENTRY_HEADER) {
         return 0;
     }
     const uint8_t *data = (const uint8_t *)range->data;
-    size_t whole = entry_measure(data, range->size);
-    if (whole == 0) {
+    size_t payload_size = raft__get32(data);
+    size_t whole = raft_entry_size(payload_size);
+    if (payload_size >= PAYLOAD_MAX || whole > range->size) {
         return 0;
     }
-    entry->index = range->first;
+    entry->index = range->first++;
     entry->term = range->term;
     entry->data = data + RAFT_ENTRY_HEADER;
-    entry->size = raft__get32(data);
+    entry->size = payload_size;
     entry->kind = data[4];
-    range->first++;
     range->count--;
     range->size -= whole;
     range->data = data + whole;

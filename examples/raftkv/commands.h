@@ -19,7 +19,8 @@
  * What enters the log. A write is encoded only after commands_check has accepted it; what
  * commands_check refuses (unknown options, options of later versions) never enters the log. A
  * payload that this version could not have encoded is therefore damage or comes from a newer
- * version, and command_apply refuses it with COMMAND_EFORMAT: to skip it would make replicas differ.
+ * version, and command_apply refuses it with COMMAND_EFORMAT: to skip it would make replicas
+ * differ.
  */
 #ifndef RAFTKV_COMMANDS_H
 #define RAFTKV_COMMANDS_H
@@ -109,9 +110,9 @@ struct command {
     int kind;         /* enum command_kind */
     int arity;        /* arguments with the command word; negative: at least that many */
     int first_key;    /* position of the first key; 0: the command has no key */
-    int last_key;     /* position of the last key; negative counts from the end, -1 being the last */
-    int key_step;     /* distance between keys */
-    unsigned flags;   /* COMMAND_BEFORE_AUTH */
+    int last_key;   /* position of the last key; negative counts from the end, -1 being the last */
+    int key_step;   /* distance between keys */
+    unsigned flags; /* COMMAND_BEFORE_AUTH */
 
     /* Internal; each may be null. */
     int (*check)(const struct call *call); /* of the options: 1, or 0 and answered */
@@ -125,9 +126,9 @@ const struct command *commands_lookup(struct slice name);
 const struct command *commands_at(size_t position);
 
 /*
- * Looks up args[0] and checks all that can be checked without the keyspace: the number of arguments,
- * options, whether this version has the command. count is at least 1. Null: refused, and reply has
- * the error.
+ * Looks up args[0] and checks all that can be checked without the keyspace: the number of
+ * arguments, options, whether this version has the command. count is at least 1. Null: refused, and
+ * reply has the error.
  */
 const struct command *commands_check(const struct slice *args, size_t count, struct buffer *reply);
 

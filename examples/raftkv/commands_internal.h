@@ -1,6 +1,6 @@
 /*
- * What the files that implement commands share. The functions declared here are the rows' entries of
- * the table in commands.c: they are named after the commands.
+ * What the files that implement commands share. The functions declared here are the rows' entries
+ * of the table in commands.c: they are named after the commands.
  */
 #ifndef RAFTKV_COMMANDS_INTERNAL_H
 #define RAFTKV_COMMANDS_INTERNAL_H

@@ -120,8 +120,8 @@ static int increment(struct decimal *number)
 
 /* What is known of the digits behind the last place. */
 struct remainder {
-    int first;    /* the first of them */
-    int nonzero;  /* another one is not zero */
+    int first;   /* the first of them */
+    int nonzero; /* another one is not zero */
 };
 
 /* Puts a digit where it belongs. 0: out of range. */

@@ -3,9 +3,10 @@
  *
  * Redis computes INCRBYFLOAT in the machine's long double and prints 17 digits behind the point.
  * What a long double is differs between machines, and replicas must agree to the last byte: so this
- * adds the decimal digits themselves. Where Redis's result is exact the two agree; where Redis shows
- * the noise of binary fractions (1000.1 + 0.1 = 1000.20000000000000001) this has the sum as written.
- * Spellings with an exponent, "inf" and "infinity" are understood; hexadecimal ones are not.
+ * adds the decimal digits themselves. Where Redis's result is exact the two agree; where Redis
+ * shows the noise of binary fractions (1000.1 + 0.1 = 1000.20000000000000001) this has the sum as
+ * written. Spellings with an exponent, "inf" and "infinity" are understood; hexadecimal ones are
+ * not.
  */
 #ifndef RAFTKV_DECIMAL_H
 #define RAFTKV_DECIMAL_H
@@ -22,7 +23,7 @@ enum { DECIMAL_OK = 0, DECIMAL_INVALID = -1, DECIMAL_INFINITE = -2 };
 
 struct decimal {
     int negative;
-    size_t count;                    /* digits in use; those above are zero */
+    size_t count;                       /* digits in use; those above are zero */
     uint8_t digits[DECIMAL_DIGITS_MAX]; /* the least first; digits[17] is the ones */
 };
 

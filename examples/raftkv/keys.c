@@ -115,8 +115,8 @@ int run_randomkey(const struct call *call)
 /* Keys on their way into a reply, whose head needs their number first. */
 struct collection {
     struct slice pattern;
-    int any_key;         /* the pattern is "*" or absent */
-    int no_key;          /* a type was asked for that we do not have */
+    int any_key; /* the pattern is "*" or absent */
+    int no_key;  /* a type was asked for that we do not have */
     size_t visited;
     size_t count;
     struct buffer found; /* count bulks */
@@ -128,8 +128,7 @@ static void collect(void *arg, struct slice key, struct slice value)
 
     (void)value;
     collection->visited++;
-    if (collection->no_key ||
-        (!collection->any_key && !glob_match(collection->pattern, key, 0))) {
+    if (collection->no_key || (!collection->any_key && !glob_match(collection->pattern, key, 0))) {
         return;
     }
     collection->count++;
@@ -212,9 +211,9 @@ static const char *take_scan_options(const struct call *call, int64_t *count,
     const char *error = NULL;
 
     for (size_t i = 2; i < call->count && error == NULL; i += 2) {
-        error = i + 1 == call->count ? ERROR_SYNTAX
-                                     : take_scan_option(call->args[i], call->args[i + 1], count,
-                                                        collection);
+        error = i + 1 == call->count
+                    ? ERROR_SYNTAX
+                    : take_scan_option(call->args[i], call->args[i + 1], count, collection);
     }
     return error;
 }
@@ -223,8 +222,8 @@ static const char *take_scan_options(const struct call *call, int64_t *count,
 static uint64_t scan_some(const struct call *call, uint64_t cursor, uint64_t count,
                           struct collection *collection)
 {
-    uint64_t buckets = count > UINT64_MAX / SCAN_BUCKETS_PER_KEY ? UINT64_MAX
-                                                                 : count * SCAN_BUCKETS_PER_KEY;
+    uint64_t buckets =
+        count > UINT64_MAX / SCAN_BUCKETS_PER_KEY ? UINT64_MAX : count * SCAN_BUCKETS_PER_KEY;
 
     do {
         cursor = store_scan(call->store, cursor, collect, collection);

@@ -171,7 +171,8 @@ static void reply_command_info(struct buffer *reply, const struct command *comma
     }
 }
 
-static void command_list(struct buffer *reply, void (*each)(struct buffer *, const struct command *))
+static void command_list(struct buffer *reply,
+                         void (*each)(struct buffer *, const struct command *))
 {
     const struct command *command;
     size_t position = 0;

@@ -19,11 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARGS_FIRST       ((size_t)8)
-#define ARGS_KEPT        ((size_t)1024) /* a larger array is given back after its request */
-#define UNQUOTED_KEPT    ((size_t)4096)
-#define LENGTH_LINE_MAX  ((size_t)32) /* no number is longer */
-#define ERROR_BYTES_MAX  512
+#define ARGS_FIRST      ((size_t)8)
+#define ARGS_KEPT       ((size_t)1024) /* a larger array is given back after its request */
+#define UNQUOTED_KEPT   ((size_t)4096)
+#define LENGTH_LINE_MAX ((size_t)32) /* no number is longer */
+#define ERROR_BYTES_MAX 512
 
 const struct resp_limits resp_limits_default = {
     .args_max = (size_t)1 << 20,
@@ -133,7 +133,8 @@ static enum resp_result add_argument(struct resp_parser *parser, size_t offset, 
 }
 
 /* Ends a request whose arguments lie at their offsets in memory. */
-static enum resp_result complete_request(struct resp_parser *parser, const char *memory, size_t used)
+static enum resp_result complete_request(struct resp_parser *parser, const char *memory,
+                                         size_t used)
 {
     for (size_t i = 0; i < parser->arg_count; i++) {
         parser->args[i].data = memory + parser->offsets[i];
@@ -433,7 +434,8 @@ static enum resp_result parse_inline(struct resp_parser *parser, const char *dat
     return result == RESP_REQUEST ? complete_request(parser, parser->unquoted, length + 1) : result;
 }
 
-/* Does the request look like the start, or a header, of an HTTP request? (cross-protocol attacks) */
+/* Does the request look like the start, or a header, of an HTTP request? (cross-protocol attacks)
+ */
 static int is_http(const struct resp_parser *parser)
 {
     if (parser->arg_count == 0) {

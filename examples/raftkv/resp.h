@@ -3,8 +3,8 @@
  *
  * The parser is incremental and copies no argument: it looks at the connection's input buffer and
  * answers with slices into it. What a client declares is checked against the limits before anything
- * is reserved for it; the parser's own memory grows with the arguments that have arrived, never with
- * a number that a client has sent.
+ * is reserved for it; the parser's own memory grows with the arguments that have arrived, never
+ * with a number that a client has sent.
  */
 #ifndef RAFTKV_RESP_H
 #define RAFTKV_RESP_H
@@ -35,7 +35,8 @@ enum resp_result {
 };
 
 struct resp_parser {
-    /* The result of RESP_REQUEST. args is valid while the input buffer is and until the next call. */
+    /* The result of RESP_REQUEST. args is valid while the input buffer is and until the next call.
+     */
     struct slice *args;
     size_t arg_count; /* 0 for an empty line or an empty array: nothing to answer, go on */
     size_t used;      /* bytes of the request: consume them once it has been dealt with */
@@ -52,13 +53,13 @@ struct resp_parser {
     struct resp_limits limits;
 
     /* Internal, see resp.c. */
-    int answered;           /* the last call ended a request: the next one begins afresh */
-    size_t scanned;         /* of an array: bytes understood; of a line: bytes without its end */
-    size_t args_expected;   /* of an array; 0: its header has not been read */
+    int answered;         /* the last call ended a request: the next one begins afresh */
+    size_t scanned;       /* of an array: bytes understood; of a line: bytes without its end */
+    size_t args_expected; /* of an array; 0: its header has not been read */
     size_t args_capacity;
-    size_t *offsets;        /* of the arguments, from the first byte of their memory */
-    int64_t bulk_bytes;     /* of the argument being read; -1: its header comes next */
-    char *unquoted;         /* memory of the arguments of an inline request */
+    size_t *offsets;    /* of the arguments, from the first byte of their memory */
+    int64_t bulk_bytes; /* of the argument being read; -1: its header comes next */
+    char *unquoted;     /* memory of the arguments of an inline request */
     size_t unquoted_capacity;
     char error_text[64];
 };
@@ -69,8 +70,9 @@ void resp_parser_free(struct resp_parser *parser);
 
 /*
  * Looks for one request at the start of data. After RESP_MORE, call again with the same bytes and
- * more behind them (they may have moved): what was scanned is not scanned again. After RESP_REQUEST,
- * the next call starts a new request. After a negative result the parser is of no more use.
+ * more behind them (they may have moved): what was scanned is not scanned again. After
+ * RESP_REQUEST, the next call starts a new request. After a negative result the parser is of no
+ * more use.
  */
 enum resp_result resp_parse(struct resp_parser *parser, const char *data, size_t size);
 

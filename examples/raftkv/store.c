@@ -458,7 +458,8 @@ void store_flush(struct store *store)
 
 static void visit_bucket(const struct table *table, uint64_t index, store_visit visit, void *arg)
 {
-    for (const struct entry *e = table->buckets[index & (table->size - 1)]; e != NULL; e = e->next) {
+    for (const struct entry *e = table->buckets[index & (table->size - 1)]; e != NULL;
+         e = e->next) {
         visit(arg, entry_key(e), entry_value(e));
     }
 }
@@ -483,7 +484,8 @@ static uint64_t next_cursor(uint64_t cursor, uint64_t mask)
     return reverse_bits(reverse_bits(cursor | ~mask) + 1);
 }
 
-/* With two tables: a bucket of the smaller and every bucket of the larger that corresponds to it. */
+/* With two tables: a bucket of the smaller and every bucket of the larger that corresponds to it.
+ */
 static uint64_t scan_both(const struct store *store, uint64_t cursor, store_visit visit, void *arg)
 {
     int shrinking = store->old->size > store->current->size;
@@ -540,12 +542,13 @@ static const struct entry *bucket_at(const struct store *store, size_t position)
 {
     size_t size = store->current->size;
 
-    return position < size ? store->current->buckets[position] : store->old->buckets[position - size];
+    return position < size ? store->current->buckets[position]
+                           : store->old->buckets[position - size];
 }
 
 /*
- * A filled bucket: by trial, which favours none, and after bad luck the next one in the row, so that
- * it always ends.
+ * A filled bucket: by trial, which favours none, and after bad luck the next one in the row, so
+ * that it always ends.
  */
 static const struct entry *random_chain(struct store *store)
 {

@@ -5,9 +5,9 @@
  *  - Where a key lies depends on a secret of this process, so that nobody can choose keys that
  *    collide. Order is therefore different on every replica: nothing that depends on it may enter
  *    replicated state. Only the scan, the walk and the random key show it, and they are reads.
- *  - No call takes time in proportion to the number of keys, store_each, store_digest and store_free
- *    apart. The table grows and shrinks a few buckets per change, and a flushed table is freed the
- *    same way.
+ *  - No call takes time in proportion to the number of keys, store_each, store_digest and
+ * store_free apart. The table grows and shrinks a few buckets per change, and a flushed table is
+ * freed the same way.
  *  - A failed allocation changes nothing and is reported as STORE_NOMEM.
  *  - A slice of a key or value that the store hands out is valid until the next change.
  */
@@ -20,7 +20,7 @@
  * The longest key and the longest value: the default limit of a log entry, so that any value can be
  * written again by one entry. A constant, since all replicas must agree on it.
  */
-#define STORE_KEY_BYTES_MAX ((size_t)16 << 20)
+#define STORE_KEY_BYTES_MAX   ((size_t)16 << 20)
 #define STORE_VALUE_BYTES_MAX ((size_t)16 << 20)
 
 enum { STORE_OK = 0, STORE_NOMEM = -1 };

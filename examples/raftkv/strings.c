@@ -112,7 +112,8 @@ struct set_options {
     int get;        /* answer with the old value */
 };
 
-/* Options of expiry, which comes with a later version: refused, so that no key outlives its time. */
+/* Options of expiry, which comes with a later version: refused, so that no key outlives its time.
+ */
 static int is_expiry_option(struct slice word)
 {
     static const char *const words[] = {"ex", "px", "exat", "pxat", "keepttl"};

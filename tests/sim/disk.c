@@ -1161,10 +1161,15 @@ int disk_poke(struct disk *disk, const char *path, uint64_t offset, const void *
     if (inode == NULL) {
         return -1;
     }
-    for (size_t i = 0; i < size; i++) {
-        struct page *page = page_at(inode, (size_t)((offset + i) / PAGE_BYTES));
-        page->seen[(offset + i) % PAGE_BYTES] = bytes[i];
-        page->kept[(offset + i) % PAGE_BYTES] = bytes[i];
+    while (size > 0) {
+        struct page *page = page_at(inode, (size_t)(offset / PAGE_BYTES));
+        size_t within = (size_t)(offset % PAGE_BYTES);
+        size_t piece = size < PAGE_BYTES - within ? size : PAGE_BYTES - within;
+        memcpy(page->seen + within, bytes, piece);
+        memcpy(page->kept + within, bytes, piece);
+        bytes += piece;
+        offset += piece;
+        size -= piece;
     }
     return 0;
 }

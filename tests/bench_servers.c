@@ -306,11 +306,11 @@ static int compare_doubles(const void *a, const void *b)
 double servers_sync_us(const struct servers *servers)
 {
     static double took[SYNCS];
-    static char block[512];
+    static char block[512], zeros[SYNCS * sizeof block];
     char path[300];
     snprintf(path, sizeof path, "%s/sync", servers->directory);
     int fd = io_posix.open(NULL, path, O_RDWR | O_CREAT, 0600);
-    if (fd < 0 || io_posix.allocate(NULL, fd, SYNCS * sizeof block) || io_posix.fsync(NULL, fd)) {
+    if (fd < 0 || io_write_all(&io_posix, fd, zeros, sizeof zeros, 0) || io_posix.fsync(NULL, fd)) {
         bench_fail("cannot write a file");
     }
     for (int i = 0; i < SYNCS; i++) {

@@ -37,7 +37,8 @@ int servers_connect(const struct servers *servers, int which);
 /* Ends the program if a signal has asked for it. */
 void servers_check_signal(void);
 
-/* Microseconds of an fdatasync of 512 bytes in a preallocated file beside the servers', median. */
+/* Microseconds to write and fdatasync 512 bytes of a file beside the servers' that was written before,
+ * median. */
 double servers_sync_us(const struct servers *servers);
 
 #endif

@@ -196,7 +196,7 @@ static void command_info(const struct call *call)
         if (command != NULL && command->kind != COMMAND_UNSUPPORTED) {
             reply_command_info(call->reply, command);
         } else {
-            reply_null_array(call->reply);
+            reply_null(call->reply);
         }
     }
 }

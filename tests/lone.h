@@ -61,6 +61,7 @@ typedef struct lone_sent {
 
 typedef struct lone {
     raft *node;
+    int started;
     raft_options options;
     raft_callbacks callbacks;
     uint64_t now_ms;
@@ -284,7 +285,7 @@ static inline raft_peer_status lone_peer(const lone *l, raft_id id)
 
 static inline void lone_verify(lone *l)
 {
-    const char *broken = raft_check(l->node);
+    const char *broken = l->started ? raft_check(l->node) : NULL;
     if (broken) {
         lone_blame(l, broken);
     }
@@ -601,7 +602,15 @@ static inline int lone_new(lone *l)
     l->run_first = l->write_count;
     l->applied_last = 0;
     l->apply_pending = 0;
+    l->started = 0;
     return raft_new(&l->options, &l->callbacks, l, &l->node);
+}
+
+static inline int lone_start(lone *l)
+{
+    int rc = raft_start(l->node, l->now_ms);
+    l->started |= rc == RAFT_OK;
+    return rc;
 }
 
 static inline int lone_bootstrap(lone *l)
@@ -618,7 +627,7 @@ static inline int lone_bootstrap(lone *l)
 static inline void lone_boot(lone *l)
 {
     if (lone_new(l) != RAFT_OK || lone_bootstrap(l) != RAFT_OK ||
-        raft_start(l->node, l->now_ms) != RAFT_OK || lone_poll(l) != RAFT_OK) {
+        lone_start(l) != RAFT_OK || lone_poll(l) != RAFT_OK) {
         lone_blame(l, "a fresh node does not start");
     }
 }
@@ -694,7 +703,7 @@ static inline int lone_restart(lone *l)
         rc = raft_restore(l->node, &l->writes[i].write);
     }
     if (rc == RAFT_OK) {
-        rc = raft_start(l->node, l->now_ms);
+        rc = lone_start(l);
     }
     return rc == RAFT_OK ? lone_poll(l) : rc;
 }

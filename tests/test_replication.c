@@ -999,7 +999,7 @@ static void each_reason_to_refuse_a_proposal_has_its_code(void)
     CHECK_EQ(lone_new(&l), RAFT_OK);
     CHECK_EQ(raft_propose(l.node, "x", 1, &index, &term), RAFT_ESTATE);
     CHECK_EQ(lone_bootstrap(&l), RAFT_OK);
-    CHECK_EQ(raft_start(l.node, l.now_ms), RAFT_OK);
+    CHECK_EQ(lone_start(&l), RAFT_OK);
     CHECK_EQ(raft_propose(l.node, "x", 1, &index, &term), RAFT_ENOLEADER);
     CHECK_EQ(lone_heartbeat(&l, 2, 1, 0, 1), RAFT_OK);
     CHECK_EQ(raft_propose(l.node, "x", 1, &index, &term), RAFT_ENOTLEADER);
@@ -1026,7 +1026,7 @@ static void joiner_is_told_that_it_is_no_member(void)
     lone l;
     lone_init(&l);
     CHECK_EQ(lone_new(&l), RAFT_OK);
-    CHECK_EQ(raft_start(l.node, l.now_ms), RAFT_OK);
+    CHECK_EQ(lone_start(&l), RAFT_OK);
     CHECK_EQ(raft_propose(l.node, "x", 1, NULL, NULL), RAFT_ENOTMEMBER);
     CHECK_EQ(lone_heartbeat(&l, 2, 1, 0, 1), RAFT_OK);
     CHECK_EQ(raft_propose(l.node, "x", 1, NULL, NULL), RAFT_ENOTMEMBER);

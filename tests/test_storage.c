@@ -690,7 +690,7 @@ static void journal_and_table_restore_the_same_node(void)
     table.range_count = (size_t)sum.last;
     CHECK_EQ(lone_new(&l), RAFT_OK);
     CHECK_EQ(raft_restore(l.node, &table), RAFT_OK);
-    CHECK_EQ(raft_start(l.node, l.now_ms), RAFT_OK);
+    CHECK_EQ(lone_start(&l), RAFT_OK);
     raft_status restored = lone_status(&l);
     CHECK_EQ(restored.term, journal.term);
     CHECK_EQ(restored.vote, journal.vote);
@@ -751,7 +751,7 @@ static void large_log_is_restored_in_one_write_and_in_many(void)
             memset(b.data, 0xee, b.size); /* borrowed, not kept */
             free(b.data);
         }
-        CHECK_EQ(raft_start(l.node, l.now_ms), RAFT_OK);
+        CHECK_EQ(lone_start(&l), RAFT_OK);
         CHECK_EQ(lone_status(&l).last_index, COUNT);
         CHECK_EQ(lone_status(&l).durable_index, COUNT);
         lone_verify(&l);
@@ -821,7 +821,7 @@ static int restore_after_seed(const raft_write *write, int start)
     CHECK_EQ(raft_restore(l.node, &l.writes[0].write), RAFT_OK);
     int code = raft_restore(l.node, write);
     if (code == RAFT_OK && start) {
-        code = raft_start(l.node, l.now_ms);
+        code = lone_start(&l);
     }
     if (code == RAFT_OK && start) {
         lone_verify(&l);
@@ -946,7 +946,7 @@ static void founding_records_that_are_damaged_or_come_twice_are_corrupt(void)
             int code = raft_restore(l.node, &bad);
             CHECK(code == RAFT_OK || code == RAFT_ECORRUPT || code == RAFT_EVERSION);
             if (code == RAFT_OK) {
-                CHECK_EQ(raft_start(l.node, l.now_ms), RAFT_OK);
+                CHECK_EQ(lone_start(&l), RAFT_OK);
                 CHECK(raft_check(l.node) == NULL);
             }
             raft_free(l.node);
@@ -971,8 +971,8 @@ static void restoring_is_refused_when_it_is_too_late(void)
     CHECK_EQ(raft_restore(l.node, &null_ranges), RAFT_EARG);
     CHECK_EQ(raft_restore(l.node, &w), RAFT_OK);
     CHECK_EQ(lone_bootstrap(&l), RAFT_ESTATE);
-    CHECK_EQ(raft_start(l.node, l.now_ms), RAFT_OK);
-    CHECK_EQ(raft_start(l.node, l.now_ms), RAFT_ESTATE);
+    CHECK_EQ(lone_start(&l), RAFT_OK);
+    CHECK_EQ(lone_start(&l), RAFT_ESTATE);
     CHECK_EQ(raft_restore(l.node, &w), RAFT_ESTATE);
     CHECK_EQ(lone_bootstrap(&l), RAFT_ESTATE);
     raft_free(l.node);

@@ -1,0 +1,323 @@
+/*
+ * Ports are taken from below the range from which systems choose ports for outgoing connections:
+ * otherwise such a connection could hold the port of a node that is to be started again.
+ */
+#define _GNU_SOURCE
+
+#include "launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+enum { PORT_FIRST = 20000, PORT_LAST = 31999, ARGUMENTS_MAX = 40 };
+
+static uint64_t now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static int64_t now_ms(void)
+{
+    return (int64_t)(now_us() / 1000);
+}
+
+static void sleep_ms(int ms)
+{
+    struct timespec pause = {ms / 1000, (long)(ms % 1000) * 1000000};
+
+    nanosleep(&pause, NULL);
+}
+
+/* ---- Making ---- */
+
+static int port_is_free(unsigned port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int is_free;
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    is_free = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return is_free;
+}
+
+/* A free port at or after *from, which moves on behind it. 0: there is none. */
+static unsigned choose_port(unsigned *from)
+{
+    for (int tries = PORT_LAST - PORT_FIRST; tries > 0; tries--) {
+        unsigned port = *from;
+
+        *from = port >= PORT_LAST ? PORT_FIRST : port + 1;
+        if (port_is_free(port)) {
+            return port;
+        }
+    }
+    return 0;
+}
+
+static int choose_ports(struct cluster *cluster)
+{
+    unsigned span = PORT_LAST - PORT_FIRST;
+    unsigned from = PORT_FIRST + (unsigned)((now_us() * 7919 + (uint64_t)getpid() * 104729) % span);
+    size_t used = 0;
+
+    for (int i = 0; i < cluster->size; i++) {
+        struct cluster_node *node = &cluster->nodes[i];
+
+        node->port = choose_port(&from);
+        node->peer_port = choose_port(&from);
+        if (!node->port || !node->peer_port) {
+            errno = EADDRINUSE;
+            return -1;
+        }
+        used += (size_t)snprintf(cluster->peers + used, sizeof cluster->peers - used,
+                                 "%s%d=127.0.0.1:%u/127.0.0.1:%u", i ? "," : "", i + 1,
+                                 node->peer_port, node->port);
+    }
+    return 0;
+}
+
+int cluster_make(struct cluster *cluster, const char *program, int size)
+{
+    const char *parent = getenv("TMPDIR");
+    char directory[sizeof cluster->directory];
+
+    memset(cluster, 0, sizeof *cluster);
+    if (size < 1 || size > CLUSTER_SIZE_MAX) {
+        errno = EINVAL;
+        return -1;
+    }
+    cluster->size = size;
+    snprintf(cluster->program, sizeof cluster->program, "%s", program);
+    snprintf(directory, sizeof directory, "%s/raftkv-XXXXXX", parent && *parent ? parent : "/tmp");
+    if (choose_ports(cluster) || !mkdtemp(directory)) {
+        return -1;
+    }
+    memcpy(cluster->directory, directory, sizeof directory);
+    return 0;
+}
+
+/* ---- Starting ---- */
+
+static void log_path(const struct cluster *cluster, int node, char *out, size_t size)
+{
+    snprintf(out, size, "%s/%d.log", cluster->directory, node + 1);
+}
+
+static void run_child(const struct cluster *cluster, int node, int ready_fd)
+{
+    char id[16], directory[320], listen[64], log[320];
+    const char *arguments[ARGUMENTS_MAX] = {cluster->program, "--id",     id,     "--dir",
+                                            directory,        "--listen", listen, "--peers",
+                                            cluster->peers};
+    int count = 9;
+    int log_fd;
+
+    snprintf(id, sizeof id, "%d", node + 1);
+    snprintf(directory, sizeof directory, "%s/%d", cluster->directory, node + 1);
+    snprintf(listen, sizeof listen, "127.0.0.1:%u", cluster->nodes[node].port);
+    for (int i = 0; cluster->flags && cluster->flags[i] && count < ARGUMENTS_MAX - 1; i++) {
+        arguments[count++] = cluster->flags[i];
+    }
+    arguments[count] = NULL;
+    log_path(cluster, node, log, sizeof log);
+    log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    dup2(ready_fd, 1);
+    dup2(log_fd, 2);
+    execv(cluster->program, (char *const *)(uintptr_t)arguments);
+    fprintf(stderr, "%s: %s\n", cluster->program, strerror(errno));
+    _exit(127);
+}
+
+/* In the child: a group of its own, so that ^C reaches only the parent, and no life without it. */
+static void detach_child(pid_t parent)
+{
+    setpgid(0, 0);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+    if (getppid() != parent) {
+        _exit(1);
+    }
+}
+
+/* Waits for the line on a pipe. 0, or -1: it ended without, or took too long. */
+static int await_ready(int fd, int timeout_ms)
+{
+    int64_t deadline = now_ms() + timeout_ms;
+    char line[256] = "";
+    size_t size = 0;
+
+    while (!memchr(line, '\n', size) && size < sizeof line) {
+        struct pollfd place = {.fd = fd, .events = POLLIN};
+        int64_t left = deadline - now_ms();
+        ssize_t count;
+
+        if (left <= 0 || (poll(&place, 1, (int)left) < 0 && errno != EINTR)) {
+            return -1;
+        }
+        if (!place.revents) {
+            continue;
+        }
+        count = read(fd, line + size, sizeof line - size);
+        if (count <= 0) {
+            return -1;
+        }
+        size += (size_t)count;
+    }
+    return memcmp(line, "ready ", 6) ? -1 : 0;
+}
+
+int cluster_start(struct cluster *cluster, int node, int timeout_ms)
+{
+    pid_t parent = getpid();
+    int ready[2];
+    int status;
+    pid_t pid;
+
+    if (pipe(ready)) {
+        return -1;
+    }
+    fcntl(ready[0], F_SETFD, FD_CLOEXEC);
+    fcntl(ready[1], F_SETFD, FD_CLOEXEC);
+    pid = fork();
+    if (pid == 0) {
+        detach_child(parent);
+        run_child(cluster, node, ready[1]);
+    }
+    close(ready[1]);
+    if (pid > 0) {
+        cluster->nodes[node].pid = pid;
+    }
+    status = pid > 0 ? await_ready(ready[0], timeout_ms) : -1;
+    close(ready[0]);
+    if (status) {
+        cluster_kill(cluster, node);
+    }
+    return status;
+}
+
+/* ---- Ending ---- */
+
+void cluster_kill(struct cluster *cluster, int node)
+{
+    struct cluster_node *place = &cluster->nodes[node];
+
+    if (place->pid > 0) {
+        kill(place->pid, SIGKILL);
+        while (waitpid(place->pid, NULL, 0) < 0 && errno == EINTR) {
+        }
+    }
+    place->pid = 0;
+    place->is_paused = 0;
+}
+
+void cluster_pause(struct cluster *cluster, int node)
+{
+    if (cluster->nodes[node].pid > 0) {
+        kill(cluster->nodes[node].pid, SIGSTOP);
+        cluster->nodes[node].is_paused = 1;
+    }
+}
+
+void cluster_resume(struct cluster *cluster, int node)
+{
+    if (cluster->nodes[node].pid > 0) {
+        kill(cluster->nodes[node].pid, SIGCONT);
+        cluster->nodes[node].is_paused = 0;
+    }
+}
+
+int cluster_stop(struct cluster *cluster, int node, int timeout_ms)
+{
+    struct cluster_node *place = &cluster->nodes[node];
+    int64_t deadline = now_ms() + timeout_ms;
+    int status;
+
+    if (place->pid <= 0) {
+        return -1;
+    }
+    kill(place->pid, SIGTERM);
+    while (waitpid(place->pid, &status, WNOHANG) != place->pid) {
+        if (now_ms() > deadline) {
+            cluster_kill(cluster, node);
+            return -1;
+        }
+        sleep_ms(5);
+    }
+    place->pid = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int remove_entry(const char *path, const struct stat *about, int kind, struct FTW *where)
+{
+    (void)about;
+    (void)kind;
+    (void)where;
+    return remove(path);
+}
+
+void cluster_remove(struct cluster *cluster)
+{
+    for (int i = 0; i < cluster->size; i++) {
+        cluster_kill(cluster, i);
+    }
+    if (cluster->directory[0]) {
+        nftw(cluster->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        cluster->directory[0] = '\0';
+    }
+}
+
+/* ---- Looking ---- */
+
+int cluster_node_of(const struct cluster *cluster, unsigned port)
+{
+    for (int i = 0; i < cluster->size; i++) {
+        if (cluster->nodes[i].port == port) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+void cluster_log_tail(const struct cluster *cluster, int node, char *out, size_t size)
+{
+    char path[320];
+    ssize_t count = 0;
+    off_t end;
+    int fd;
+
+    log_path(cluster, node, path, sizeof path);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        end = lseek(fd, 0, SEEK_END);
+        lseek(fd, end > (off_t)size - 1 ? end - (off_t)size + 1 : 0, SEEK_SET);
+        count = read(fd, out, size - 1);
+        close(fd);
+    }
+    out[count > 0 ? count : 0] = '\0';
+}

@@ -303,7 +303,7 @@ void bench_raftkv(const char *path)
     static const int clients[] = {1, 64, 256};
     static struct servers servers;
     servers_begin(&servers, path, 300);
-    bench_print("disk_fdatasync_512B", servers_sync_us(&servers), "us");
+    bench_print("disk_fdatasync_512B_p10", servers_sync_us(&servers), "us");
     for (size_t i = 0; i < sizeof clients / sizeof clients[0]; i++) {
         run_load(&servers, clients[i], 0);
     }

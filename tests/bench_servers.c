@@ -324,5 +324,5 @@ double servers_sync_us(const struct servers *servers)
     close(fd);
     unlink(path);
     qsort(took, SYNCS, sizeof took[0], compare_doubles);
-    return took[SYNCS / 2];
+    return took[SYNCS / 10];
 }

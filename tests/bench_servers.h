@@ -37,8 +37,10 @@ int servers_connect(const struct servers *servers, int which);
 /* Ends the program if a signal has asked for it. */
 void servers_check_signal(void);
 
-/* Microseconds to write and fdatasync 512 bytes of a file beside the servers' that was written before,
- * median. */
+/*
+ * Microseconds to write and fdatasync 512 bytes of a file beside the servers' that was written
+ * before: the tenth percentile, since on a busy machine the median is that of the scheduler.
+ */
 double servers_sync_us(const struct servers *servers);
 
 #endif

@@ -77,14 +77,14 @@ static unsigned choose_port(unsigned *from)
     return 0;
 }
 
-static int choose_ports(struct cluster *cluster)
+static int choose_ports(struct fleet *fleet)
 {
     unsigned span = PORT_LAST - PORT_FIRST;
     unsigned from = PORT_FIRST + (unsigned)((now_us() * 7919 + (uint64_t)getpid() * 104729) % span);
     size_t used = 0;
 
-    for (int i = 0; i < cluster->size; i++) {
-        struct cluster_node *node = &cluster->nodes[i];
+    for (int i = 0; i < fleet->size; i++) {
+        struct fleet_node *node = &fleet->nodes[i];
 
         node->port = choose_port(&from);
         node->peer_port = choose_port(&from);
@@ -92,62 +92,62 @@ static int choose_ports(struct cluster *cluster)
             errno = EADDRINUSE;
             return -1;
         }
-        used += (size_t)snprintf(cluster->peers + used, sizeof cluster->peers - used,
+        used += (size_t)snprintf(fleet->peers + used, sizeof fleet->peers - used,
                                  "%s%d=127.0.0.1:%u/127.0.0.1:%u", i ? "," : "", i + 1,
                                  node->peer_port, node->port);
     }
     return 0;
 }
 
-int cluster_make(struct cluster *cluster, const char *program, int size)
+int fleet_make(struct fleet *fleet, const char *program, int size)
 {
     const char *parent = getenv("TMPDIR");
-    char directory[sizeof cluster->directory];
+    char directory[sizeof fleet->directory];
 
-    memset(cluster, 0, sizeof *cluster);
-    if (size < 1 || size > CLUSTER_SIZE_MAX) {
+    memset(fleet, 0, sizeof *fleet);
+    if (size < 1 || size > FLEET_SIZE_MAX) {
         errno = EINVAL;
         return -1;
     }
-    cluster->size = size;
-    snprintf(cluster->program, sizeof cluster->program, "%s", program);
+    fleet->size = size;
+    snprintf(fleet->program, sizeof fleet->program, "%s", program);
     snprintf(directory, sizeof directory, "%s/raftkv-XXXXXX", parent && *parent ? parent : "/tmp");
-    if (choose_ports(cluster) || !mkdtemp(directory)) {
+    if (choose_ports(fleet) || !mkdtemp(directory)) {
         return -1;
     }
-    memcpy(cluster->directory, directory, sizeof directory);
+    memcpy(fleet->directory, directory, sizeof directory);
     return 0;
 }
 
 /* ---- Starting ---- */
 
-static void log_path(const struct cluster *cluster, int node, char *out, size_t size)
+static void log_path(const struct fleet *fleet, int node, char *out, size_t size)
 {
-    snprintf(out, size, "%s/%d.log", cluster->directory, node + 1);
+    snprintf(out, size, "%s/%d.log", fleet->directory, node + 1);
 }
 
-static void run_child(const struct cluster *cluster, int node, int ready_fd)
+static void run_child(const struct fleet *fleet, int node, int ready_fd)
 {
     char id[16], directory[320], listen[64], log[320];
-    const char *arguments[ARGUMENTS_MAX] = {cluster->program, "--id",     id,     "--dir",
+    const char *arguments[ARGUMENTS_MAX] = {fleet->program, "--id",     id,     "--dir",
                                             directory,        "--listen", listen, "--peers",
-                                            cluster->peers};
+                                            fleet->peers};
     int count = 9;
     int log_fd;
 
     snprintf(id, sizeof id, "%d", node + 1);
-    snprintf(directory, sizeof directory, "%s/%d", cluster->directory, node + 1);
-    snprintf(listen, sizeof listen, "127.0.0.1:%u", cluster->nodes[node].port);
-    for (int i = 0; cluster->flags && cluster->flags[i] && count < ARGUMENTS_MAX - 1; i++) {
-        arguments[count++] = cluster->flags[i];
+    snprintf(directory, sizeof directory, "%s/%d", fleet->directory, node + 1);
+    snprintf(listen, sizeof listen, "127.0.0.1:%u", fleet->nodes[node].port);
+    for (int i = 0; fleet->flags && fleet->flags[i] && count < ARGUMENTS_MAX - 1; i++) {
+        arguments[count++] = fleet->flags[i];
     }
     arguments[count] = NULL;
-    log_path(cluster, node, log, sizeof log);
+    log_path(fleet, node, log, sizeof log);
     log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     dup2(ready_fd, 1);
     dup2(log_fd, 2);
-    execv(cluster->program, (char *const *)(uintptr_t)arguments);
-    fprintf(stderr, "%s: %s\n", cluster->program, strerror(errno));
+    execv(fleet->program, (char *const *)(uintptr_t)arguments);
+    fprintf(stderr, "%s: %s\n", fleet->program, strerror(errno));
     _exit(127);
 }
 
@@ -192,7 +192,7 @@ static int await_ready(int fd, int timeout_ms)
     return memcmp(line, "ready ", 6) ? -1 : 0;
 }
 
-int cluster_start(struct cluster *cluster, int node, int timeout_ms)
+int fleet_start(struct fleet *fleet, int node, int timeout_ms)
 {
     pid_t parent = getpid();
     int ready[2];
@@ -207,25 +207,25 @@ int cluster_start(struct cluster *cluster, int node, int timeout_ms)
     pid = fork();
     if (pid == 0) {
         detach_child(parent);
-        run_child(cluster, node, ready[1]);
+        run_child(fleet, node, ready[1]);
     }
     close(ready[1]);
     if (pid > 0) {
-        cluster->nodes[node].pid = pid;
+        fleet->nodes[node].pid = pid;
     }
     status = pid > 0 ? await_ready(ready[0], timeout_ms) : -1;
     close(ready[0]);
     if (status) {
-        cluster_kill(cluster, node);
+        fleet_kill(fleet, node);
     }
     return status;
 }
 
 /* ---- Ending ---- */
 
-void cluster_kill(struct cluster *cluster, int node)
+void fleet_kill(struct fleet *fleet, int node)
 {
-    struct cluster_node *place = &cluster->nodes[node];
+    struct fleet_node *place = &fleet->nodes[node];
 
     if (place->pid > 0) {
         kill(place->pid, SIGKILL);
@@ -236,25 +236,25 @@ void cluster_kill(struct cluster *cluster, int node)
     place->is_paused = 0;
 }
 
-void cluster_pause(struct cluster *cluster, int node)
+void fleet_pause(struct fleet *fleet, int node)
 {
-    if (cluster->nodes[node].pid > 0) {
-        kill(cluster->nodes[node].pid, SIGSTOP);
-        cluster->nodes[node].is_paused = 1;
+    if (fleet->nodes[node].pid > 0) {
+        kill(fleet->nodes[node].pid, SIGSTOP);
+        fleet->nodes[node].is_paused = 1;
     }
 }
 
-void cluster_resume(struct cluster *cluster, int node)
+void fleet_resume(struct fleet *fleet, int node)
 {
-    if (cluster->nodes[node].pid > 0) {
-        kill(cluster->nodes[node].pid, SIGCONT);
-        cluster->nodes[node].is_paused = 0;
+    if (fleet->nodes[node].pid > 0) {
+        kill(fleet->nodes[node].pid, SIGCONT);
+        fleet->nodes[node].is_paused = 0;
     }
 }
 
-int cluster_stop(struct cluster *cluster, int node, int timeout_ms)
+int fleet_stop(struct fleet *fleet, int node, int timeout_ms)
 {
-    struct cluster_node *place = &cluster->nodes[node];
+    struct fleet_node *place = &fleet->nodes[node];
     int64_t deadline = now_ms() + timeout_ms;
     int status;
 
@@ -264,7 +264,7 @@ int cluster_stop(struct cluster *cluster, int node, int timeout_ms)
     kill(place->pid, SIGTERM);
     while (waitpid(place->pid, &status, WNOHANG) != place->pid) {
         if (now_ms() > deadline) {
-            cluster_kill(cluster, node);
+            fleet_kill(fleet, node);
             return -1;
         }
         sleep_ms(5);
@@ -281,37 +281,37 @@ static int remove_entry(const char *path, const struct stat *about, int kind, st
     return remove(path);
 }
 
-void cluster_remove(struct cluster *cluster)
+void fleet_remove(struct fleet *fleet)
 {
-    for (int i = 0; i < cluster->size; i++) {
-        cluster_kill(cluster, i);
+    for (int i = 0; i < fleet->size; i++) {
+        fleet_kill(fleet, i);
     }
-    if (cluster->directory[0]) {
-        nftw(cluster->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-        cluster->directory[0] = '\0';
+    if (fleet->directory[0]) {
+        nftw(fleet->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        fleet->directory[0] = '\0';
     }
 }
 
 /* ---- Looking ---- */
 
-int cluster_node_of(const struct cluster *cluster, unsigned port)
+int fleet_node_of(const struct fleet *fleet, unsigned port)
 {
-    for (int i = 0; i < cluster->size; i++) {
-        if (cluster->nodes[i].port == port) {
+    for (int i = 0; i < fleet->size; i++) {
+        if (fleet->nodes[i].port == port) {
             return i;
         }
     }
     return -1;
 }
 
-void cluster_log_tail(const struct cluster *cluster, int node, char *out, size_t size)
+void fleet_log_tail(const struct fleet *fleet, int node, char *out, size_t size)
 {
     char path[320];
     ssize_t count = 0;
     off_t end;
     int fd;
 
-    log_path(cluster, node, path, sizeof path);
+    log_path(fleet, node, path, sizeof path);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd >= 0) {
         end = lseek(fd, 0, SEEK_END);

@@ -760,6 +760,21 @@ static void what_was_cut_does_not_come_back(void)
     CHECK_EQ(journal.replayed_count, 7);
 }
 
+/* A write that the device put in the place of another: whole, but not the one that belongs here. */
+static void a_record_in_the_place_of_another_is_refused(void)
+{
+    uint8_t record[4096];
+    uint64_t offsets[64];
+    for (size_t place = 2; place < 8; place += 2) {
+        make_open_log(offsets);
+        size_t bytes = (size_t)(offsets[1] - offsets[0]);
+        CHECK_EQ(disk_peek(journal.disk, JOURNAL_FIRST_FILE, offsets[0], record, bytes), 0);
+        CHECK_EQ(disk_poke(journal.disk, JOURNAL_FIRST_FILE, offsets[place], record, bytes), 0);
+        CHECK_EQ(journal_open(&journal), RAFT_ECORRUPT);
+        CHECK_EQ(journal.error.offset, offsets[place]);
+    }
+}
+
 /* Records of another file of the same log, at their own offset: what a recycled block would hold. */
 static void records_of_another_file_are_not_taken_for_this_one_s(void)
 {
@@ -840,6 +855,7 @@ int main(void)
     RUN(an_earlier_batch_with_lost_sectors_is_refused);
     RUN(a_flipped_bit_in_the_last_batch_is_refused);
     RUN(what_was_cut_does_not_come_back);
+    RUN(a_record_in_the_place_of_another_is_refused);
     RUN(records_of_another_file_are_not_taken_for_this_one_s);
     RUN(random_damage_is_never_replayed);
     journal_free(&journal);

@@ -104,6 +104,45 @@ static void nothing_stored_is_lost_whatever_sectors_the_crash_keeps(void)
     }
 }
 
+/* Several calls write it, and the sectors of all of them are lost as the crash likes. */
+static void a_batch_of_many_writes_is_torn_anywhere(void)
+{
+    for (uint64_t seed = 500; seed < 700; seed++) {
+        begin(seed);
+        journal.options.segment_bytes = 65536;
+        CHECK_EQ(journal_open(&journal), RAFT_OK);
+        CHECK_EQ(journal_run(&journal, 2), RAFT_OK);
+        disk_fail_at(journal.disk, disk_calls(journal.disk) + 1 + seed % 6, DISK_FAULT_CRASH, 1);
+        for (uint64_t i = 0; i < 150; i++) {
+            CHECK_EQ(journal_append_sized(&journal, 1 + i % 5, 8 * (1 + seed % 30)), RAFT_PENDING);
+        }
+        journal_commit(&journal);
+        journal_crash(&journal);
+        if (!recovers()) {
+            describe("power failure", seed % 6, seed);
+            CHECK(0);
+        }
+    }
+}
+
+/* Nobody promised that they are stored, but nothing else may come back in their place. */
+static void without_syncs_a_crash_leaves_a_beginning_or_a_refusal(void)
+{
+    int opened = 0;
+    for (uint64_t seed = 700; seed < 1000; seed++) {
+        begin(seed);
+        journal.options.sync_never = 1;
+        CHECK_EQ(journal_open(&journal), RAFT_OK);
+        CHECK_EQ(journal_run(&journal, 10), RAFT_OK);
+        journal_crash(&journal);
+        journal.stored_count = 0;
+        int result = journal_open(&journal);
+        CHECK(result == RAFT_OK || result == RAFT_ECORRUPT);
+        opened += result == RAFT_OK;
+    }
+    CHECK(opened > 0);
+}
+
 /* The recovery from a crash is itself cut short, and again. */
 static void a_crash_during_recovery_loses_nothing(void)
 {
@@ -294,6 +333,8 @@ int main(void)
     journal_init(&journal, 0);
     RUN(nothing_stored_is_lost_whenever_the_power_fails);
     RUN(nothing_stored_is_lost_whatever_sectors_the_crash_keeps);
+    RUN(a_batch_of_many_writes_is_torn_anywhere);
+    RUN(without_syncs_a_crash_leaves_a_beginning_or_a_refusal);
     RUN(a_crash_during_recovery_loses_nothing);
     RUN(every_call_fails_once_with_an_io_error);
     RUN(every_call_fails_for_good_with_an_io_error);

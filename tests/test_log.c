@@ -564,7 +564,7 @@ static void failed_replacing_removes_nothing(void)
     }
     struct fixture *f = open_log(4096);
     CHECK_EQ(append(f, 1, 30, 16, 100), RAFT_OK);
-    CHECK_EQ(replace(f, 5, 2, 100, 100, 7, 0), RAFT_EFULL);
+    CHECK_EQ(replace(f, 5, 2, 5000, 100, 7, 0), RAFT_EFULL);
     check_against_model(f);
     CHECK_EQ(f->log.last_index, 30);
     close_log(f);
@@ -626,13 +626,31 @@ static void full_log_refuses_whole_batches_and_stays_as_it_was(void)
     }
     CHECK_EQ(code, RAFT_EFULL);
     check_against_model(f);
-    CHECK_EQ(append_encoded(f, 1, 3, 40, 1), RAFT_EFULL);
     CHECK_EQ(append(f, 9, 1, LIMIT_BYTES, 1), RAFT_EFULL);
     check_against_model(f);
     CHECK(f->model.last * 48 > LIMIT_BYTES / 2); /* the bound is used, not merely kept */
     truncate_log(f, 2, 0);
     CHECK_EQ(append(f, 2, 3, 40, 1), RAFT_OK);
     check_against_model(f);
+    close_log(f);
+}
+
+/* What a leader with the same bound took must fit; but a follower has a bound as well. */
+static void follower_goes_on_for_a_little_and_then_refuses(void)
+{
+    enum { LIMIT_BYTES = 8192, SLACK_BYTES = LIMIT_BYTES / 8 + (256 << 10) };
+    struct fixture *f = open_log(LIMIT_BYTES);
+    while (append(f, 1, 1, 40, 1) == RAFT_OK) {
+    }
+    raft_index leaders = f->model.last;
+    int code;
+    while ((code = append_encoded(f, 1, 3, 40, 1)) == RAFT_OK) {
+        CHECK(f->log.bytes <= LIMIT_BYTES + SLACK_BYTES);
+    }
+    CHECK_EQ(code, RAFT_EFULL);
+    CHECK(f->model.last > leaders + leaders / 8);
+    check_against_model(f);
+    CHECK_EQ(append(f, 1, 1, 40, 1), RAFT_EFULL);
     close_log(f);
 }
 
@@ -863,6 +881,7 @@ int main(void)
     RUN(limbo_of_several_writes_is_released_in_their_order);
     RUN(freeing_a_log_frees_what_is_in_limbo);
     RUN(full_log_refuses_whole_batches_and_stays_as_it_was);
+    RUN(follower_goes_on_for_a_little_and_then_refuses);
     RUN(no_op_goes_into_a_full_log);
     RUN(indexes_end_at_the_limit);
     RUN(log_above_a_base_works_alike);

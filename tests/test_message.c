@@ -542,13 +542,12 @@ static void rounds_and_identities_may_have_all_64_bits(void)
 static void entries_that_would_pass_the_last_index_are_refused(void)
 {
     uint8_t bytes[256];
-    for (uint64_t below = 0; below < 4; below++) {
+    for (uint64_t below = 0; below < 6; below++) { /* three entries follow */
         memcpy(bytes, golden_append, sizeof golden_append);
         put64(bytes + 56, ((uint64_t)1 << 63) - 1 - below);
-        CHECK_EQ(raft_decode(bytes, sizeof golden_append, &(raft_message){0}), RAFT_EMALFORMED);
+        int code = raft_decode(bytes, sizeof golden_append, &(raft_message){0});
+        CHECK_EQ(code, below < 3 ? RAFT_EMALFORMED : RAFT_OK);
     }
-    put64(bytes + 56, ((uint64_t)1 << 63) - 100);
-    CHECK_EQ(raft_decode(bytes, sizeof golden_append, &(raft_message){0}), RAFT_OK);
 }
 
 static void entry_counts_that_do_not_add_up_are_refused(void)

@@ -30,18 +30,19 @@ const uint8_t wal_record_end[WAL_RECORD_END] = {0xab, 'L', 'O', 'G', 'E', 'N', '
 static const uint8_t segment_magic[8] = {'K', 'E', 'E', 'L', 'S', 'W', 'A', 'L'};
 static const uint8_t record_magic[4] = {0xab, 'L', 'O', 'G'};
 
+/* Spelled out, so that compilers see one store. */
 static void put_32(uint8_t *out, uint32_t value)
 {
-    for (int i = 0; i < 4; i++) {
-        out[i] = (uint8_t)(value >> 8 * i);
-    }
+    out[0] = (uint8_t)value;
+    out[1] = (uint8_t)(value >> 8);
+    out[2] = (uint8_t)(value >> 16);
+    out[3] = (uint8_t)(value >> 24);
 }
 
 static void put_64(uint8_t *out, uint64_t value)
 {
-    for (int i = 0; i < 8; i++) {
-        out[i] = (uint8_t)(value >> 8 * i);
-    }
+    put_32(out, (uint32_t)value);
+    put_32(out + 4, (uint32_t)(value >> 32));
 }
 
 static uint32_t get_32(const uint8_t *in)

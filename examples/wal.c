@@ -43,6 +43,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -516,6 +517,17 @@ static void *run_writer(void *argument)
     return NULL;
 }
 
+/* The host's signals go to the host's threads, whose waiting they interrupt. */
+static int create_without_signals(wal *log)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&log->thread, NULL, run_writer, log);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
 static int start_thread(wal *log)
 {
     int result = log->io->pipe(log->io->ctx, log->pipe);
@@ -525,7 +537,7 @@ static int start_thread(wal *log)
     pthread_mutex_init(&log->mutex, NULL);
     pthread_cond_init(&log->wake, NULL);
     log->has_thread = 1;
-    int error = pthread_create(&log->thread, NULL, run_writer, log);
+    int error = create_without_signals(log);
     if (error != 0) {
         log->has_thread = 0;
         pthread_mutex_destroy(&log->mutex);

@@ -39,7 +39,8 @@ struct wal_options {
     uint64_t segment_bytes; /* size of a file; a larger write gets a file of its size. 0: default */
     int sync_never;         /* nonzero: commits are not synced, and a power cut may lose them or
                                leave a log that is refused; a killed process loses nothing */
-    int writer_thread;      /* nonzero: a thread of the log's own writes and syncs */
+    int writer_thread;      /* nonzero: a thread of the log's own, which takes no signals, writes
+                               and syncs */
 };
 
 /* Why wal_open failed. */
@@ -129,8 +130,9 @@ int wal_failed(wal *log);
 void wal_get_stats(wal *log, struct wal_stats *stats);
 
 /*
- * Finishes what is queued, joins the thread, unlocks the directory and frees the log. Nothing is
- * reported: call wal_collect before, and free no lent bytes until wal_close has returned.
+ * Finishes what is queued, joins the thread, unlocks the directory and frees the log. It waits for
+ * the disk as long as that takes. Nothing is reported: call wal_collect before, and free no lent
+ * bytes until wal_close has returned.
  * RAFT_OK, or RAFT_ESTORAGE where something could not be stored. null: RAFT_OK.
  */
 int wal_close(wal *log);

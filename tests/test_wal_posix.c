@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -329,6 +331,39 @@ static void a_sync_that_fails_in_the_thread_fails_all_that_follows(void)
     CHECK_EQ(close_log(), RAFT_ESTORAGE);
 }
 
+static volatile sig_atomic_t signals_taken;
+
+static void count_signal(int number)
+{
+    (void)number;
+    signals_taken++;
+}
+
+/* A host that blocks a signal, or waits for it to interrupt its poll, must not miss it. */
+static void the_writer_thread_takes_no_signals(void)
+{
+    struct sigaction action, before;
+    sigset_t one, pending;
+    begin(1);
+    CHECK_EQ(open_log(), RAFT_OK);
+    memset(&action, 0, sizeof action);
+    action.sa_handler = count_signal;
+    sigaction(SIGUSR1, &action, &before);
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &one, NULL);
+    kill(getpid(), SIGUSR1);
+    append_and_wait(5, 800);
+    sigpending(&pending);
+    int is_pending = sigismember(&pending, SIGUSR1);
+    int taken_early = signals_taken;
+    pthread_sigmask(SIG_UNBLOCK, &one, NULL);
+    sigaction(SIGUSR1, &before, NULL);
+    CHECK(is_pending);
+    CHECK_EQ(taken_early, 0);
+    CHECK_EQ(signals_taken, 1);
+}
+
 static int failing_pipe(void *ctx, int fds[2])
 {
     (void)ctx;
@@ -394,6 +429,7 @@ int main(void)
     RUN(closing_finishes_what_the_thread_has_not_begun);
     RUN(with_and_without_the_thread_the_files_are_the_same);
     RUN(a_sync_that_fails_in_the_thread_fails_all_that_follows);
+    RUN(the_writer_thread_takes_no_signals);
     RUN(a_thread_that_cannot_be_made_is_an_error);
     RUN(the_clocks_go_on_and_random_bytes_differ);
     RUN(failures_are_negated_errnos);

@@ -128,7 +128,7 @@ static inline int fuzz_receive_forged(fuzz_input *in, lone *l)
             m.range_count = i + 1;
         }
     } else if (flags >> 3 & 1) {
-        m.range_count = fuzz_byte(in) % 4; /* ranges where none belong */
+        m.range_count = fuzz_byte(in) % (RAFT_RANGES_MAX + 2); /* ranges where none belong */
     }
     int code = lone_receive(l, &m);
     free(batches[0].data);

@@ -75,6 +75,11 @@ static const uint8_t golden_heartbeat_reply[] = {
     U64(0), U64(0), U64(0), U64(0), U64(0),
 };
 
+static const uint8_t golden_uncertain_heartbeat_reply[] = {
+    1, 8, 1, 0, 0, 0, 0, 0, U64(9), U64(1), U64(2), U64(1), U64(7), U64(10),
+    U64(0), U64(0), U64(0), U64(0), U64(0),
+};
+
 static raft_message blank(int kind, raft_id from, raft_id to, raft_term term, uint64_t round)
 {
     raft_message m;
@@ -175,6 +180,21 @@ static void append_has_its_golden_bytes(void)
     }
 }
 
+/* However the entries lie in the log's memory, they are the same bytes on the wire. */
+static void append_of_as_many_ranges_as_entries_has_its_golden_bytes(void)
+{
+    static const size_t at[] = {0, 16, 24, 48};
+    raft_message m = sample_append(0);
+    m.range_count = 3;
+    for (size_t i = 0; i < 3; i++) {
+        raft_range one = {42 + i, 7, 1, at[i + 1] - at[i],
+                          golden_append + RAFT_MESSAGE_HEADER + at[i]};
+        m.ranges[i] = one;
+    }
+    CHECK(raft__message_valid(&m));
+    check_golden(golden_append, sizeof golden_append, &m);
+}
+
 static void append_is_decoded_in_place_as_one_range(void)
 {
     raft_message m;
@@ -225,6 +245,8 @@ static void heartbeat_and_reply_have_their_golden_bytes(void)
     check_golden(golden_heartbeat, sizeof golden_heartbeat, &m);
     m = blank(RAFT_MESSAGE_HEARTBEAT_REPLY, 2, 1, 7, 10);
     check_golden(golden_heartbeat_reply, sizeof golden_heartbeat_reply, &m);
+    m.refused = 1;
+    check_golden(golden_uncertain_heartbeat_reply, sizeof golden_uncertain_heartbeat_reply, &m);
 }
 
 static const struct {
@@ -240,6 +262,7 @@ static const struct {
     {golden_refused_append_reply, sizeof golden_refused_append_reply},
     {golden_heartbeat, sizeof golden_heartbeat},
     {golden_heartbeat_reply, sizeof golden_heartbeat_reply},
+    {golden_uncertain_heartbeat_reply, sizeof golden_uncertain_heartbeat_reply},
 };
 
 enum { GOLDEN_COUNT = sizeof golden / sizeof golden[0] };
@@ -809,7 +832,7 @@ static void ranges_that_do_not_join_make_a_message_invalid(void)
     m.ranges[1].term = 6;
     CHECK(!raft__message_valid(&m));
     m = sample_append(2);
-    m.range_count = 3;
+    m.range_count = RAFT_RANGES_MAX + 1;
     CHECK(!raft__message_valid(&m));
     m = sample_append(2);
     m.ranges[1].count = 2;
@@ -887,6 +910,7 @@ int main(void)
     RUN(vote_has_its_golden_bytes);
     RUN(vote_reply_has_its_golden_bytes);
     RUN(append_has_its_golden_bytes);
+    RUN(append_of_as_many_ranges_as_entries_has_its_golden_bytes);
     RUN(append_is_decoded_in_place_as_one_range);
     RUN(append_reply_has_its_golden_bytes);
     RUN(heartbeat_and_reply_have_their_golden_bytes);

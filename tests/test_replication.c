@@ -336,6 +336,49 @@ static void certificate_ends_with_a_restart(void)
     CHECK_STR(lone_close(&l), "sound");
 }
 
+/* Who cannot follow the commit index says so: in an idle group no append would ever certify it. */
+static void heartbeat_beyond_the_certificate_is_answered_with_doubt(void)
+{
+    lone l;
+    follower(&l, TERMS(1, 1), 2, 1);
+    CHECK_EQ(lone_heartbeat(&l, 2, 1, 2, 5), RAFT_OK);
+    lone_poll(&l);
+    CHECK_EQ(l.sent_count, 1);
+    CHECK_EQ(l.sent[0].message.kind, RAFT_MESSAGE_HEARTBEAT_REPLY);
+    CHECK(l.sent[0].message.refused);
+    CHECK_EQ(lone_append(&l, 2, 1, 2, 1, 1, 0, 2), RAFT_OK);
+    lone_poll(&l);
+    lone_clear(&l);
+    CHECK_EQ(lone_heartbeat(&l, 2, 1, 2, 6), RAFT_OK);
+    lone_poll(&l);
+    CHECK_EQ(l.sent_count, 1);
+    CHECK(!l.sent[0].message.refused);
+    CHECK_EQ(l.sent[0].message.round, 6);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
+static void doubting_peer_is_sent_one_empty_append(void)
+{
+    lone l;
+    leader(&l, TERMS(1), 1, 1);
+    lone_serve(&l, 0xe);
+    lone_wait(&l, 100);
+    raft_message m = lone_message(RAFT_MESSAGE_HEARTBEAT_REPLY, 2, lone_status(&l).term);
+    m.round = lone_newest(&l, RAFT_MESSAGE_HEARTBEAT, 2)->round;
+    CHECK_EQ(lone_receive(&l, &m), RAFT_OK);
+    lone_clear(&l);
+    lone_poll(&l);
+    CHECK_EQ(l.sent_count, 0); /* content peers are left alone */
+    m.refused = 1;
+    CHECK_EQ(lone_receive(&l, &m), RAFT_OK);
+    lone_poll(&l);
+    CHECK_EQ(l.sent_count, 1);
+    CHECK_EQ(l.sent[0].message.kind, RAFT_MESSAGE_APPEND);
+    CHECK_EQ(l.sent[0].message.range_count, 0);
+    CHECK_EQ(l.sent[0].message.index, lone_status(&l).last_index);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
 static void commit_index_never_falls(void)
 {
     lone l;
@@ -466,7 +509,10 @@ static void invalid_batches_are_refused_whole(void)
     m.ranges[1].data = NULL;
     check_refused(&l, &m);
     m = good;
-    m.range_count = 3;
+    m.range_count = 3; /* the third says nothing */
+    check_refused(&l, &m);
+    m = good;
+    m.range_count = RAFT_RANGES_MAX + 1;
     check_refused(&l, &m);
     m = good;
     m.index_term = 6; /* prev newer than the sender's term */
@@ -1422,6 +1468,55 @@ static void payloads_of_all_sizes_arrive_intact(void)
     end_of(c);
 }
 
+/* Nothing is proposed any more; the restarted follower applies all the same. */
+static void restarted_follower_of_an_idle_group_catches_up(void)
+{
+    struct cluster *c = cluster_new(3);
+    CHECK(cluster_elect(c, 1));
+    raft_index index = cluster_propose(c, 1, "before");
+    cluster_run(c, 1000);
+    cluster_crash(c, 2);
+    CHECK_EQ(cluster_restart(c, 2), RAFT_OK);
+    cluster_run(c, 1000);
+    CHECK_EQ(cluster_leader(c), 1);
+    CHECK_STR(cluster_applied_text(c, 2, index), "before");
+    CHECK(cluster_converged(c));
+    end_of(c);
+}
+
+/* A stale append of a deposed leader denies what is committed: it is old, not malformed (R21). */
+static void stale_append_that_differs_from_the_committed_log_is_answered(void)
+{
+    lone l;
+    follower(&l, TERMS(1, 1), 2, 1);
+    CHECK_EQ(lone_append(&l, 2, 5, 2, 1, 5, 3, 5), RAFT_OK);
+    lone_poll(&l);
+    CHECK_EQ(lone_status(&l).commit_index, 5);
+    lone_clear(&l);
+    uint64_t refused = lone_status(&l).counters.messages_refused;
+    CHECK_EQ(lone_append(&l, 3, 4, 4, 4, 4, 2, 2), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 3, 4, 2, 1, 4, 2, 2), RAFT_OK);
+    CHECK_EQ(lone_status(&l).counters.messages_refused, refused);
+    lone_poll(&l);
+    CHECK(lone_count(&l, 0, 3) >= 1);
+    CHECK_EQ(lone_find(&l, 0, 3, 0)->term, 5);
+    check_log(&l, TERMS(1, 1, 5, 5, 5), 5);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
+/* The gap closes before anything was said: one acknowledgement, no refusal behind the times. */
+static void gap_closed_before_the_poll_is_not_complained_of(void)
+{
+    lone l;
+    follower(&l, TERMS(1), 1, 1);
+    CHECK_EQ(lone_append(&l, 2, 1, 3, 1, 1, 2, 0), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, 1, 1, 1, 1, 2, 0), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, 1, 3, 1, 1, 2, 0), RAFT_OK);
+    lone_poll(&l);
+    check_reply(&l, 2, 0, 5);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
 static void lost_commit_notice_reaches_followers_with_the_heartbeat(void)
 {
     struct cluster *c = cluster_new(3);
@@ -1460,6 +1555,8 @@ int main(void)
     RUN(raw_commit_index_moves_nobody_who_accepted_nothing);
     RUN(certificate_ends_with_the_term);
     RUN(certificate_ends_with_a_restart);
+    RUN(heartbeat_beyond_the_certificate_is_answered_with_doubt);
+    RUN(doubting_peer_is_sent_one_empty_append);
     RUN(commit_index_never_falls);
     RUN(stale_tail_is_not_acknowledged);
     RUN(reordered_appends_are_taken_when_the_gap_is_closed);
@@ -1502,6 +1599,9 @@ int main(void)
     RUN(shuffled_pipelines_converge);
     RUN(leader_with_a_slow_disk_commits_and_its_crash_loses_nothing);
     RUN(payloads_of_all_sizes_arrive_intact);
+    RUN(restarted_follower_of_an_idle_group_catches_up);
+    RUN(stale_append_that_differs_from_the_committed_log_is_answered);
+    RUN(gap_closed_before_the_poll_is_not_complained_of);
     RUN(lost_commit_notice_reaches_followers_with_the_heartbeat);
     return check_done();
 }

@@ -217,12 +217,11 @@ int raft__campaign(raft *node)
     return RAFT_OK;
 }
 
-/* Term, vote or log have become durable: the own vote counts from now on (R1). */
+/* A candidate's term, vote or log have become durable: its own vote counts from now on (R1). */
 void raft__election_durable(raft *node)
 {
     raft__set self = bit_of(node, node->self);
-    if (node->role == RAFT_ROLE_CANDIDATE && (node->granted & self) == 0 &&
-        raft__state_is_durable(node) && raft__log_is_durable(node)) {
+    if ((node->granted & self) == 0 && raft__state_is_durable(node) && raft__log_is_durable(node)) {
         node->granted |= self;
         count_ballots(node);
     }

@@ -44,7 +44,7 @@ static uint32_t segment_start(const struct raft__segment *segment, uint32_t entr
     return entry == segment->count ? segment->used : segment_offset(segment, entry);
 }
 
-static int segment_fits(const struct raft__segment *segment, size_t bytes, size_t count)
+static inline int segment_fits(const struct raft__segment *segment, size_t bytes, size_t count)
 {
     size_t room = segment->capacity - segment->used - SLOT_BYTES * (size_t)segment->count;
     return !segment->sealed && bytes <= room && count <= (room - bytes) / SLOT_BYTES;
@@ -309,6 +309,14 @@ static int log_reserve(struct raft__log *log, const struct raft__memory *memory,
     return segment_new(log, memory, rest_bytes, rest_count, bytes_max, fresh);
 }
 
+/* The usual case: there is room in the tail, and the term has begun. Nothing can fail. */
+static inline int tail_takes(const struct raft__log *log, raft_term term, size_t bytes,
+                             size_t count)
+{
+    const struct raft__segment *tail = log_tail(log);
+    return tail != NULL && term == log->last_term && segment_fits(tail, bytes, count);
+}
+
 /* Counts an entry of `size` bytes, already written at the end of the tail. */
 static void log_count_entry(struct raft__log *log, struct raft__segment *tail, size_t size)
 {
@@ -337,10 +345,6 @@ static size_t log_head_of_payloads(const struct raft__log *log, const raft_buf *
     const struct raft__segment *tail = log_tail(log);
     size_t head = 0;
     size_t bytes = 0;
-    if (tail != NULL && segment_fits(tail, *rest_bytes, count)) {
-        *rest_bytes = 0;
-        return count;
-    }
     while (tail != NULL && head < count) {
         size_t size = raft_entry_size(payloads[head].size);
         if (!segment_fits(tail, bytes + size, head + 1)) {
@@ -360,6 +364,10 @@ int raft__log_append(struct raft__log *log, const struct raft__memory *memory, r
     size_t rest_bytes = bytes;
     if (count > RAFT_LIMIT - log->last_index) {
         return RAFT_ELIMIT;
+    }
+    if (tail_takes(log, term, bytes, count)) {
+        log_write_payloads(log, kind, payloads, count);
+        return RAFT_OK;
     }
     size_t head = log_head_of_payloads(log, payloads, count, &rest_bytes);
     uint64_t bytes_max = kind == RAFT_ENTRY_NOOP ? UINT64_MAX : log->bytes_max; /* R17 */
@@ -395,16 +403,9 @@ static size_t log_head_of(const struct raft__log *log, const raft_range *range, 
 {
     const struct raft__segment *tail = log_tail(log);
     const uint8_t *data = (const uint8_t *)range->data;
-    *bytes = 0;
-    if (tail == NULL || tail->sealed) {
-        return 0;
-    }
-    if (segment_fits(tail, range->size, range->count)) {
-        *bytes = range->size;
-        return range->count;
-    }
     size_t head = 0;
-    while (head < range->count) {
+    *bytes = 0;
+    while (tail != NULL && head < range->count) {
         size_t size = raft_entry_size(raft__get32(data + *bytes));
         if (!segment_fits(tail, *bytes + size, head + 1)) {
             break;
@@ -437,6 +438,10 @@ int raft__log_append_range(struct raft__log *log, const struct raft__memory *mem
     size_t head_bytes = 0;
     int replaces = range->first <= log->last_index;
     RAFT_ASSERT(range->first > log->base_index && range->first <= log->last_index + 1);
+    if (!replaces && tail_takes(log, range->term, range->size, range->count)) {
+        log_write_encoded(log, data, range->size);
+        return RAFT_OK;
+    }
     if (!replaces) {
         head = log_head_of(log, range, &head_bytes);
     }

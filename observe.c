@@ -152,6 +152,9 @@ static const char *check_indexes(const raft *node)
     if (node->applied_index > node->commit_index || node->commit_index > node->log.last_index) {
         return "applied <= commit <= last"; /* I2 */
     }
+    if (node->commit_position != raft__log_position(&node->log, node->commit_index + 1)) {
+        return "the committed bytes are those up to the commit index";
+    }
     if (node->durable_index > node->written_index || node->written_index > node->log.last_index) {
         return "durable <= written <= last";
     }

@@ -27,10 +27,7 @@ int raft__must_lead(const raft *node)
 
 uint64_t raft__uncommitted_bytes(const raft *node)
 {
-    if (node->commit_index == node->log.last_index) {
-        return 0;
-    }
-    return node->log.end_position - raft__log_position(&node->log, node->commit_index + 1);
+    return node->log.end_position - node->commit_position;
 }
 
 /* Whether payloads of this sum may join the uncommitted tail (R34). */

@@ -484,6 +484,7 @@ void raft__commit_to(raft *node, raft_index index)
     RAFT_ASSERT(index <= node->log.last_index);
     if (index > node->commit_index) {
         node->commit_index = index;
+        node->commit_position = raft__log_position(&node->log, index + 1);
         node->dirty = 1;
     }
 }
@@ -663,9 +664,13 @@ static void complete_writes(raft *node, uint64_t seq)
     for (uint32_t i = 0; i < node->pending_count; i++) {
         node->pending[i] = node->pending[i + done];
     }
-    raft__log_release(&node->log, &node->memory, seq);
+    if (node->log.limbo != NULL) {
+        raft__log_release(&node->log, &node->memory, seq);
+    }
     node->dirty = 1;
-    raft__election_durable(node);
+    if (node->role == RAFT_ROLE_CANDIDATE) {
+        raft__election_durable(node);
+    }
 }
 
 /* One write holds this many ranges; what is more goes with the next. */
@@ -947,6 +952,9 @@ int raft_poll(raft *node, uint64_t now_ms)
         return status;
     }
     advance_clock(node, now_ms);
+    if (!node->dirty && !node->contact_fresh && node->now_ms < raft_deadline(node)) {
+        return node->error;
+    }
     if (node->error == RAFT_OK) {
         raft__election_timers(node);
         if (has_unwritten(node)) {

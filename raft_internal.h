@@ -347,6 +347,7 @@ struct raft {
     uint32_t pending_count;
 
     raft_index commit_index;
+    uint64_t commit_position; /* of the entry behind it in the log's bytes */
     raft_index applied_index;
     raft_index applying_index; /* last of the range that apply has in hand; 0: none */
 
@@ -482,6 +483,7 @@ RAFT_INTERNAL void raft__leader_commit(raft *node);
 
 /* ---- proposal.c ----------------------------------------------------------------------------- */
 
+/* Encoded bytes of the entries that are not committed. */
 RAFT_INTERNAL uint64_t raft__uncommitted_bytes(const raft *node);
 
 /* RAFT_OK on a leader; elsewhere why this server cannot serve what only a leader can. */

@@ -70,6 +70,20 @@ static void refuse_append(raft *node, const raft_message *message)
     node->refusal_due = 1;
 }
 
+/* Whether an entry at or below `fixed` has another term here. */
+static int ranges_contradict(const raft *node, const raft_message *message, raft_index fixed)
+{
+    for (size_t i = 0; i < message->range_count; i++) {
+        const raft_range *range = &message->ranges[i];
+        raft_index last = range->first + range->count - 1;
+        if (raft__log_mismatch(&node->log, range->first, last < fixed ? last : fixed,
+                               range->term) != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /*
  * Whether a message denies what is committed, or what its own term has certified: no correct leader
  * does. Judged before anything changes.
@@ -90,15 +104,7 @@ int raft__append_contradicts(const raft *node, const raft_message *message)
         raft__log_term(&node->log, message->index) != message->index_term) {
         return 1;
     }
-    for (size_t i = 0; i < message->range_count; i++) {
-        const raft_range *range = &message->ranges[i];
-        raft_index last = range->first + range->count - 1;
-        if (raft__log_mismatch(&node->log, range->first, last < fixed ? last : fixed,
-                               range->term) != 0) {
-            return 1;
-        }
-    }
-    return 0;
+    return message->index < fixed && ranges_contradict(node, message, fixed);
 }
 
 /* Takes the ranges in, as many as memory allows; returns the last index that agrees now. */

@@ -10,6 +10,7 @@
 #include "journal.h"
 
 #include "../examples/crc32c.h"
+#include "../examples/wal_format.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -775,6 +776,30 @@ static void a_record_in_the_place_of_another_is_refused(void)
     }
 }
 
+/* Undamaged, but with counts that no log of ours has there. */
+static void a_record_with_another_count_is_refused(void)
+{
+    uint8_t head[WAL_SEGMENT_HEAD];
+    uint64_t offsets[64];
+    struct wal_segment segment;
+    struct wal_record record;
+    uint32_t seed;
+    for (uint64_t which = 0; which < 4; which++) {
+        make_open_log(offsets);
+        CHECK_EQ(disk_peek(journal.disk, JOURNAL_FIRST_FILE, 0, head, WAL_SEGMENT_HEAD), 0);
+        CHECK_EQ(wal_decode_segment(head, &segment, &seed), RAFT_OK);
+        CHECK_EQ(disk_peek(journal.disk, JOURNAL_FIRST_FILE, offsets[2], head, WAL_RECORD_HEAD), 0);
+        CHECK(wal_decode_record(head, seed, offsets[2], &record));
+        CHECK_EQ(record.sequence, 3);
+        CHECK_EQ(record.batch, 2);
+        wal_place_record(head, seed, offsets[2], which < 2 ? 2 + 2 * which : 3,
+                         which < 2 ? 2 : 2 * which - 3, 0);
+        CHECK_EQ(disk_poke(journal.disk, JOURNAL_FIRST_FILE, offsets[2], head, WAL_RECORD_HEAD), 0);
+        CHECK_EQ(journal_open(&journal), RAFT_ECORRUPT);
+        CHECK_EQ(journal.error.offset, offsets[2]);
+    }
+}
+
 /* Records of another file of the same log, at their own offset: what a recycled block would hold. */
 static void records_of_another_file_are_not_taken_for_this_one_s(void)
 {
@@ -856,6 +881,7 @@ int main(void)
     RUN(a_flipped_bit_in_the_last_batch_is_refused);
     RUN(what_was_cut_does_not_come_back);
     RUN(a_record_in_the_place_of_another_is_refused);
+    RUN(a_record_with_another_count_is_refused);
     RUN(records_of_another_file_are_not_taken_for_this_one_s);
     RUN(random_damage_is_never_replayed);
     journal_free(&journal);

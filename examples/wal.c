@@ -1,16 +1,16 @@
 /*
  * The write-ahead log: appending, group commit, the writer thread.
  *
- * Format. The log is a row of files, 0000000000000001.wal and up, each of a fixed size and all zeros
- * before its first record. The first 4096 bytes are the file's head: version, cluster, node, number,
- * size, a random salt, the counts at which its records begin and where those of the file before it
- * end. Then come records, one for each raft_write. A record is its head, then hard state, ranges,
+ * Format. The log is a row of files, 0000000000000001.wal and up, each of a fixed size and all
+ * zeros before its first record. The first 4096 bytes are the file's head: version, cluster, node,
+ * number, size, a random salt, the counts at which its records begin and where those of the file
+ * before it end. Then come records, one for each raft_write. A record is its head, then hard state, ranges,
  * metadata and entries, the latter in the encoding that the engine uses everywhere. A checksum over
  * the body stands in the head, and one over the head, the file's head and the position in front of
  * it. Every record names its group. (The bytes are in wal_format.c.)
  *
- * A record holds as a whole or not at all, so of one raft_write a crash leaves all or nothing, which
- * is more than raft.h asks for. The order among the groups' records is the order of wal_append.
+ * A record holds as a whole or not at all, so of one raft_write a crash leaves all or nothing: more
+ * than raft.h asks for. The order among the groups' records is the order of wal_append.
  *
  * Invariants:
  *   1. Everything queued by then goes to disk as one batch, with one sync. A batch is in one file.
@@ -18,8 +18,8 @@
  *      zeros, synced and made known to its directory before a batch is written to it, and only
  *      after all batches of the file before it were synced. Recovery rests on this (wal_recover.c):
  *      whatever is followed by something later was once confirmed.
- *   3. After any failure of a write, a sync or of making a file nothing is written any more: what is
- *      on disk is not known, a second sync may succeed without having stored anything (row 74).
+ *   3. After any failure of a write, a sync or of making a file nothing is written any more: what
+ *      is on disk is not known, a second sync may succeed without having stored anything (row 74).
  *      Only interrupted writes go on, since they say how much they did.
  *   4. With sync_never invariant 2 holds for a killed process, but not for a power cut.
  *   5. At opening (where something was replayed) and at closing a mark is written: an empty record

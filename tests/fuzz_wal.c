@@ -1,6 +1,6 @@
 /*
- * The disk as input: a log of two files is made, damaged as the input says, and opened. Whatever the
- * bytes are, opening either refuses with a documented code or gives a log that can be appended to
+ * The disk as input: a log of two files is made, damaged as the input says, and opened. Whatever
+ * the bytes are, opening either refuses with a documented code or gives a log that can be appended to
  * and reads back the same, and one more.
  *
  * The input is a row of edits of four bytes and more: the kind, the offset in words of eight (two

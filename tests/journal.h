@@ -45,9 +45,9 @@ void journal_init(struct journal *journal, uint64_t seed);
 void journal_free(struct journal *journal);
 
 /*
- * Opens the log and checks what it replayed. Returns what wal_open returned, or JOURNAL_BROKEN where
- * it succeeded and should not have (journal->fault says why). Writes that were issued and did not
- * come back are forgotten: they are gone for good.
+ * Opens the log and checks what it replayed. Returns what wal_open returned, or JOURNAL_BROKEN
+ * where it succeeded and should not have (journal->fault says why). Writes that were issued and did
+ * not come back are forgotten: they are gone for good.
  */
 int journal_open(struct journal *journal);
 

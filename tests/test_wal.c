@@ -800,7 +800,7 @@ static void a_record_with_another_count_is_refused(void)
     }
 }
 
-/* Records of another file of the same log, at their own offset: what a recycled block would hold. */
+/* Records of another file of the log, at their own offset: what a recycled block would hold. */
 static void records_of_another_file_are_not_taken_for_this_one_s(void)
 {
     uint8_t block[4096];

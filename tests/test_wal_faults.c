@@ -20,8 +20,8 @@ static void begin(uint64_t seed)
 
 static void describe(const char *what, uint64_t call, uint64_t seed)
 {
-    printf("    %s at call %" PRIu64 ", seed %" PRIu64 ": %s; %s %s:%" PRIu64 "\n", what, call, seed,
-           journal.fault != NULL ? journal.fault : "", journal.error.text, journal.error.file,
+    printf("    %s at call %" PRIu64 ", seed %" PRIu64 ": %s; %s %s:%" PRIu64 "\n", what, call,
+           seed, journal.fault != NULL ? journal.fault : "", journal.error.text, journal.error.file,
            journal.error.offset);
 }
 

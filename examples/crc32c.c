@@ -57,9 +57,9 @@ static uint32_t eight_bytes(uint32_t state, const uint8_t *bytes)
 {
     state ^= (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
              (uint32_t)bytes[3] << 24;
-    return table[7][state & 0xffu] ^ table[6][state >> 8 & 0xffu] ^
-           table[5][state >> 16 & 0xffu] ^ table[4][state >> 24] ^ table[3][bytes[4]] ^
-           table[2][bytes[5]] ^ table[1][bytes[6]] ^ table[0][bytes[7]];
+    return table[7][state & 0xffu] ^ table[6][state >> 8 & 0xffu] ^ table[5][state >> 16 & 0xffu] ^
+           table[4][state >> 24] ^ table[3][bytes[4]] ^ table[2][bytes[5]] ^ table[1][bytes[6]] ^
+           table[0][bytes[7]];
 }
 
 uint32_t crc32c_portable(uint32_t crc, const void *data, size_t size)

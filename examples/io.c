@@ -199,8 +199,7 @@ static int os_lock(void *ctx, int fd)
     return result_of(flock(fd, LOCK_EX | LOCK_NB));
 }
 
-static int os_list(void *ctx, const char *path, int (*each)(void *arg, const char *name),
-                      void *arg)
+static int os_list(void *ctx, const char *path, int (*each)(void *arg, const char *name), void *arg)
 {
     (void)ctx;
     DIR *directory = opendir(path);

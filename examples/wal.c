@@ -4,10 +4,10 @@
  * Format. The log is a row of files, 0000000000000001.wal and up, each of a fixed size and all
  * zeros before its first record. The first 4096 bytes are the file's head: version, cluster, node,
  * number, size, a random salt, the counts at which its records begin and where those of the file
- * before it end. Then come records, one for each raft_write. A record is its head, then hard state, ranges,
- * metadata and entries, the latter in the encoding that the engine uses everywhere. A checksum over
- * the body stands in the head, and one over the head, the file's head and the position in front of
- * it. Every record names its group. (The bytes are in wal_format.c.)
+ * before it end. Then come records, one for each raft_write. A record is its head, then hard state,
+ * ranges, metadata and entries, the latter in the encoding that the engine uses everywhere. A
+ * checksum over the body stands in the head, and one over the head, the file's head and the position
+ * in front of it. Every record names its group. (The bytes are in wal_format.c.)
  *
  * A record holds as a whole or not at all, so of one raft_write a crash leaves all or nothing: more
  * than raft.h asks for. The order among the groups' records is the order of wal_append.
@@ -85,9 +85,9 @@ struct wal {
 
     /* Under the lock, where there is a thread. */
     struct batch batches[2];
-    int filling;        /* which of them takes new writes */
-    int is_committed;   /* and whether it may be written */
-    int is_writing;     /* the other one is being written */
+    int filling;      /* which of them takes new writes */
+    int is_committed; /* and whether it may be written */
+    int is_writing;   /* the other one is being written */
     int is_closing;
     int failure;        /* positive errno; sticky */
     uint64_t completed; /* writes stored since wal_open */
@@ -567,8 +567,8 @@ static void stop_thread(wal *log)
 static int is_storable(uint64_t group, const raft_write *write)
 {
     if (group == 0 || write == NULL || (write->meta == NULL && write->meta_size > 0) ||
-        (write->ranges == NULL && write->range_count > 0) ||
-        write->meta_size > INT32_MAX || write->range_count > INT32_MAX / WAL_RECORD_RANGE) {
+        (write->ranges == NULL && write->range_count > 0) || write->meta_size > INT32_MAX ||
+        write->range_count > INT32_MAX / WAL_RECORD_RANGE) {
         return 0;
     }
     for (size_t i = 0; i < write->range_count; i++) {

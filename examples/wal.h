@@ -26,15 +26,15 @@
 
 typedef struct wal wal;
 
-#define WAL_FORMAT_VERSION 1u
+#define WAL_FORMAT_VERSION        1u
 #define WAL_SEGMENT_BYTES_DEFAULT ((uint64_t)64 * 1024 * 1024)
-#define WAL_SEGMENT_BYTES_MIN ((uint64_t)8 * 1024)
-#define WAL_FILE_NAME_MAX 32u
+#define WAL_SEGMENT_BYTES_MIN     ((uint64_t)8 * 1024)
+#define WAL_FILE_NAME_MAX         32u
 
 struct wal_options {
-    const struct io *io;    /* mandatory; must outlive the log */
-    const char *directory;  /* mandatory; made (0700) where it is missing, but not its parents */
-    uint64_t cluster;       /* both are in every file; a directory of others is refused */
+    const struct io *io;   /* mandatory; must outlive the log */
+    const char *directory; /* mandatory; made (0700) where it is missing, but not its parents */
+    uint64_t cluster;      /* both are in every file; a directory of others is refused */
     uint64_t node;
     uint64_t segment_bytes; /* size of a file; a larger write gets a file of its size. 0: default */
     int sync_never;         /* nonzero: commits are not synced, and a power cut may lose them or
@@ -54,8 +54,8 @@ struct wal_error {
 
 /* What wal_open found. */
 struct wal_recovery {
-    uint64_t writes;                   /* replayed */
-    uint64_t bytes;                    /* of files that hold them */
+    uint64_t writes; /* replayed */
+    uint64_t bytes;  /* of files that hold them */
     uint64_t segments;
     int torn;                          /* nonzero: the last write was cut short by a crash */
     char torn_file[WAL_FILE_NAME_MAX]; /* where the cut is */
@@ -63,9 +63,9 @@ struct wal_recovery {
 };
 
 struct wal_stats {
-    uint64_t writes;   /* completed since wal_open */
-    uint64_t bytes;    /* written since wal_open */
-    uint64_t segments; /* files of the log, those found at wal_open included */
+    uint64_t writes;    /* completed since wal_open */
+    uint64_t bytes;     /* written since wal_open */
+    uint64_t segments;  /* files of the log, those found at wal_open included */
     uint64_t log_bytes; /* bytes of records in all files */
     uint64_t syncs;
     uint64_t sync_us_max;

@@ -8,14 +8,14 @@
 #include "wal.h"
 
 enum {
-    WAL_SEGMENT_HEAD = 80,   /* bytes at the start of a file */
-    WAL_DATA_START = 4096,   /* where its records begin: no sector is shared with the head */
-    WAL_RECORD_HEAD = 64,    /* bytes before the body of a record */
-    WAL_RECORD_STATE = 32,   /* the hard state in a body */
-    WAL_RECORD_RANGE = 32,   /* the description of a range in a body */
-    WAL_RECORD_END = 8,      /* what every body ends with; no byte of it is 0 */
+    WAL_SEGMENT_HEAD = 80, /* bytes at the start of a file */
+    WAL_DATA_START = 4096, /* where its records begin: no sector is shared with the head */
+    WAL_RECORD_HEAD = 64,  /* bytes before the body of a record */
+    WAL_RECORD_STATE = 32, /* the hard state in a body */
+    WAL_RECORD_RANGE = 32, /* the description of a range in a body */
+    WAL_RECORD_END = 8,    /* what every body ends with; no byte of it is 0 */
     WAL_RECORD_MIN = WAL_RECORD_HEAD + WAL_RECORD_END,
-    WAL_SECTOR = 512         /* what a device writes whole or not at all */
+    WAL_SECTOR = 512 /* what a device writes whole or not at all */
 };
 
 enum {
@@ -33,7 +33,7 @@ struct wal_segment {
     uint64_t size;           /* of the file */
     uint64_t first_sequence; /* of the first record */
     uint64_t first_batch;
-    uint64_t previous_end;   /* where the records of the file before end */
+    uint64_t previous_end; /* where the records of the file before end */
 };
 
 struct wal_record {

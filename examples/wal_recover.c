@@ -70,8 +70,8 @@ struct recovery {
     raft_range *ranges; /* room for those of one write */
     size_t range_capacity;
 
-    uint64_t offset; /* of the next record */
-    uint64_t limit;  /* records end here at the latest */
+    uint64_t offset;      /* of the next record */
+    uint64_t limit;       /* records end here at the latest */
     uint64_t sequence;    /* of the last record */
     uint64_t batch;       /* likewise */
     uint64_t batch_start; /* offset of the first record of the last batch in this file */
@@ -329,8 +329,8 @@ static const uint8_t *view(struct recovery *r, uint64_t offset, uint64_t size, i
     }
     long got = io_read_all(r->io, window->fd, window->bytes, (size_t)wanted, offset);
     if (got < 0 || (uint64_t)got < size) {
-        *result = refuse(r, RAFT_ESTORAGE, got < 0 ? (int)got : EIO, offset,
-                         "the log cannot be read");
+        *result =
+            refuse(r, RAFT_ESTORAGE, got < 0 ? (int)got : EIO, offset, "the log cannot be read");
         return NULL;
     }
     window->start = offset;
@@ -380,7 +380,7 @@ static enum verdict examine(struct recovery *r, struct wal_record *record, int *
     }
     size_t body_size = (size_t)record->size - WAL_RECORD_HEAD;
     return crc32c(0, whole + WAL_RECORD_HEAD, body_size) == record->body_crc ? RECORD_HOLDS
-                                                                              : BODY_BROKEN;
+                                                                             : BODY_BROKEN;
 }
 
 static int make_room_for_ranges(struct recovery *r, const struct wal_record *record)

@@ -1,7 +1,7 @@
 /*
  * The disk as input: a log of two files is made, damaged as the input says, and opened. Whatever
- * the bytes are, opening either refuses with a documented code or gives a log that can be appended to
- * and reads back the same, and one more.
+ * the bytes are, opening either refuses with a documented code or gives a log that can be appended
+ * to and reads back the same, and one more.
  *
  * The input is a row of edits of four bytes and more: the kind, the offset in words of eight (two
  * bytes), the number of bytes that follow, and these. Half of the kinds sum up the record or the
@@ -78,8 +78,8 @@ static void sum_record(uint8_t *bytes, size_t offset)
                                                 (size_t)record_size - WAL_RECORD_HEAD));
     }
     uint32_t seed = checksum_of_head(bytes);
-    put_checksum(bytes + offset, crc32c(crc32c(seed, place, 8), bytes + offset + 4,
-                                        WAL_RECORD_HEAD - 4));
+    put_checksum(bytes + offset,
+                 crc32c(crc32c(seed, place, 8), bytes + offset + 4, WAL_RECORD_HEAD - 4));
 }
 
 /* All records from the first on, as far as their sizes lead. */

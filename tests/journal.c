@@ -101,8 +101,8 @@ int journal_open(struct journal *journal)
     journal->failed_count = 0;
     journal->reported_count = 0;
     journal->options.io = disk_io(journal->disk);
-    int result = wal_open(&journal->options, note_replayed, journal, &journal->error,
-                          &journal->log);
+    int result =
+        wal_open(&journal->options, note_replayed, journal, &journal->error, &journal->log);
     if (result != RAFT_OK) {
         return result;
     }

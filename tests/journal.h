@@ -28,8 +28,8 @@ struct journal {
 
     uint64_t issued[JOURNAL_WRITES_MAX]; /* fingerprints */
     size_t issued_count;
-    size_t stored_count; /* reported with RAFT_OK */
-    size_t failed_count; /* reported with another status, since journal_open */
+    size_t stored_count;   /* reported with RAFT_OK */
+    size_t failed_count;   /* reported with another status, since journal_open */
     size_t reported_count; /* since journal_open */
     uint64_t next_seq;
 

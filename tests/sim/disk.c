@@ -306,7 +306,7 @@ static void read_seen(const struct inode *inode, uint8_t *out, size_t size, uint
 static void store_sector(struct page *page, size_t sector)
 {
     memcpy(page->kept + sector * SECTOR_BYTES, page->seen + sector * SECTOR_BYTES, SECTOR_BYTES);
-    page->dirty &= (uint8_t)~(1u << sector);
+    page->dirty &= (uint8_t) ~(1u << sector);
     page->stored |= (uint8_t)(1u << sector);
 }
 

@@ -25,8 +25,8 @@ struct disk;
 
 struct disk_options {
     uint64_t seed;
-    int stale_bytes;   /* nonzero: see above */
-    int no_write_back; /* nonzero: nothing reaches the disk before it is synced */
+    int stale_bytes;       /* nonzero: see above */
+    int no_write_back;     /* nonzero: nothing reaches the disk before it is synced */
     uint32_t keep_percent; /* how likely a sector or name not synced survives; 0: varies by crash */
     uint64_t capacity_bytes; /* of all files together; beyond it -ENOSPC. 0: no bound */
 

@@ -23,15 +23,17 @@ int slice_equal(struct slice a, struct slice b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
-static int lower(int byte)
+int byte_lower(char byte)
 {
-    return byte >= 'A' && byte <= 'Z' ? byte - 'A' + 'a' : byte;
+    unsigned char value = (unsigned char)byte;
+
+    return value >= 'A' && value <= 'Z' ? value - 'A' + 'a' : value;
 }
 
 int slice_is(struct slice a, const char *text)
 {
     for (size_t i = 0; i < a.size; i++) {
-        if (text[i] == '\0' || lower((unsigned char)a.data[i]) != lower((unsigned char)text[i])) {
+        if (text[i] == '\0' || byte_lower(a.data[i]) != byte_lower(text[i])) {
             return 0;
         }
     }

@@ -21,6 +21,9 @@ struct slice {
 /* The slice of a zero-terminated string, without the zero. */
 struct slice slice_of(const char *text);
 
+/* A byte as a number, ASCII capitals as small letters. */
+int byte_lower(char byte);
+
 /* Same bytes? The second form takes ASCII letters of either case as equal, and a C string. */
 int slice_equal(struct slice a, struct slice b);
 int slice_is(struct slice a, const char *text);

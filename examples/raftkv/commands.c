@@ -100,18 +100,11 @@ static const struct command commands[] = {
 
 /* ---- Looking up ---- */
 
-static int lower(char byte)
-{
-    unsigned char value = (unsigned char)byte;
-
-    return value >= 'A' && value <= 'Z' ? value - 'A' + 'a' : value;
-}
-
 /* Orders a word in any case before, at or after a lower-case name. */
 static int compare_name(struct slice word, const char *name)
 {
     for (size_t i = 0; i < word.size; i++) {
-        int difference = lower(word.data[i]) - (unsigned char)name[i];
+        int difference = byte_lower(word.data[i]) - (unsigned char)name[i];
         if (difference != 0 || name[i] == '\0') {
             return difference != 0 ? difference : 1;
         }

@@ -9,9 +9,7 @@
 
 static int fold_byte(char byte, int fold)
 {
-    unsigned char value = (unsigned char)byte;
-
-    return fold && value >= 'A' && value <= 'Z' ? value - 'A' + 'a' : value;
+    return fold ? byte_lower(byte) : (unsigned char)byte;
 }
 
 struct class_scan {

@@ -242,6 +242,58 @@ static void no_message_exceeds_its_bytes_unless_it_is_one_entry(void)
     CHECK_STR(lone_close(&l), "sound");
 }
 
+/* The window grows, wraps and drains in every way; a plain list says how full it must be. */
+static void window_counts_right_however_it_is_used(void)
+{
+    lone l;
+    lone_init(&l);
+    l.options.inflight_messages_max = 37;
+    l.options.append_bytes_max = 16; /* one entry a message */
+    lone_boot(&l);
+    CHECK(lone_lead(&l));
+    lone_serve(&l, 0xe);
+    uint64_t r = 3;
+    raft_index match = 1;
+    raft_index next = 2;
+    for (int step = 0; step < 600; step++) {
+        r = r * 6364136223846793005u + 1442695040888963407u;
+        if ((r >> 33) % 5 < 3) {
+            for (uint64_t n = (r >> 40) % 6; n > 0; n--) {
+                CHECK(lone_propose(&l) != 0);
+            }
+        } else if (next > match + 1) {
+            match += 1 + (r >> 40) % (next - match - 1);
+            CHECK_EQ(lone_ack(&l, 2, match), RAFT_OK);
+        }
+        lone_poll(&l);
+        raft_index last = lone_status(&l).last_index;
+        next = match + 37 < last ? match + 38 : last + 1;
+        raft_peer_status p = lone_peer(&l, 2);
+        CHECK_EQ(p.match, match);
+        CHECK_EQ(p.next, next);
+        CHECK_EQ(p.inflight_messages, next - match - 1);
+        lone_clear(&l);
+    }
+    CHECK_STR(lone_close(&l), "sound");
+}
+
+/* Fresh entries ask the same question as an empty append would: one of them is enough. */
+static void new_entries_save_the_empty_append(void)
+{
+    lone l;
+    leader_with(&l, NULL);
+    lone_propose(&l);
+    lone_poll(&l);
+    lone_wait(&l, 100);
+    CHECK_EQ(lone_beat_back(&l, 2), RAFT_OK);
+    lone_propose(&l);
+    lone_clear(&l);
+    lone_poll(&l);
+    CHECK_EQ(lone_count(&l, RAFT_MESSAGE_APPEND, 2), 1);
+    CHECK_EQ(lone_find(&l, RAFT_MESSAGE_APPEND, 2, 0)->range_count, 1);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
 /* ---- Loss ----------------------------------------------------------------------------------- */
 
 /* R31: nothing of a full window arrived; a heartbeat's reply is the only sign of life. */
@@ -745,6 +797,8 @@ int main(void)
     RUN(bytes_in_flight_pause_and_the_last_message_may_overshoot);
     RUN(page_always_carries_an_entry_and_an_oversized_one_goes_alone);
     RUN(no_message_exceeds_its_bytes_unless_it_is_one_entry);
+    RUN(window_counts_right_however_it_is_used);
+    RUN(new_entries_save_the_empty_append);
     RUN(window_lost_whole_is_found_by_one_empty_append);
     RUN(refusal_while_replicating_goes_back_to_the_match);
     RUN(refusal_from_within_the_pipeline_loses_no_entry);

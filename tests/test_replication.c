@@ -552,6 +552,37 @@ static void append_that_contradicts_what_is_committed_is_refused(void)
     CHECK_STR(lone_close(&l), "sound");
 }
 
+/* What the term's leader has certified he does not take back either, committed or not. */
+static void append_that_contradicts_its_own_terms_certificate_is_refused(void)
+{
+    lone l;
+    follower(&l, TERMS(1, 1), 2, 2);
+    CHECK_EQ(lone_append(&l, 2, 5, 2, 1, 5, 4, 0), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, 5, 2, 1, 4, 1, 0), RAFT_EMALFORMED);
+    CHECK_EQ(lone_append(&l, 2, 5, 4, 4, 5, 1, 0), RAFT_EMALFORMED);
+    lone_settle(&l);
+    check_log(&l, TERMS(1, 1, 5, 5, 5, 5), 6);
+    CHECK_EQ(lone_append(&l, 3, 6, 2, 1, 6, 1, 0), RAFT_OK); /* the next term's leader may */
+    lone_settle(&l);
+    check_log(&l, TERMS(1, 1, 6), 3);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
+/* Within what is committed a message may end anywhere. */
+static void repeats_may_end_where_a_term_ends(void)
+{
+    lone l;
+    follower(&l, TERMS(1, 1, 2, 2, 3), 5, 3);
+    CHECK_EQ(lone_append(&l, 2, 3, 5, 3, 3, 0, 5), RAFT_OK);
+    lone_poll(&l);
+    CHECK_EQ(lone_append(&l, 2, 3, 0, 0, 1, 2, 5), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, 3, 1, 1, 1, 1, 5), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, 3, 2, 1, 2, 2, 5), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, 3, 4, 2, 3, 1, 5), RAFT_OK);
+    CHECK_EQ(lone_status(&l).counters.messages_refused, 0);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
 /* The same by prev alone: a wrong term below the commit index must not let falling terms in. */
 static void prev_that_contradicts_what_is_committed_is_refused(void)
 {
@@ -745,6 +776,35 @@ static void refusal_of_another_probe_is_stale(void)
 }
 
 /* R28: a hint that agrees with the whole log still counts for nothing. */
+/* R28: what an earlier leadership knew of a peer is forgotten; its log may have been cut since. */
+static void progress_begins_anew_with_each_leadership(void)
+{
+    lone l;
+    leader(&l, TERMS(1, 1), 2, 1);
+    lone_serve(&l, 0xe);
+    CHECK_EQ(lone_peer(&l, 2).match, 3);
+    CHECK_EQ(lone_peer(&l, 3).match, 3);
+    raft_term term = lone_status(&l).term;
+    CHECK_EQ(lone_heartbeat(&l, 2, term + 1, 3, 1), RAFT_OK);
+    lone_wait(&l, 5000);
+    CHECK_EQ(lone_peer(&l, 2).match, 0);
+    CHECK(lone_lead(&l));
+    lone_settle(&l);
+    for (raft_id id = 2; id <= 3; id++) {
+        CHECK_EQ(lone_peer(&l, id).match, 0);
+        CHECK_EQ(lone_peer(&l, id).next, 4);
+        CHECK_EQ(lone_peer(&l, id).state, RAFT_PEER_PROBE);
+        CHECK_EQ(lone_peer(&l, id).inflight_messages, 0);
+    }
+    CHECK_EQ(lone_ack(&l, 2, 3), RAFT_OK); /* below the no-op: proves nothing new */
+    lone_poll(&l);
+    CHECK_EQ(lone_status(&l).commit_index, 3);
+    CHECK_EQ(lone_ack(&l, 2, 4), RAFT_OK);
+    lone_poll(&l);
+    CHECK_EQ(lone_status(&l).commit_index, 4);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
 static void hint_never_raises_match_or_commits(void)
 {
     lone l;
@@ -914,6 +974,67 @@ static void commit_is_told_at_once_to_those_who_hold_the_entry(void)
     lone_clear(&l);
     lone_poll(&l);
     CHECK_EQ(l.sent_count, 0); /* and not twice */
+    CHECK_STR(lone_close(&l), "sound");
+}
+
+/* R33: an append tells the commit index as well, and then nothing else needs to. */
+static void append_tells_commit_index_and_round(void)
+{
+    lone l;
+    leader(&l, TERMS(1), 1, 1);
+    lone_serve(&l, 0xe);
+    lone_wait(&l, 100);
+    uint64_t round = lone_newest(&l, RAFT_MESSAGE_HEARTBEAT, 2)->round;
+    raft_index index = lone_propose(&l);
+    lone_poll(&l);
+    CHECK_EQ(lone_ack(&l, 2, index), RAFT_OK);
+    lone_propose(&l);
+    lone_clear(&l);
+    lone_poll(&l);
+    for (raft_id id = 2; id <= 3; id++) {
+        CHECK_EQ(lone_count(&l, 0, id), 1);
+        CHECK_EQ(lone_find(&l, RAFT_MESSAGE_APPEND, id, 0)->commit, index);
+        CHECK_EQ(lone_find(&l, RAFT_MESSAGE_APPEND, id, 0)->round, round);
+    }
+    lone_wait(&l, 100);
+    CHECK(lone_newest(&l, RAFT_MESSAGE_HEARTBEAT, 2)->round > round);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
+/* Entries acknowledged ahead of the commit index are no reason to repeat what was told. */
+static void commit_index_that_does_not_move_is_not_repeated(void)
+{
+    lone l;
+    leader(&l, TERMS(1), 1, 1);
+    lone_serve(&l, 0xe);
+    l.persist_result = RAFT_PENDING;
+    raft_index index = lone_propose(&l);
+    lone_poll(&l);
+    CHECK_EQ(lone_ack(&l, 2, index), RAFT_OK);
+    lone_clear(&l);
+    for (int i = 0; i < 5; i++) {
+        lone_wait(&l, 1);
+    }
+    CHECK_EQ(l.sent_count, 0);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
+static void heartbeat_wants_its_reply_at_once(void)
+{
+    lone l;
+    follower(&l, TERMS(1), 1, 1);
+    CHECK_EQ(lone_heartbeat(&l, 2, 1, 0, 4), RAFT_OK);
+    lone_poll(&l);
+    lone_poll(&l);
+    lone_clear(&l);
+    CHECK(raft_deadline(l.node) > l.now_ms);
+    CHECK_EQ(lone_heartbeat(&l, 2, 1, 0, 5), RAFT_OK);
+    CHECK(raft_deadline(l.node) <= l.now_ms);
+    lone_poll(&l);
+    CHECK_EQ(lone_count(&l, RAFT_MESSAGE_HEARTBEAT_REPLY, 2), 1);
+    CHECK_EQ(lone_heartbeat(&l, 2, 1, 0, 0), RAFT_OK); /* round 0 wants none */
+    lone_poll(&l);
+    CHECK_EQ(l.sent_count, 1);
     CHECK_STR(lone_close(&l), "sound");
 }
 
@@ -1563,6 +1684,8 @@ int main(void)
     RUN(many_appends_between_polls_share_one_write_and_one_reply);
     RUN(invalid_batches_are_refused_whole);
     RUN(append_that_contradicts_what_is_committed_is_refused);
+    RUN(append_that_contradicts_its_own_terms_certificate_is_refused);
+    RUN(repeats_may_end_where_a_term_ends);
     RUN(prev_that_contradicts_what_is_committed_is_refused);
     RUN(second_leader_of_one_term_is_refused);
     RUN(leader_refuses_an_append_of_its_own_term);
@@ -1574,6 +1697,7 @@ int main(void)
     RUN(volatile_state_machine_applies_ahead_of_the_own_disk);
     RUN(stale_answers_move_nothing);
     RUN(refusal_of_another_probe_is_stale);
+    RUN(progress_begins_anew_with_each_leadership);
     RUN(hint_never_raises_match_or_commits);
     RUN(leader_jumps_over_terms_that_the_follower_never_had);
     RUN(acknowledgement_beyond_the_log_is_refused);
@@ -1582,6 +1706,9 @@ int main(void)
     RUN(higher_term_reply_ends_leadership_and_its_proposals_are_answered);
     RUN(truncated_proposal_that_comes_back_is_applied_not_dropped);
     RUN(commit_is_told_at_once_to_those_who_hold_the_entry);
+    RUN(append_tells_commit_index_and_round);
+    RUN(commit_index_that_does_not_move_is_not_repeated);
+    RUN(heartbeat_wants_its_reply_at_once);
     RUN(lost_commit_notice_is_repeated_by_the_next_heartbeat);
     RUN(proposals_between_two_polls_share_one_write_and_one_append_a_peer);
     RUN(young_log_batches_too);

@@ -1,0 +1,1117 @@
+/*
+ * The observer of the simulator judged by itself: an honest history has to pass, and for each
+ * invariant a history forged to break it, and nothing else, has to be flagged. A checker that never
+ * complains proves nothing.
+ *
+ * Three nodes, positions 0 to 2 with ids 11 to 13. Node 0 leads in term 1 unless a test says
+ * otherwise.
+ */
+#include "check.h"
+
+/* The observer is part of the simulator's program, not of the kit that tests share. */
+#include "sim/arena.c"
+#include "sim/checker.c"
+#include "sim/registry.c"
+
+#define NODES 3
+
+struct world {
+    struct checker checker;
+    raft_status status[NODES];
+    uint64_t seq[NODES];
+};
+
+static struct world world; /* the main thread's; begun anew by every test */
+
+/* ---- A small language to write histories in ---------------------------------------------------- */
+
+static raft_id id_of(int node)
+{
+    return (raft_id)(11 + node);
+}
+
+static void observe(int node)
+{
+    checker_observed(&world.checker, node, &world.status[node]);
+}
+
+static void start(int node)
+{
+    checker_restarting(&world.checker, node);
+    checker_started(&world.checker, node);
+    memset(&world.status[node], 0, sizeof world.status[node]);
+    world.status[node].size = sizeof world.status[node];
+    world.seq[node] = 0;
+    observe(node);
+}
+
+static void begin_with(struct checker_setup setup)
+{
+    setup.node_count = NODES;
+    setup.quorum = 2;
+    for (int i = 0; i < NODES; i++) {
+        setup.ids[i] = id_of(i);
+    }
+    checker_begin(&world.checker, &setup);
+    for (int i = 0; i < NODES; i++) {
+        start(i);
+    }
+}
+
+static void begin(void)
+{
+    struct checker_setup setup;
+    memset(&setup, 0, sizeof setup);
+    setup.append_bytes_max = 64;
+    setup.apply_bytes_max = 64;
+    setup.inflight_messages_max = 4;
+    setup.inflight_bytes_max = 1000;
+    setup.reads_max = 8;
+    begin_with(setup);
+}
+
+static raft_write empty_write(int node)
+{
+    raft_write write;
+    memset(&write, 0, sizeof write);
+    write.seq = ++world.seq[node];
+    return write;
+}
+
+/* A hard state is written; durable: and the node is told that it is. */
+static void write_state(int node, raft_term term, raft_id vote, int durable)
+{
+    raft_write write = empty_write(node);
+    write.has_state = 1;
+    write.state.term = term;
+    write.state.vote = vote;
+    checker_wrote(&world.checker, node, &write);
+    if (durable) {
+        checker_durable(&world.checker, node, write.seq);
+    }
+    world.status[node].term = term;
+    world.status[node].vote = vote;
+}
+
+/* An entry that carries a text, or none: a no-op. */
+static raft_range make_range(raft_index index, raft_term term, const char *text, uint8_t out[256])
+{
+    raft_entry entry = {index, term, text, text == NULL ? 0 : strlen(text),
+                        text == NULL ? RAFT_ENTRY_NOOP : RAFT_ENTRY_DATA};
+    raft_range range = {index, term, 1, raft_entry_size(entry.size), out};
+    CHECK_EQ(raft_entry_encode(&entry, out, 256), RAFT_OK);
+    return range;
+}
+
+static void write_entry(int node, raft_index index, raft_term term, const char *text, int durable)
+{
+    uint8_t bytes[256];
+    raft_range range = make_range(index, term, text, bytes);
+    raft_write write = empty_write(node);
+    write.ranges = &range;
+    write.range_count = 1;
+    write.truncate_from = index <= world.checker.nodes[node].issued.count ? index : 0;
+    checker_wrote(&world.checker, node, &write);
+    if (durable) {
+        checker_durable(&world.checker, node, write.seq);
+    }
+    world.status[node].last_index = index;
+}
+
+static void become(int node, int role)
+{
+    world.status[node].role = role;
+    observe(node);
+}
+
+/* Votes of a quorum, then the role. */
+static void elect(int node, raft_term term)
+{
+    for (int i = 0; i < NODES; i++) {
+        if (i == node || i == (node + 1) % NODES) {
+            write_state(i, term, id_of(node), 1);
+        } else {
+            write_state(i, term, 0, 1);
+        }
+        world.status[i].role = RAFT_ROLE_FOLLOWER;
+        observe(i);
+    }
+    become(node, RAFT_ROLE_LEADER);
+}
+
+static void propose(int node, raft_index index, raft_term term, const char *text)
+{
+    checker_proposed(&world.checker, node, index, term, text, strlen(text));
+    world.status[node].last_index = index;
+}
+
+static void commit(int node, raft_index index)
+{
+    world.status[node].commit_index = index;
+    observe(node);
+}
+
+static void apply(int node, raft_index index, raft_term term, const char *text)
+{
+    uint8_t bytes[256];
+    raft_range range = make_range(index, term, text, bytes);
+    checker_apply(&world.checker, node, &range);
+    checker_applied(&world.checker, node, index);
+    world.status[node].applied_index = index;
+}
+
+static raft_message message(int kind, int from, int to, raft_term term)
+{
+    raft_message it;
+    memset(&it, 0, sizeof it);
+    it.kind = kind;
+    it.from = id_of(from);
+    it.to = id_of(to);
+    it.term = term;
+    return it;
+}
+
+static void send(const raft_message *it, int from)
+{
+    checker_sent(&world.checker, from, it);
+}
+
+/* Node 0 leads in term 1; its no-op and one proposal are durable everywhere and committed. */
+static void replicate_one(void)
+{
+    elect(0, 1);
+    propose(0, 2, 1, "x");
+    for (int i = 0; i < NODES; i++) {
+        write_entry(i, 1, 1, NULL, 1);
+        write_entry(i, 2, 1, "x", 1);
+        observe(i);
+    }
+    commit(0, 2);
+}
+
+static const char *failure(void)
+{
+    const char *text = checker_failure(&world.checker);
+    return text == NULL ? "" : text;
+}
+
+/* The first violation is one of this invariant. */
+#define CHECK_FLAGGED(invariant) CHECK(strncmp(failure(), invariant ": ", sizeof(invariant)) == 0)
+#define CHECK_CLEAN() CHECK_STR(failure(), "")
+
+/* ---- Honest histories -------------------------------------------------------------------------- */
+
+static void an_honest_history_passes(void)
+{
+    begin();
+    replicate_one();
+    for (int i = 0; i < NODES; i++) {
+        commit(i, 2);
+        apply(i, 1, 1, NULL);
+        apply(i, 2, 1, "x");
+        observe(i);
+    }
+    CHECK_CLEAN();
+    CHECK(checker_converged(&world.checker));
+    checker_quiet(&world.checker);
+    CHECK_CLEAN();
+}
+
+static void an_unchosen_entry_may_be_overwritten(void)
+{
+    begin();
+    elect(0, 1);
+    write_entry(0, 1, 1, NULL, 1);
+    elect(1, 2);
+    write_entry(1, 1, 2, NULL, 1);
+    write_entry(0, 1, 2, NULL, 1);
+    CHECK_CLEAN();
+    CHECK_EQ(world.checker.truncations, 1);
+    CHECK_EQ(world.checker.chosen.count, 1);
+}
+
+static void an_unconfirmed_write_may_be_lost_or_torn(void)
+{
+    begin();
+    elect(0, 1);
+    write_entry(0, 1, 1, NULL, 1);
+    write_state(0, 2, 0, 0);
+    checker_crashed(&world.checker, 0);
+    raft_write kept;
+    uint8_t bytes[256];
+    raft_range range = make_range(1, 1, NULL, bytes);
+    memset(&kept, 0, sizeof kept);
+    kept.has_state = 1;
+    kept.state.term = 1;
+    kept.state.vote = id_of(0);
+    kept.ranges = &range;
+    kept.range_count = 1;
+    checker_restarting(&world.checker, 0);
+    checker_restored(&world.checker, 0, &kept);
+    checker_started(&world.checker, 0);
+    CHECK_CLEAN();
+}
+
+static void a_leader_elected_late_owes_nothing_to_later_terms(void)
+{
+    begin();
+    write_state(0, 1, id_of(0), 1);
+    write_state(1, 1, id_of(0), 1);
+    elect(2, 2);
+    write_entry(2, 1, 2, NULL, 1);
+    write_entry(1, 1, 2, NULL, 1);
+    CHECK_EQ(world.checker.chosen.count, 1);
+    world.checker.nodes[0].status.term = 1;
+    world.status[0].term = 1;
+    world.status[0].vote = id_of(0);
+    become(0, RAFT_ROLE_LEADER);
+    CHECK_CLEAN();
+}
+
+/* ---- Terms, votes, leaders --------------------------------------------------------------------- */
+
+static void two_leaders_of_a_term_are_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    world.checker.terms[1].vote_durable[1] = id_of(2);
+    world.checker.terms[1].vote_durable[2] = id_of(2);
+    become(2, RAFT_ROLE_LEADER);
+    CHECK_FLAGGED("I4");
+}
+
+static void leading_a_term_again_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    become(0, RAFT_ROLE_FOLLOWER);
+    become(0, RAFT_ROLE_LEADER);
+    CHECK_FLAGGED("I4");
+}
+
+static void a_leader_without_votes_is_flagged(void)
+{
+    begin();
+    write_state(0, 1, id_of(0), 1);
+    write_state(1, 1, id_of(0), 0);
+    become(0, RAFT_ROLE_LEADER);
+    CHECK_FLAGGED("I16");
+}
+
+static void a_leader_that_lacks_a_chosen_entry_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    world.checker.nodes[2].issued.count = 1; /* as if its disk had lost the entry */
+    elect(2, 2);
+    CHECK_FLAGGED("I13");
+}
+
+static void a_second_vote_in_a_term_is_flagged(void)
+{
+    begin();
+    write_state(0, 1, id_of(1), 1);
+    write_state(0, 1, id_of(2), 1);
+    CHECK_FLAGGED("V2");
+}
+
+static void an_erased_vote_is_flagged(void)
+{
+    begin();
+    write_state(0, 1, id_of(1), 1);
+    write_state(0, 1, 0, 1);
+    CHECK_FLAGGED("V2");
+}
+
+static void a_falling_term_on_disk_is_flagged(void)
+{
+    begin();
+    write_state(0, 2, 0, 1);
+    write_state(0, 1, 0, 1);
+    CHECK_FLAGGED("I2");
+}
+
+static void a_falling_term_in_memory_is_flagged(void)
+{
+    begin();
+    write_state(0, 2, 0, 1);
+    observe(0);
+    world.status[0].term = 1;
+    observe(0);
+    CHECK_FLAGGED("I2");
+}
+
+static void terms_without_end_are_flagged(void)
+{
+    begin();
+    write_state(0, CHECKER_TERM_MAX + 1, 0, 1);
+    CHECK_FLAGGED("V24");
+}
+
+static void a_pre_vote_that_changes_its_receiver_is_flagged(void)
+{
+    begin();
+    raft_message asked = message(RAFT_MESSAGE_PRE_VOTE, 1, 0, 5);
+    raft_status after = world.status[0];
+    after.term = 5;
+    checker_received(&world.checker, 0, &asked, RAFT_OK, &after);
+    CHECK_FLAGGED("I22");
+}
+
+static void a_pre_vote_for_another_term_is_flagged(void)
+{
+    begin();
+    raft_message asked = message(RAFT_MESSAGE_PRE_VOTE, 0, 1, 0);
+    asked.asked_term = 2;
+    send(&asked, 0);
+    CHECK_FLAGGED("R18");
+}
+
+static void an_append_of_an_old_term_that_is_accepted_is_flagged(void)
+{
+    begin();
+    write_state(0, 5, 0, 1);
+    observe(0);
+    raft_message old = message(RAFT_MESSAGE_APPEND, 1, 0, 4);
+    raft_status after = world.status[0];
+    after.last_index = 1;
+    checker_received(&world.checker, 0, &old, RAFT_OK, &after);
+    CHECK_FLAGGED("I7");
+}
+
+static void a_refused_message_that_changes_its_receiver_is_flagged(void)
+{
+    begin();
+    raft_message bad = message(RAFT_MESSAGE_VOTE, 1, 0, 4);
+    raft_status after = world.status[0];
+    after.term = 4;
+    checker_received(&world.checker, 0, &bad, RAFT_EMALFORMED, &after);
+    CHECK_FLAGGED("E");
+}
+
+/* ---- Nothing leaves before it is durable ------------------------------------------------------- */
+
+static void a_term_sent_before_it_is_durable_is_flagged(void)
+{
+    begin();
+    write_state(0, 1, 0, 0);
+    raft_message reply = message(RAFT_MESSAGE_HEARTBEAT_REPLY, 0, 1, 1);
+    send(&reply, 0);
+    CHECK_FLAGGED("I6");
+}
+
+static void a_vote_sent_before_it_is_durable_is_flagged(void)
+{
+    begin();
+    write_state(0, 1, 0, 1);
+    write_state(0, 1, id_of(1), 0);
+    raft_message grant = message(RAFT_MESSAGE_VOTE_REPLY, 0, 1, 1);
+    send(&grant, 0);
+    CHECK_FLAGGED("I6");
+}
+
+static void a_vote_request_before_the_own_vote_is_flagged(void)
+{
+    begin();
+    write_state(0, 1, 0, 1);
+    raft_message request = message(RAFT_MESSAGE_VOTE, 0, 1, 1);
+    send(&request, 0);
+    CHECK_FLAGGED("I6");
+}
+
+static void a_vote_request_that_advertises_an_undurable_tail_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    write_entry(0, 1, 1, NULL, 0);
+    world.checker.nodes[0].durable_state.term = 2;
+    world.checker.nodes[0].durable_state.vote = id_of(0);
+    term_of(&world.checker, 2)->vote_durable[0] = id_of(0);
+    raft_message request = message(RAFT_MESSAGE_VOTE, 0, 1, 2);
+    request.index = 1;
+    request.index_term = 1;
+    send(&request, 0);
+    CHECK_FLAGGED("I6");
+}
+
+static void an_acknowledgement_before_its_entry_is_durable_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    write_entry(0, 1, 1, NULL, 1);
+    write_entry(1, 1, 1, NULL, 0);
+    raft_message ack = message(RAFT_MESSAGE_APPEND_REPLY, 1, 0, 1);
+    ack.index = 1;
+    send(&ack, 1);
+    CHECK_FLAGGED("I6");
+}
+
+static void an_acknowledgement_of_another_log_is_flagged(void)
+{
+    begin();
+    elect(1, 1);
+    write_entry(2, 1, 1, NULL, 1);
+    elect(0, 2);
+    write_entry(0, 1, 2, NULL, 1);
+    raft_message ack = message(RAFT_MESSAGE_APPEND_REPLY, 2, 0, 2);
+    ack.index = 1;
+    send(&ack, 2);
+    CHECK_FLAGGED("I6");
+}
+
+static void an_acknowledgement_below_a_promise_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    write_state(1, 2, 0, 1);
+    raft_message ack = message(RAFT_MESSAGE_APPEND_REPLY, 1, 0, 1);
+    ack.index = 2;
+    send(&ack, 1);
+    CHECK_FLAGGED("I7");
+}
+
+static void a_durable_index_beyond_the_disk_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    write_entry(0, 1, 1, NULL, 0);
+    world.status[0].durable_index = 1;
+    observe(0);
+    CHECK_FLAGGED("V11");
+}
+
+static void a_durable_index_over_a_truncation_is_flagged(void)
+{
+    begin();
+    elect(1, 1);
+    write_entry(0, 1, 1, NULL, 1);
+    elect(2, 2);
+    write_entry(0, 1, 2, NULL, 0);
+    world.status[0].durable_index = 1;
+    observe(0);
+    CHECK_FLAGGED("V11");
+}
+
+static void a_restart_without_what_was_confirmed_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    write_entry(0, 1, 1, NULL, 1);
+    checker_crashed(&world.checker, 0);
+    start(0);
+    CHECK_FLAGGED("V21");
+}
+
+/* ---- The log ----------------------------------------------------------------------------------- */
+
+static void two_contents_of_an_entry_are_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    propose(0, 1, 1, "x");
+    write_entry(0, 1, 1, "y", 1);
+    CHECK_FLAGGED("I23");
+}
+
+static void a_name_proposed_twice_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    propose(0, 1, 1, "x");
+    propose(0, 1, 1, "x");
+    CHECK_FLAGGED("I23");
+}
+
+static void an_entry_that_nobody_proposed_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    write_entry(0, 1, 1, "x", 1);
+    CHECK_FLAGGED("I3");
+}
+
+static void a_proposal_taken_by_a_follower_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    propose(1, 1, 1, "x");
+    CHECK_FLAGGED("I4");
+}
+
+static void logs_that_differ_below_an_entry_are_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    elect(1, 2);
+    elect(2, 3);
+    write_entry(0, 1, 1, NULL, 0);
+    write_entry(0, 2, 3, NULL, 0);
+    write_entry(1, 1, 2, NULL, 0);
+    write_entry(1, 2, 3, NULL, 0);
+    CHECK_FLAGGED("I12");
+}
+
+static void a_gap_in_a_write_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    write_entry(0, 2, 1, NULL, 1);
+    CHECK_FLAGGED("R32");
+}
+
+static void an_entry_above_the_written_term_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    write_entry(1, 1, 2, NULL, 1);
+    CHECK_FLAGGED("R4");
+}
+
+static void a_leader_that_removes_its_own_entry_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    write_entry(0, 1, 1, NULL, 1);
+    write_entry(0, 1, 1, NULL, 1);
+    CHECK_FLAGGED("I15");
+}
+
+static void a_chosen_entry_that_is_removed_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    raft_write cut = empty_write(1);
+    cut.truncate_from = 2;
+    checker_wrote(&world.checker, 1, &cut);
+    CHECK_FLAGGED("I14");
+}
+
+static void a_second_choice_for_an_index_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    write_entry(0, 1, 1, NULL, 1);
+    write_entry(1, 1, 1, NULL, 1);
+    CHECK_EQ(world.checker.chosen.count, 1);
+    write_state(2, 2, id_of(2), 1);
+    write_state(1, 2, id_of(2), 1);
+    write_entry(2, 1, 2, NULL, 1);
+    world.checker.terms[2].accepted[0] = 1;
+    world.checker.terms[2].accepted[2] = 0;
+    write_state(2, 2, id_of(2), 1);
+    CHECK_FLAGGED("I10");
+}
+
+static void too_many_writes_outstanding_are_flagged(void)
+{
+    begin();
+    for (raft_term term = 1; term <= RAFT_WRITES_MAX + 1; term++) {
+        write_state(0, term, 0, 0);
+    }
+    CHECK_FLAGGED("I24");
+}
+
+/* ---- Messages of leaders ------------------------------------------------------------------------ */
+
+static void a_heartbeat_of_a_pretender_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    raft_message beat = message(RAFT_MESSAGE_HEARTBEAT, 1, 2, 1);
+    send(&beat, 1);
+    CHECK_FLAGGED("I4");
+}
+
+static void a_commit_index_announced_above_the_own_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    raft_message beat = message(RAFT_MESSAGE_HEARTBEAT, 0, 2, 1);
+    beat.commit = 1;
+    send(&beat, 0);
+    CHECK_FLAGGED("I11");
+}
+
+static void an_append_with_a_gap_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    uint8_t bytes[256];
+    raft_message append = message(RAFT_MESSAGE_APPEND, 0, 1, 1);
+    append.ranges[0] = make_range(2, 1, NULL, bytes);
+    append.range_count = 1;
+    send(&append, 0);
+    CHECK_FLAGGED("R32");
+}
+
+static void an_append_of_entries_of_another_log_is_flagged(void)
+{
+    begin();
+    elect(1, 1);
+    write_entry(1, 1, 1, NULL, 1);
+    elect(0, 2);
+    write_entry(0, 1, 2, NULL, 1);
+    uint8_t bytes[256];
+    raft_message append = message(RAFT_MESSAGE_APPEND, 0, 2, 2);
+    append.ranges[0] = make_range(1, 1, NULL, bytes);
+    append.range_count = 1;
+    send(&append, 0);
+    CHECK_FLAGGED("R32");
+}
+
+static void an_append_above_its_bound_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    static const char text[] = "thirty-two bytes are in this text";
+    uint8_t first[256];
+    uint8_t second[256];
+    propose(0, 1, 1, text);
+    propose(0, 2, 1, text);
+    raft_message append = message(RAFT_MESSAGE_APPEND, 0, 1, 1);
+    append.ranges[0] = make_range(1, 1, text, first);
+    append.ranges[1] = make_range(2, 1, text, second);
+    append.range_count = 2;
+    send(&append, 0);
+    CHECK_FLAGGED("I24");
+}
+
+static void a_message_to_oneself_is_flagged(void)
+{
+    begin();
+    raft_message self = message(RAFT_MESSAGE_HEARTBEAT_REPLY, 0, 0, 0);
+    send(&self, 0);
+    CHECK_FLAGGED("R66");
+}
+
+static raft_peer_status peer_status(int node, raft_index match, raft_index next)
+{
+    raft_peer_status peer;
+    memset(&peer, 0, sizeof peer);
+    peer.id = id_of(node);
+    peer.match = match;
+    peer.next = next;
+    return peer;
+}
+
+static void a_match_beyond_the_peers_disk_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    write_entry(0, 1, 1, NULL, 1);
+    raft_peer_status peer = peer_status(1, 1, 2);
+    checker_peer(&world.checker, 0, &peer);
+    CHECK_FLAGGED("R28");
+}
+
+static void a_match_that_falls_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    raft_peer_status peer = peer_status(1, 2, 3);
+    checker_peer(&world.checker, 0, &peer);
+    peer.match = 1;
+    checker_peer(&world.checker, 0, &peer);
+    CHECK_FLAGGED("V9");
+}
+
+static void a_match_that_reaches_next_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    raft_peer_status peer = peer_status(1, 2, 2);
+    checker_peer(&world.checker, 0, &peer);
+    CHECK_FLAGGED("V9");
+}
+
+static void a_window_above_its_bound_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    raft_peer_status peer = peer_status(1, 2, 3);
+    peer.inflight_messages = 5;
+    checker_peer(&world.checker, 0, &peer);
+    CHECK_FLAGGED("I24");
+}
+
+/* ---- Commit and apply --------------------------------------------------------------------------- */
+
+static void a_commit_that_no_quorum_holds_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    write_entry(0, 1, 1, NULL, 1);
+    commit(0, 1);
+    CHECK_FLAGGED("I11");
+}
+
+static void an_old_entry_committed_by_counting_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    commit(1, 1);
+    elect(1, 2);
+    commit(1, 2);
+    CHECK_FLAGGED("I13");
+}
+
+static void a_commit_index_that_falls_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    commit(0, 1);
+    CHECK_FLAGGED("I2");
+}
+
+static void a_commit_index_above_the_log_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    commit(0, 1);
+    CHECK_FLAGGED("I2");
+}
+
+static void another_entry_applied_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    apply(1, 1, 2, NULL);
+    CHECK_FLAGGED("I1");
+}
+
+static void another_content_applied_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    apply(1, 1, 1, NULL);
+    apply(1, 2, 1, "y");
+    CHECK_FLAGGED("I3");
+}
+
+static void an_index_left_out_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    apply(1, 2, 1, "x");
+    CHECK_FLAGGED("I3");
+}
+
+static void an_index_applied_twice_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    apply(1, 1, 1, NULL);
+    apply(1, 1, 1, NULL);
+    CHECK_FLAGGED("I3");
+}
+
+static void an_apply_before_the_own_disk_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    write_entry(0, 1, 1, NULL, 1);
+    write_entry(1, 1, 1, NULL, 1);
+    write_entry(2, 1, 1, NULL, 0);
+    apply(2, 1, 1, NULL);
+    CHECK_FLAGGED("R5");
+}
+
+static void an_apply_ahead_of_the_disk_passes_where_it_is_allowed(void)
+{
+    struct checker_setup setup;
+    memset(&setup, 0, sizeof setup);
+    setup.apply_ahead = 1;
+    begin_with(setup);
+    elect(0, 1);
+    write_entry(0, 1, 1, NULL, 1);
+    write_entry(1, 1, 1, NULL, 1);
+    apply(2, 1, 1, NULL);
+    CHECK_CLEAN();
+}
+
+static void a_second_apply_outstanding_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    uint8_t bytes[256];
+    raft_range range = make_range(1, 1, NULL, bytes);
+    checker_apply(&world.checker, 0, &range);
+    range = make_range(2, 1, "x", bytes);
+    checker_apply(&world.checker, 0, &range);
+    CHECK_FLAGGED("I3");
+}
+
+/* ---- Clients ------------------------------------------------------------------------------------ */
+
+static raft_event dropped(raft_index first, raft_index last, raft_term term, int status)
+{
+    raft_event event;
+    memset(&event, 0, sizeof event);
+    event.kind = RAFT_EVENT_DROPPED;
+    event.first = first;
+    event.last = last;
+    event.term = term;
+    event.status = status;
+    return event;
+}
+
+static void a_proposal_called_dropped_too_early_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    propose(0, 1, 1, "x");
+    raft_event event = dropped(1, 1, 1, RAFT_EDROPPED);
+    checker_event(&world.checker, 0, &event);
+    CHECK_FLAGGED("V18");
+}
+
+static void a_proposal_dropped_for_good_passes(void)
+{
+    begin();
+    elect(0, 1);
+    propose(0, 1, 1, "x");
+    propose(0, 2, 1, "z");
+    elect(1, 2);
+    write_entry(1, 1, 2, NULL, 1);
+    write_entry(2, 1, 2, NULL, 1);
+    raft_event event = dropped(1, 2, 1, RAFT_EDROPPED);
+    checker_event(&world.checker, 0, &event);
+    CHECK_CLEAN();
+    CHECK_EQ(world.checker.outcomes[OUTCOME_DROPPED], 2);
+}
+
+static void a_dropped_proposal_that_is_applied_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    registry_find(&world.checker.registry, 2, 1)->outcome = OUTCOME_DROPPED;
+    apply(1, 1, 1, NULL);
+    apply(1, 2, 1, "x");
+    CHECK_FLAGGED("V18");
+}
+
+static void an_outcome_told_twice_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    propose(0, 1, 1, "x");
+    raft_event event = dropped(1, 1, 1, RAFT_EUNKNOWN);
+    checker_event(&world.checker, 0, &event);
+    CHECK_CLEAN();
+    checker_event(&world.checker, 0, &event);
+    CHECK_FLAGGED("I29");
+}
+
+static void an_outcome_of_a_proposal_never_taken_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    raft_event event = dropped(1, 1, 1, RAFT_EUNKNOWN);
+    checker_event(&world.checker, 0, &event);
+    CHECK_FLAGGED("I29");
+}
+
+static void a_proposal_without_an_answer_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    propose(0, 1, 1, "x");
+    checker_quiet(&world.checker);
+    CHECK_FLAGGED("I29");
+}
+
+static void a_write_placed_before_an_acknowledged_one_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    propose(0, 1, 1, "x");
+    world.checker.acknowledged = 2;
+    propose(0, 2, 1, "y"); /* began when position 2 had been shown to a client */
+    for (int i = 0; i < NODES; i++) {
+        write_entry(i, 1, 1, "x", 1);
+        write_entry(i, 2, 1, "y", 1);
+    }
+    apply(0, 1, 1, "x");
+    CHECK_CLEAN();
+    apply(0, 2, 1, "y");
+    CHECK_FLAGGED("I26");
+}
+
+static raft_event served(uint64_t tag, raft_index index)
+{
+    raft_event event;
+    memset(&event, 0, sizeof event);
+    event.kind = RAFT_EVENT_READ;
+    event.tag = tag;
+    event.index = index;
+    return event;
+}
+
+static void a_stale_read_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    apply(0, 1, 1, NULL);
+    uint64_t tag = checker_read_tag(&world.checker, 0);
+    checker_read_begun(&world.checker, tag);
+    raft_event event = served(tag, 1);
+    checker_event(&world.checker, 0, &event);
+    CHECK_FLAGGED("I21");
+}
+
+static void a_read_before_its_index_is_applied_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    uint64_t tag = checker_read_tag(&world.checker, 0);
+    checker_read_begun(&world.checker, tag);
+    raft_event event = served(tag, 2);
+    checker_event(&world.checker, 0, &event);
+    CHECK_FLAGGED("I21");
+}
+
+static void a_fresh_read_passes(void)
+{
+    begin();
+    replicate_one();
+    apply(0, 1, 1, NULL);
+    apply(0, 2, 1, "x");
+    uint64_t tag = checker_read_tag(&world.checker, 0);
+    checker_read_begun(&world.checker, tag);
+    raft_event event = served(tag, 2);
+    checker_event(&world.checker, 0, &event);
+    CHECK_CLEAN();
+    CHECK_EQ(world.checker.reads_answered, 1);
+}
+
+static void a_read_answered_twice_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    uint64_t tag = checker_read_tag(&world.checker, 0);
+    checker_read_begun(&world.checker, tag);
+    raft_event event = served(tag, 0);
+    event.status = RAFT_ENOLEADER;
+    checker_event(&world.checker, 0, &event);
+    CHECK_CLEAN();
+    checker_event(&world.checker, 0, &event);
+    CHECK_FLAGGED("I29");
+}
+
+static void a_read_without_an_answer_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    checker_read_begun(&world.checker, checker_read_tag(&world.checker, 0));
+    checker_quiet(&world.checker);
+    CHECK_FLAGGED("I29");
+}
+
+static void too_many_reads_are_flagged(void)
+{
+    begin();
+    world.status[0].reads_pending = 9;
+    observe(0);
+    CHECK_FLAGGED("I24");
+}
+
+static void a_server_left_behind_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    for (int i = 0; i < 2; i++) {
+        apply(i, 1, 1, NULL);
+        apply(i, 2, 1, "x");
+    }
+    CHECK(!checker_converged(&world.checker));
+    checker_quiet(&world.checker);
+    CHECK_FLAGGED("V24");
+}
+
+static void the_first_violation_is_kept(void)
+{
+    begin();
+    checker_fail(&world.checker, "I99", "number %d", 1);
+    checker_fail(&world.checker, "I98", "number %d", 2);
+    CHECK_STR(failure(), "I99: number 1");
+}
+
+int main(void)
+{
+    RUN(an_honest_history_passes);
+    RUN(an_unchosen_entry_may_be_overwritten);
+    RUN(an_unconfirmed_write_may_be_lost_or_torn);
+    RUN(a_leader_elected_late_owes_nothing_to_later_terms);
+    RUN(two_leaders_of_a_term_are_flagged);
+    RUN(leading_a_term_again_is_flagged);
+    RUN(a_leader_without_votes_is_flagged);
+    RUN(a_leader_that_lacks_a_chosen_entry_is_flagged);
+    RUN(a_second_vote_in_a_term_is_flagged);
+    RUN(an_erased_vote_is_flagged);
+    RUN(a_falling_term_on_disk_is_flagged);
+    RUN(a_falling_term_in_memory_is_flagged);
+    RUN(terms_without_end_are_flagged);
+    RUN(a_pre_vote_that_changes_its_receiver_is_flagged);
+    RUN(a_pre_vote_for_another_term_is_flagged);
+    RUN(an_append_of_an_old_term_that_is_accepted_is_flagged);
+    RUN(a_refused_message_that_changes_its_receiver_is_flagged);
+    RUN(a_term_sent_before_it_is_durable_is_flagged);
+    RUN(a_vote_sent_before_it_is_durable_is_flagged);
+    RUN(a_vote_request_before_the_own_vote_is_flagged);
+    RUN(a_vote_request_that_advertises_an_undurable_tail_is_flagged);
+    RUN(an_acknowledgement_before_its_entry_is_durable_is_flagged);
+    RUN(an_acknowledgement_of_another_log_is_flagged);
+    RUN(an_acknowledgement_below_a_promise_is_flagged);
+    RUN(a_durable_index_beyond_the_disk_is_flagged);
+    RUN(a_durable_index_over_a_truncation_is_flagged);
+    RUN(a_restart_without_what_was_confirmed_is_flagged);
+    RUN(two_contents_of_an_entry_are_flagged);
+    RUN(a_name_proposed_twice_is_flagged);
+    RUN(an_entry_that_nobody_proposed_is_flagged);
+    RUN(a_proposal_taken_by_a_follower_is_flagged);
+    RUN(logs_that_differ_below_an_entry_are_flagged);
+    RUN(a_gap_in_a_write_is_flagged);
+    RUN(an_entry_above_the_written_term_is_flagged);
+    RUN(a_leader_that_removes_its_own_entry_is_flagged);
+    RUN(a_chosen_entry_that_is_removed_is_flagged);
+    RUN(a_second_choice_for_an_index_is_flagged);
+    RUN(too_many_writes_outstanding_are_flagged);
+    RUN(a_heartbeat_of_a_pretender_is_flagged);
+    RUN(a_commit_index_announced_above_the_own_is_flagged);
+    RUN(an_append_with_a_gap_is_flagged);
+    RUN(an_append_of_entries_of_another_log_is_flagged);
+    RUN(an_append_above_its_bound_is_flagged);
+    RUN(a_message_to_oneself_is_flagged);
+    RUN(a_match_beyond_the_peers_disk_is_flagged);
+    RUN(a_match_that_falls_is_flagged);
+    RUN(a_match_that_reaches_next_is_flagged);
+    RUN(a_window_above_its_bound_is_flagged);
+    RUN(a_commit_that_no_quorum_holds_is_flagged);
+    RUN(an_old_entry_committed_by_counting_is_flagged);
+    RUN(a_commit_index_that_falls_is_flagged);
+    RUN(a_commit_index_above_the_log_is_flagged);
+    RUN(another_entry_applied_is_flagged);
+    RUN(another_content_applied_is_flagged);
+    RUN(an_index_left_out_is_flagged);
+    RUN(an_index_applied_twice_is_flagged);
+    RUN(an_apply_before_the_own_disk_is_flagged);
+    RUN(an_apply_ahead_of_the_disk_passes_where_it_is_allowed);
+    RUN(a_second_apply_outstanding_is_flagged);
+    RUN(a_proposal_called_dropped_too_early_is_flagged);
+    RUN(a_proposal_dropped_for_good_passes);
+    RUN(a_dropped_proposal_that_is_applied_is_flagged);
+    RUN(an_outcome_told_twice_is_flagged);
+    RUN(an_outcome_of_a_proposal_never_taken_is_flagged);
+    RUN(a_proposal_without_an_answer_is_flagged);
+    RUN(a_write_placed_before_an_acknowledged_one_is_flagged);
+    RUN(a_stale_read_is_flagged);
+    RUN(a_read_before_its_index_is_applied_is_flagged);
+    RUN(a_fresh_read_passes);
+    RUN(a_read_answered_twice_is_flagged);
+    RUN(a_read_without_an_answer_is_flagged);
+    RUN(too_many_reads_are_flagged);
+    RUN(a_server_left_behind_is_flagged);
+    RUN(the_first_violation_is_kept);
+    checker_free(&world.checker);
+    return check_done();
+}

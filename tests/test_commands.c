@@ -192,6 +192,8 @@ static void ranges(void)
     EXPECT("GETRANGE k 0 -1", "$16\r\nThis is a string");
     EXPECT("GETRANGE k 10 100", "$6\r\nstring");
     EXPECT("GETRANGE k 5 2", EMPTY);
+    EXPECT("GETRANGE k -1 -3", EMPTY);
+    EXPECT("GETRANGE k -100 -90", "$1\r\nT"); /* as Redis: both ends are moved to the first byte */
     EXPECT("GETRANGE k -100 3", "$4\r\nThis");
     EXPECT("GETRANGE k 16 20", EMPTY);
     EXPECT("GETRANGE k -9223372036854775808 9223372036854775807", "$16\r\nThis is a string");
@@ -346,6 +348,10 @@ static void decimals_end_at_their_range(void)
     CHECK_EQ(decimal_add(&a, &b), DECIMAL_OK);
     CHECK_EQ(decimal_print(&a, text), 4933);
     CHECK_EQ(text[0], '8');
+    memset(text, '9', 4933 + 18 + 1); /* rounding carries into a digit that is not there */
+    text[4933] = '.';
+    CHECK_EQ(decimal_parse((struct slice){text, 4933 + 18 + 1}, &a), DECIMAL_INVALID);
+    CHECK_EQ(decimal_parse((struct slice){text, 4933 + 17 + 1}, &a), DECIMAL_OK);
 }
 
 static void what_is_no_decimal_is_refused(void)
@@ -517,6 +523,8 @@ static void local_commands(void)
     EXPECT("COMMAND INFO get nosuch expire",
            "*3\r\n*10\r\n$3\r\nget\r\n:2\r\n*1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n"
            "*0\r\n*0\r\n*0\r\n*0\r\n$-1\r\n$-1");
+    EXPECT("COMMAND LIST FILTERBY MODULE x", SYNTAX);
+    arity("COMMAND COUNT x", "command|count");
     EXPECT("COMMAND BOGUS", "-ERR unknown subcommand 'BOGUS'. Try COMMAND HELP.");
     EXPECT("CLUSTER KEYSLOT foo", ":12182");
     EXPECT("CLUSTER KEYSLOT", "-ERR wrong number of arguments for 'cluster|keyslot' command");

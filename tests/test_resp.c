@@ -166,6 +166,19 @@ static void inline_words_are_split_and_unquoted(void)
     check_arg(0, "a\\nb", 4);
 }
 
+static void a_long_lines_memory_is_given_back(void)
+{
+    static char line[20000];
+
+    memset(line, 'a', sizeof line);
+    line[sizeof line - 1] = '\n';
+    resp_parser_free(&parser);
+    CHECK_EQ(resp_parse(&parser, line, sizeof line), RESP_REQUEST);
+    CHECK(parser.unquoted_capacity >= sizeof line - 1);
+    CHECK_EQ(parse("PING\r\n"), RESP_REQUEST);
+    CHECK(parser.unquoted_capacity <= 4096);
+}
+
 static void unbalanced_quotes_are_an_error(void)
 {
     static const char *const texts[] = {"\"\n",   "'\n",       "a \"b\n", "\"a\"b\n",
@@ -499,6 +512,7 @@ int main(void)
     RUN(a_large_argument_says_how_much_is_wanted);
     RUN(an_empty_array_and_an_empty_line_are_requests_of_nothing);
     RUN(inline_words_are_split_and_unquoted);
+    RUN(a_long_lines_memory_is_given_back);
     RUN(unbalanced_quotes_are_an_error);
     RUN(malformed_lengths_are_redis_errors);
     RUN(an_argument_longer_than_announced_is_noticed);

@@ -229,8 +229,8 @@ static void the_store_agrees_with_a_model_while_it_grows_and_shrinks(void)
     struct store *store = new_store();
 
     memset(model, 0, sizeof model);
-    for (int wave = 0; wave < 6; wave++) {
-        for (int step = 0; step < 10; step++) {
+    for (int wave = 0; wave < 4; wave++) {
+        for (int step = 0; step < 8; step++) {
             change_randomly(store, 1500, wave % 2 == 0 ? 95 : 3);
             check_against_model(store);
         }
@@ -413,8 +413,10 @@ static void random_keys_are_keys_and_all_come_up(void)
     for (unsigned i = 0; i < 19; i++) {
         store_delete(store, numbered(i));
     }
-    CHECK(store_random_key(store, &key));
-    CHECK(slice_equal(key, numbered(19)));
+    for (unsigned i = 0; i < 2000; i++) { /* most buckets are empty now */
+        CHECK(store_random_key(store, &key));
+        CHECK(slice_equal(key, numbered(19)));
+    }
     store_free(store);
 }
 
@@ -501,6 +503,7 @@ static void patterns_match_as_documented(void)
     CHECK(matches("h[ae]llo", "hallo") && !matches("h[ae]llo", "hillo"));
     CHECK(matches("h[^e]llo", "hallo") && !matches("h[^e]llo", "hello"));
     CHECK(matches("h[a-b]llo", "hbllo") && !matches("h[a-b]llo", "hcllo"));
+    CHECK(matches("[\\]]", "]") && matches("[a\\-c]", "-") && !matches("[a\\-c]", "b"));
     CHECK(matches("h\\*llo", "h*llo") && !matches("h\\*llo", "hello"));
     CHECK(matches("", "") && !matches("", "a") && !matches("a", "") && matches("*", ""));
     CHECK(matches("*a*b*", "xxaxxbxx") && !matches("*a*b*", "xxbxxaxx"));

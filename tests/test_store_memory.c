@@ -78,7 +78,7 @@ static int change(struct store *store, unsigned n)
     }
 }
 
-enum { LIFE = 400 };
+enum { LIFE = 250 };
 
 static uint64_t digest_after(unsigned steps)
 {

@@ -232,18 +232,6 @@ static uint64_t scan_some(const struct call *call, uint64_t cursor, uint64_t cou
     return cursor;
 }
 
-static size_t cursor_to_text(uint64_t cursor, char out[INTEGER_TEXT_MAX])
-{
-    size_t length;
-
-    if (cursor <= INT64_MAX) {
-        return integer_to_text((int64_t)cursor, out);
-    }
-    length = integer_to_text((int64_t)(cursor / 10), out);
-    out[length++] = (char)('0' + cursor % 10);
-    return length;
-}
-
 int run_scan(const struct call *call)
 {
     struct collection collection;
@@ -263,7 +251,7 @@ int run_scan(const struct call *call)
         return COMMAND_OK;
     }
     cursor = scan_some(call, cursor, (uint64_t)count, &collection);
-    struct slice next = {text, cursor_to_text(cursor, text)};
+    struct slice next = {text, integer_to_text((int64_t)cursor, text)};
     reply_array(call->reply, 2);
     reply_bulk(call->reply, next);
     reply_collection(call->reply, &collection);

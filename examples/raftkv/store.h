@@ -75,7 +75,7 @@ typedef void (*store_visit)(void *arg, struct slice key, struct slice value);
  * One step of an iteration over a store that may change between the steps. Starts with cursor 0;
  * returns the next cursor, or 0 at the end. A key that is there from the first step to the last is
  * visited at least once, however the table grew or shrank meanwhile; any key may be visited more
- * than once. Any number is a legal cursor.
+ * than once. Any number is a legal cursor; those returned are below 2^63.
  */
 uint64_t store_scan(const struct store *store, uint64_t cursor, store_visit visit, void *arg);
 

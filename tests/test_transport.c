@@ -697,6 +697,31 @@ static void a_message_above_the_frame_limit_is_not_sent(void)
     end_pair(&world, &one, &two);
 }
 
+/* Together above the limit, one by one below: they go in several frames. */
+static void gathered_messages_keep_the_frame_limit(void)
+{
+    struct world world;
+    struct station one, two;
+    struct transport_options bounds = {.frame_bytes_max = 4096, .queue_bytes_max = 100000};
+    world_begin(&world);
+    station_begin_with(&one, &world, 1, &bounds);
+    station_begin_with(&two, &world, 2, &bounds);
+    introduce(&one, &two);
+    introduce(&two, &one);
+    connect_pair(&world, &one, &two);
+    struct payload entries = make_entries(3, 400, 3);
+    for (int i = 0; i < 20; i++) {
+        raft_message message = append_of(1, 2, &entries);
+        transport_send(one.transport, &message);
+    }
+    TURN_UNTIL(&world, two.kept_count == 20, &one, &two);
+    /* A message takes 8 + 96 + 3 * 408 bytes: three fit beside the frame's header, four do not. */
+    CHECK_EQ(stats_of(&one).frames_sent, 7);
+    CHECK_EQ(ended(&two, TRANSPORT_LENGTH), 0);
+    free(entries.data);
+    end_pair(&world, &one, &two);
+}
+
 static void what_cannot_be_sent_is_counted(void)
 {
     struct world world;
@@ -1123,6 +1148,50 @@ static void both_sides_know_why_they_do_not_talk(void)
     end_pair(&world, &one, &two);
 }
 
+/* Whoever listens at the address learns the hello, and no message until it has answered well. */
+static void nothing_but_the_hello_leaves_before_it_is_answered(void)
+{
+    struct world world;
+    struct station one;
+    struct address address;
+    char text[ADDRESS_TEXT_MAX];
+    uint8_t bytes[1024];
+    size_t got = 0;
+    world_begin(&world);
+    station_begin(&one, &world, 1);
+    CHECK_EQ(address_parse("127.0.0.1:0", &address), 0);
+    int listener = address_listen(&io_posix, &address, 1);
+    CHECK(listener >= 0);
+    address_format(&address, text);
+    CHECK_EQ(transport_peer(one.transport, 2, text), 0);
+    transport_tick(one.transport, world.now_ms);
+    raft_message message = heartbeat(1, 2, 1);
+    transport_send(one.transport, &message);
+    int fd = -1;
+    TURN_UNTIL(&world, fd >= 0 || (fd = io_posix.accept(NULL, listener, NULL, NULL)) >= 0, &one);
+    for (int i = 0; i < 100; i++) {
+        struct station *const only[] = {&one};
+        turn(&world, only, 1);
+        long part = io_posix.read(NULL, fd, bytes + got, sizeof bytes - got);
+        got += part > 0 ? (size_t)part : 0;
+    }
+    struct hello hello;
+    CHECK(got > 0);
+    CHECK_EQ(hello_decode(bytes, got, &hello), (long)got);
+    CHECK_EQ(hello.from, 1);
+    CHECK_EQ(hello.to, 2);
+    CHECK_EQ(hello.cluster, CLUSTER);
+    hello = (struct hello){CLUSTER, 2, 1, ""};
+    say(&(struct stranger){&world, fd}, bytes, hello_encode(&hello, bytes));
+    long more = 0;
+    TURN_UNTIL(&world, more > 0 || (more = io_posix.read(NULL, fd, bytes, sizeof bytes)) > 0, &one);
+    CHECK_EQ(more, FRAME_BYTES_MIN);
+    io_posix.close(NULL, fd);
+    io_posix.close(NULL, listener);
+    station_end(&one);
+    world_end(&world);
+}
+
 static void a_server_with_another_id_at_the_address_is_refused(void)
 {
     struct world world;
@@ -1265,6 +1334,7 @@ static void run_all(void)
     RUN(a_forgotten_peer_is_sent_nothing);
     RUN(a_full_queue_drops_whole_messages);
     RUN(a_message_above_the_frame_limit_is_not_sent);
+    RUN(gathered_messages_keep_the_frame_limit);
     RUN(what_cannot_be_sent_is_counted);
     RUN(a_well_behaved_stranger_of_the_cluster_is_heard);
     RUN(an_http_client_is_cut_at_its_first_byte);
@@ -1285,6 +1355,7 @@ static void run_all(void)
     RUN(without_descriptors_accepting_rests_and_resumes);
     RUN(a_peer_that_calls_twice_is_heard_on_the_newer_connection);
     RUN(both_sides_know_why_they_do_not_talk);
+    RUN(nothing_but_the_hello_leaves_before_it_is_answered);
     RUN(a_server_with_another_id_at_the_address_is_refused);
     RUN(addresses_outside_loopback_need_a_word);
     RUN(options_out_of_range_are_refused);

@@ -1625,6 +1625,45 @@ static void stale_append_that_differs_from_the_committed_log_is_answered(void)
     CHECK_STR(lone_close(&l), "sound");
 }
 
+/* What was owed to a leader of an older term is owed to nobody. */
+static void answers_due_to_an_older_leader_are_not_given_to_the_next(void)
+{
+    lone l;
+    follower(&l, TERMS(1, 1, 1), 3, 1);
+    CHECK_EQ(lone_append(&l, 2, 5, 9, 5, 5, 1, 0), RAFT_OK); /* a refusal is due */
+    CHECK_EQ(lone_heartbeat(&l, 3, 6, 0, 0), RAFT_OK);
+    lone_poll(&l);
+    CHECK_EQ(lone_count(&l, RAFT_MESSAGE_APPEND_REPLY, 0), 0);
+    CHECK_EQ(lone_append(&l, 3, 6, 3, 1, 6, 1, 0), RAFT_OK); /* an acknowledgement is due */
+    CHECK_EQ(lone_heartbeat(&l, 2, 7, 0, 0), RAFT_OK);
+    lone_poll(&l);
+    CHECK_EQ(lone_count(&l, RAFT_MESSAGE_APPEND_REPLY, 0), 0);
+    CHECK_EQ(lone_append(&l, 2, 7, 3, 1, 7, 1, 0), RAFT_OK);
+    lone_poll(&l);
+    check_reply(&l, 2, 0, 4);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
+/* A follower without room stays silent about what it could not take: the leader would repeat it. */
+static void append_that_finds_no_memory_is_not_answered(void)
+{
+    lone l;
+    follower(&l, TERMS(1), 1, 1);
+    CHECK_EQ(lone_heartbeat(&l, 2, 1, 0, 1), RAFT_OK);
+    lone_poll(&l);
+    lone_clear(&l);
+    l.fail_after = 0;
+    CHECK_EQ(lone_append(&l, 2, 1, 1, 1, 1, 3000, 0), RAFT_ENOMEM);
+    l.fail_after = -1;
+    lone_poll(&l);
+    CHECK_EQ(l.sent_count, 0);
+    CHECK_EQ(lone_status(&l).last_index, 1);
+    CHECK_EQ(lone_append(&l, 2, 1, 1, 1, 1, 3000, 0), RAFT_OK);
+    lone_poll(&l);
+    check_reply(&l, 2, 0, 3001);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
 /* The gap closes before anything was said: one acknowledgement, no refusal behind the times. */
 static void gap_closed_before_the_poll_is_not_complained_of(void)
 {
@@ -1728,6 +1767,8 @@ int main(void)
     RUN(payloads_of_all_sizes_arrive_intact);
     RUN(restarted_follower_of_an_idle_group_catches_up);
     RUN(stale_append_that_differs_from_the_committed_log_is_answered);
+    RUN(answers_due_to_an_older_leader_are_not_given_to_the_next);
+    RUN(append_that_finds_no_memory_is_not_answered);
     RUN(gap_closed_before_the_poll_is_not_complained_of);
     RUN(lost_commit_notice_reaches_followers_with_the_heartbeat);
     return check_done();

@@ -119,8 +119,9 @@ static void call_propose(fuzz_input *in, lone *l)
                       : raft_propose_many(l->node, many, count, &index, &term);
     raft_status s = lone_status(l);
     if (code == RAFT_OK) {
-        require(l, index == last + 1 && s.last_index == last + (b & 32 ? 1 : count) &&
-                       term == s.term && s.role == RAFT_ROLE_LEADER,
+        require(l,
+                index == last + 1 && s.last_index == last + (b & 32 ? 1 : count) &&
+                    term == s.term && s.role == RAFT_ROLE_LEADER,
                 "a proposal was taken but is not where it was said to be");
     } else {
         require(l, is_refusal(code) && s.last_index == last && index == 0,
@@ -172,8 +173,9 @@ static void look_at_everything(fuzz_input *in, lone *l)
     size_t length = raft_describe_node(l->node, text, b & 1 ? sizeof text : b);
     require(l, length == raft_describe_node(l->node, NULL, 0), "a description changes its length");
     raft_status s = lone_status(l);
-    require(l, s.applied_index <= s.commit_index && s.commit_index <= s.last_index &&
-                   s.durable_index <= s.last_index,
+    require(l,
+            s.applied_index <= s.commit_index && s.commit_index <= s.last_index &&
+                s.durable_index <= s.last_index,
             "indexes are out of order");
 }
 
@@ -206,15 +208,17 @@ static void restart(lone *l)
 
 static void call_with_null(lone *l)
 {
-    require(l, raft_poll(NULL, 0) == RAFT_EARG && raft_receive(NULL, NULL) == RAFT_EARG &&
-                   raft_propose(NULL, "", 0, NULL, NULL) == RAFT_EARG &&
-                   raft_read(NULL, 0) == RAFT_EARG && raft_campaign(NULL) == RAFT_EARG &&
-                   raft_start(NULL, 0) == RAFT_EARG && raft_bootstrap(NULL, NULL, 1) == RAFT_EARG &&
-                   raft_restore(NULL, NULL) == RAFT_EARG && raft_free(NULL) == RAFT_OK &&
-                   raft_get_status(NULL, NULL) == RAFT_EARG,
+    require(l,
+            raft_poll(NULL, 0) == RAFT_EARG && raft_receive(NULL, NULL) == RAFT_EARG &&
+                raft_propose(NULL, "", 0, NULL, NULL) == RAFT_EARG &&
+                raft_read(NULL, 0) == RAFT_EARG && raft_campaign(NULL) == RAFT_EARG &&
+                raft_start(NULL, 0) == RAFT_EARG && raft_bootstrap(NULL, NULL, 1) == RAFT_EARG &&
+                raft_restore(NULL, NULL) == RAFT_EARG && raft_free(NULL) == RAFT_OK &&
+                raft_get_status(NULL, NULL) == RAFT_EARG,
             "a null node is taken for one");
-    require(l, is_refusal(raft_receive(l->node, NULL)) &&
-                   is_refusal(raft_receive_bytes(l->node, NULL, 200)),
+    require(l,
+            is_refusal(raft_receive(l->node, NULL)) &&
+                is_refusal(raft_receive_bytes(l->node, NULL, 200)),
             "a null message is taken for one");
 }
 

@@ -151,8 +151,24 @@ static uint64_t random_step(uint64_t *state)
 }
 
 static const uint64_t interesting[] = {
-    0, 1, 2, 7, 8, 127, 128, 255, 256, 65535, 0x7fffffff, 0x80000000, 0xffffffff,
-    INT64_MAX - 1, INT64_MAX, (uint64_t)1 << 63, UINT64_MAX - 7, UINT64_MAX,
+    0,
+    1,
+    2,
+    7,
+    8,
+    127,
+    128,
+    255,
+    256,
+    65535,
+    0x7fffffff,
+    0x80000000,
+    0xffffffff,
+    INT64_MAX - 1,
+    INT64_MAX,
+    (uint64_t)1 << 63,
+    UINT64_MAX - 7,
+    UINT64_MAX,
 };
 
 static void write_number(uint8_t *out, size_t room, uint64_t value, size_t width)

@@ -626,8 +626,8 @@ static inline int lone_bootstrap(lone *l)
 /* A fresh founder, started. */
 static inline void lone_boot(lone *l)
 {
-    if (lone_new(l) != RAFT_OK || lone_bootstrap(l) != RAFT_OK ||
-        lone_start(l) != RAFT_OK || lone_poll(l) != RAFT_OK) {
+    if (lone_new(l) != RAFT_OK || lone_bootstrap(l) != RAFT_OK || lone_start(l) != RAFT_OK ||
+        lone_poll(l) != RAFT_OK) {
         lone_blame(l, "a fresh node does not start");
     }
 }
@@ -927,8 +927,8 @@ static inline void lone_grant_all(lone *l, size_t *seen)
             continue;
         }
         int pre = asked.kind == RAFT_MESSAGE_PRE_VOTE;
-        raft_message m = lone_message(
-            pre ? RAFT_MESSAGE_PRE_VOTE_REPLY : RAFT_MESSAGE_VOTE_REPLY, asked.to, asked.term);
+        raft_message m = lone_message(pre ? RAFT_MESSAGE_PRE_VOTE_REPLY : RAFT_MESSAGE_VOTE_REPLY,
+                                      asked.to, asked.term);
         m.round = asked.round;
         m.asked_term = asked.asked_term;
         lone_receive(l, &m);

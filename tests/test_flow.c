@@ -722,8 +722,7 @@ static void propose_next(lone *l)
     if (lone_status(l).last_index < 60 && lone_propose(l) == 0) {
         lone_blame(l, "a proposal from inside apply is refused");
     }
-    if (raft_poll(l->node, l->now_ms) != RAFT_EREENTRY ||
-        raft_campaign(l->node) != RAFT_EREENTRY) {
+    if (raft_poll(l->node, l->now_ms) != RAFT_EREENTRY || raft_campaign(l->node) != RAFT_EREENTRY) {
         lone_blame(l, "a call from inside apply is not refused");
     }
 }

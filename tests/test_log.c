@@ -30,8 +30,8 @@ static void *bank_alloc(void *host, void *p, size_t old_size, size_t new_size)
         return NULL;
     }
     bank->calls++;
-    if (bank->fail_at != 0 && (bank->calls == bank->fail_at ||
-                               (bank->fail_from_then && bank->calls > bank->fail_at))) {
+    if (bank->fail_at != 0 &&
+        (bank->calls == bank->fail_at || (bank->fail_from_then && bank->calls > bank->fail_at))) {
         return NULL;
     }
     uint64_t *fresh = realloc(block, new_size + 16);
@@ -777,8 +777,8 @@ static void walk_lend(struct walk *w)
 {
     const struct fixture *f = w->f;
     if (w->loan_count < LOANS && f->log.last_index > f->log.base_index) {
-        raft_index first = f->log.base_index + 1 +
-                           random_step(&w->seed) % (f->log.last_index - f->log.base_index);
+        raft_index first =
+            f->log.base_index + 1 + random_step(&w->seed) % (f->log.last_index - f->log.base_index);
         w->loans[w->loan_count++] = lend(f, first, ++w->seq);
     }
 }

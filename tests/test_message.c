@@ -11,6 +11,7 @@
 
 /* ---- Golden vectors: one row for each eight bytes ------------------------------------------- */
 
+/* clang-format off */
 #define U64(b) (b), 0, 0, 0, 0, 0, 0, 0
 
 static const uint8_t golden_pre_vote[] = {
@@ -79,6 +80,8 @@ static const uint8_t golden_uncertain_heartbeat_reply[] = {
     1, 8, 1, 0, 0, 0, 0, 0, U64(9), U64(1), U64(2), U64(1), U64(7), U64(10),
     U64(0), U64(0), U64(0), U64(0), U64(0),
 };
+
+/* clang-format on */
 
 static raft_message blank(int kind, raft_id from, raft_id to, raft_term term, uint64_t round)
 {
@@ -526,8 +529,8 @@ static void put32(uint8_t *out, uint32_t value)
 }
 
 static const uint64_t hostile[] = {
-    (uint64_t)1 << 63,     ((uint64_t)1 << 63) + 1, UINT64_MAX, UINT64_MAX - 1,
-    UINT64_MAX - 7,        UINT64_MAX - 95,         UINT64_MAX - 96,
+    (uint64_t)1 << 63, ((uint64_t)1 << 63) + 1, UINT64_MAX,      UINT64_MAX - 1,
+    UINT64_MAX - 7,    UINT64_MAX - 95,         UINT64_MAX - 96,
 };
 
 enum { HOSTILE_COUNT = sizeof hostile / sizeof hostile[0] };
@@ -867,7 +870,8 @@ static void messages_are_described_in_one_line(void)
                "3->1 append-reply term=7 match=44 round=9");
     check_line(golden_refused_append_reply, sizeof golden_refused_append_reply,
                "3->1 append-reply term=7 refused=41 hint=30/4 round=9");
-    check_line(golden_heartbeat, sizeof golden_heartbeat, "1->2 heartbeat term=7 commit=40 round=10");
+    check_line(golden_heartbeat, sizeof golden_heartbeat,
+               "1->2 heartbeat term=7 commit=40 round=10");
     check_line(golden_heartbeat_reply, sizeof golden_heartbeat_reply,
                "2->1 heartbeat-reply term=7 round=10");
 }

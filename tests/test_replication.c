@@ -8,7 +8,11 @@
 #include "cluster.h"
 #include "lone.h"
 
-#define TERMS(...) (const raft_term[]){__VA_ARGS__}
+#define TERMS(...)                                                                                 \
+    (const raft_term[])                                                                            \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 
 /* A restarted follower, server 1 of three, whose log has these terms. */
 static void follower(lone *l, const raft_term *terms, size_t count, raft_term term)
@@ -1353,8 +1357,8 @@ static void probes_never_exceed_the_number_of_terms(void)
             }
         }
         struct cluster *c = founded_and_down(3);
-        raft_term high = logs[0][counts[0] - 1] > logs[1][counts[1] - 1]
-                             ? logs[0][counts[0] - 1] : logs[1][counts[1] - 1];
+        raft_term high = logs[0][counts[0] - 1] > logs[1][counts[1] - 1] ? logs[0][counts[0] - 1]
+                                                                         : logs[1][counts[1] - 1];
         set_store(c, 1, logs[0], counts[0], high);
         set_store(c, 2, logs[0], counts[0], high);
         set_store(c, 3, logs[1], counts[1], high);
@@ -1369,8 +1373,8 @@ static void probes_never_exceed_the_number_of_terms(void)
         CHECK(cluster_converged(c));
         size_t refusals = 0;
         const struct cluster_message *m;
-        for (uint64_t at = mark;
-             (m = cluster_sent(c, at, 3, 1, RAFT_MESSAGE_APPEND_REPLY)) != NULL; at = m->number) {
+        for (uint64_t at = mark; (m = cluster_sent(c, at, 3, 1, RAFT_MESSAGE_APPEND_REPLY)) != NULL;
+             at = m->number) {
             refusals += m->message.refused != 0;
         }
         raft_term bound = distinct[0] < distinct[1] ? distinct[0] : distinct[1];

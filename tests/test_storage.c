@@ -7,7 +7,11 @@
 #include "cluster.h"
 #include "lone.h"
 
-#define TERMS(...) (const raft_term[]){__VA_ARGS__}
+#define TERMS(...)                                                                                 \
+    (const raft_term[])                                                                            \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 
 /* A restarted follower, server 1 of three, whose writes complete when the test says so. */
 static void slow_follower(lone *l, const raft_term *terms, size_t count, raft_term term)
@@ -274,8 +278,9 @@ static void lent_bytes_stay_while_the_log_is_cut_and_grown(void)
     CHECK_EQ(lone_append(&l, 2, 1, 1, 1, 1, 40, 0), RAFT_OK);
     lone_poll(&l);
     for (raft_term term = 2; term < 30; term++) {
-        CHECK_EQ(lone_append(&l, 2 + term % 2, term, 1 + term % 3, term % 3 ? term - 1 : 1, term,
-                             40, 0), RAFT_OK);
+        CHECK_EQ(
+            lone_append(&l, 2 + term % 2, term, 1 + term % 3, term % 3 ? term - 1 : 1, term, 40, 0),
+            RAFT_OK);
         CHECK(lone_lent_intact(&l));
     }
     lone_poll(&l);

@@ -142,7 +142,7 @@ static void write_hosts(const char *root)
             static const unsigned char proposal[] = {3, 32, 10, 0, 0, 0, 0, 0, 0, 0};
             static const unsigned char ack[] = {13, 5, 0, 0, 1, 0, 1, 0, 0};
             put(&out, proposal, sizeof proposal);
-            put_byte(&out, 4);  /* a read */
+            put_byte(&out, 4); /* a read */
             put_byte(&out, 14 + 16 * (i % 3));
             put(&out, ack, sizeof ack);
             put_byte(&out, 14);

@@ -4,8 +4,8 @@
  *     fuzz_X FILE_OR_DIRECTORY...
  *     fuzz_X --mutate COUNT [--seed SEED] FILE_OR_DIRECTORY...
  *
- * Each file is one test; so is each thousand of mutations begun. A target that finds something aborts:
- * the input is then named, and a mutated one is left in ./fuzz-failure.
+ * Each file is one test; so is each thousand of mutations begun. A target that finds something
+ * aborts: the input is then named, and a mutated one is left in ./fuzz-failure.
  */
 #define _POSIX_C_SOURCE 200809L
 

@@ -4,11 +4,11 @@
  *   byte 0   options and role: 1 no pre-vote, 2 no check-quorum, 4 slow disk, 8 slow state machine,
  *            16 begin as leader, 32 apply ahead, 64 small log, 128 small windows
  *   byte 1   entries in its log to begin with
- *   steps    first byte % 4: 0 raw bytes (u16 length, bytes), 1 a forged message, 2 a poll some time
- *            later, 3 completions
+ *   steps    first byte % 4: 0 raw bytes (u16 length, bytes), 1 a forged message, 2 a poll some
+ *            time later, 3 completions
  *
- * After each step raft_check holds; lone.h holds every message sent against the disk. Whatever peers
- * say, the node breaks none of its own promises.
+ * After each step raft_check holds; lone.h holds every message sent against the disk. Whatever
+ * peers say, the node breaks none of its own promises.
  */
 #include "fuzz_input.h"
 

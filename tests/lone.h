@@ -140,7 +140,7 @@ static inline uint64_t lone_sum(const void *data, size_t size)
     return h;
 }
 
-/* The payload that tests give to the entry at index with term: tells forgeries from the original. */
+/* The payload that tests give to the entry at index with term: tells one from another. */
 static inline size_t lone_payload(raft_term term, raft_index index, char out[48])
 {
     int n = snprintf(out, 48, "t%llu.i%llu", (unsigned long long)term, (unsigned long long)index);
@@ -953,8 +953,8 @@ static inline int lone_lead(lone *l)
 }
 
 /*
- * Leader: every peer of `mask` (bit = id) acknowledges what it was sent, what it was sent before this
- * call included, until all is quiet. Completes writes on the way. Clears `sent`.
+ * Leader: every peer of `mask` (bit = id) acknowledges what it was sent, what it was sent before
+ * this call included, until all is quiet. Completes writes on the way. Clears `sent`.
  */
 static inline void lone_serve(lone *l, unsigned mask)
 {

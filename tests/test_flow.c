@@ -1,6 +1,6 @@
 /*
- * Flow control (rules R31, R34 and the byte bounds): how much a leader sends ahead, how it finds out
- * what was lost, what it takes from the host, and in what portions entries are applied.
+ * Flow control (rules R31, R34 and the byte bounds): how much a leader sends ahead, how it finds
+ * out what was lost, what it takes from the host, and in what portions entries are applied.
  */
 #include "check.h"
 #include "cluster.h"

@@ -183,7 +183,7 @@ static void strangers_never_help_a_quorum(void)
     CHECK(raft__quorum_has(&quorums, RAFT__COMMIT, ~(raft__set)0x10u));
 }
 
-/* R13: with {0,1,2} leaving for {2,3,4}, three of the five are the union's majority, yet nothing. */
+/* R13: with {0,1,2} leaving for {2,3,4}, three of five are the union's majority, yet nothing. */
 static void quorum_of_the_union_is_no_quorum(void)
 {
     struct raft__quorums quorums = two_halves(0x07u, 0, 0x1cu, 0);

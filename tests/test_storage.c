@@ -1,6 +1,7 @@
 /*
  * Storage and restart (rules R1 to R10, R60): what waits for the disk, what a completion proves and
- * what it does not, what a crash at any point leaves, what a failed write does, what may be restored.
+ * what it does not, what a crash at any point leaves, what a failed write does, what may be
+ * restored.
  * lone.h watches every message against the disk all the while; cluster.h does so for whole groups.
  */
 #include "check.h"
@@ -227,7 +228,7 @@ static void truncations_between_polls_are_told_as_one(void)
     CHECK_STR(lone_close(&l), "sound");
 }
 
-/* A random course of rival leaders over a slow disk; lone.h compares every lent byte and promise. */
+/* A random course of rival leaders over a slow disk; lone.h compares every lent byte. */
 static void rival_leaders_over_a_slow_disk_keep_every_promise(void)
 {
     for (uint64_t seed = 1; seed <= 60; seed++) {
@@ -447,7 +448,7 @@ static void first_cause_is_kept(void)
     CHECK_STR(lone_close(&l), "sound");
 }
 
-/* A leader whose disk hangs steps down within its bound and falls silent, its network being fine. */
+/* A leader whose disk hangs steps down within its bound and falls silent, its network fine. */
 static void leader_with_a_hung_disk_is_silent_within_its_bound(void)
 {
     lone l;

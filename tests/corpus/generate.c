@@ -1,9 +1,10 @@
 /*
  * Makes the corpora of fuzz_decode, fuzz_receive and fuzz_api anew, after a change of a format: one
- * life of three servers with elections, losses and restarts, as the messages that were sent, as what
- * one server received, and as calls. From the project's root:
+ * life of three servers with elections, losses and restarts, as the messages that were sent, as
+ * what one server received, and as calls. From the project's root:
  *
- *     cc -I. -o build/generate tests/corpus/generate.c tests/cluster.c *.c && build/generate tests/corpus
+ *     cc -I. -o build/generate tests/corpus/generate.c tests/cluster.c *.c
+ *     build/generate tests/corpus
  */
 #define CHECK_HELPER
 #include "../cluster.h"
@@ -126,7 +127,7 @@ static void write_conversations(const struct cluster *c, const char *root)
     }
 }
 
-/* Short lives of one host in the form that fuzz_api reads: elected, proposing, served, restarted. */
+/* Short lives of one host in the form that fuzz_api reads: elected, served, restarted. */
 static void write_hosts(const char *root)
 {
     for (unsigned piece = 0; piece < 16; piece++) {

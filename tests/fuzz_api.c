@@ -1,7 +1,7 @@
 /*
  * Fuzz target: a host that calls whatever it likes whenever it likes. Each step is a byte that
- * picks the call and a few that make its arguments; nulls, wrong numbers, calls too early, too late and
- * twice are all among them. A call that was wrong says so; the node and its promises stay whole
+ * picks the call and a few that make its arguments; nulls, wrong numbers, calls too early, too late
+ * and twice are all among them. A call that was wrong says so; the node and its promises stay whole
  * (lone.h), and all memory comes back.
  */
 #include "fuzz_input.h"

@@ -1,7 +1,7 @@
 /*
  * The log in memory on its own: what was appended comes back, terms and positions agree with a
- * plain array, truncation never touches lent bytes, a failed allocation changes nothing. The array below
- * is the model; a long random walk compares everything with it after every step.
+ * plain array, truncation never touches lent bytes, a failed allocation changes nothing. The array
+ * below is the model; a long random walk compares everything with it after every step.
  */
 #include "check.h"
 

@@ -1,8 +1,8 @@
 /*
  * How the log reaches everybody (rules R24 to R33): what a follower accepts, certifies,
- * acknowledges and commits; what a leader believes of its peers; what may be committed by counting. Single rules
- * are shown on one node whose peers the test plays (lone.h), courses of events on whole groups
- * (cluster.h).
+ * acknowledges and commits; what a leader believes of its peers; what may be committed by counting.
+ * Single rules are shown on one node whose peers the test plays (lone.h), courses of events on
+ * whole groups (cluster.h).
  */
 #include "check.h"
 #include "cluster.h"

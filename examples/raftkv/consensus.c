@@ -338,6 +338,22 @@ int consensus_open(struct server *server, char error[SERVER_ERROR_MAX])
     return 0;
 }
 
+/*
+ * A server that does not lead has an answer for everything, so its clients need not wait; but the
+ * only one of its cluster will lead in a moment.
+ */
+static void measure_congestion(struct server *server)
+{
+    raft_status status = {.size = sizeof status};
+
+    raft_get_status(server->node, &status);
+    if (server->role == RAFT_ROLE_LEADER) {
+        server->is_congested = status.uncommitted_bytes > CONGESTED_BYTES;
+    } else {
+        server->is_congested = server->member_count == 1;
+    }
+}
+
 int consensus_start(struct server *server, char error[SERVER_ERROR_MAX])
 {
     int status = raft_start(server->node, server->io->now_ms(server->io->ctx));
@@ -350,6 +366,7 @@ int consensus_start(struct server *server, char error[SERVER_ERROR_MAX])
     if (server->member_count == 1) {
         raft_campaign(server->node); /* nobody else can lead: why wait for a timeout? */
     }
+    measure_congestion(server);
     return 0;
 }
 
@@ -432,16 +449,6 @@ static int propose_parts(struct server *server, raft_index *first, raft_term *te
         payload += batch->sizes[i];
     }
     return raft_propose_many(server->node, batch->parts, batch->count, first, term);
-}
-
-/* A server that does not lead is never congested: it has an answer for everything. */
-static void measure_congestion(struct server *server)
-{
-    raft_status status = {.size = sizeof status};
-
-    raft_get_status(server->node, &status);
-    server->is_congested =
-        server->role == RAFT_ROLE_LEADER && status.uncommitted_bytes > CONGESTED_BYTES;
 }
 
 static void propose_batch(struct server *server)

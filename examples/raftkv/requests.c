@@ -375,8 +375,12 @@ void requests_take(struct server *server, struct client *client)
             break;
         }
     }
-    if (!client->is_closed) {
-        answer_broken(client);
-        server_write_to(server, client);
+    if (client->is_closed) {
+        return;
     }
+    if (server->is_congested) {
+        server_look_at(server, client);
+    }
+    answer_broken(client);
+    server_write_to(server, client);
 }

@@ -219,11 +219,13 @@ static void write_client(struct server *server, struct client *client)
             client->active_ms = server->io->now_ms(server->io->ctx);
         }
     }
+    server_look_at(server, client); /* there may be room for more answers now */
     if (is_finished(client)) {
         server_drop(server, client);
-        return;
     }
-    update_interest(server, client);
+    if (!client->is_closed) {
+        update_interest(server, client);
+    }
 }
 
 /* What is ready without having been asked for is an error of the connection. */
@@ -360,9 +362,6 @@ static void write_outbox(struct server *server)
         client->is_in_outbox = 0;
         if (!client->is_closed) {
             write_client(server, client);
-        }
-        if (!client->is_closed) {
-            server_look_at(server, client);
         }
     }
     server->outbox.count = 0;

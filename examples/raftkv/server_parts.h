@@ -117,7 +117,7 @@ struct server {
     raft_id leader;
     raft_term term;
     uint64_t give_up_ms; /* when writes of a lost term are answered "unknown"; UINT64_MAX: never */
-    int is_congested; /* too much is uncommitted: requests wait in their buffers */
+    int is_congested; /* requests wait in their buffers: too much is uncommitted, or one moment */
 
     /* Writes and reads under way. */
     struct pending pending;

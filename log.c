@@ -28,12 +28,13 @@ void raft__log_init(struct raft__log *log, uint64_t bytes_max)
 
 /* ---- Segments ------------------------------------------------------------------------------- */
 
-static uint32_t segment_offset(const struct raft__segment *segment, uint32_t entry)
+static inline uint32_t segment_offset(const struct raft__segment *segment, uint32_t entry)
 {
     return raft__get32(segment->bytes + segment->capacity - SLOT_BYTES * (entry + 1));
 }
 
-static void segment_set_offset(struct raft__segment *segment, uint32_t entry, uint32_t offset)
+static inline void segment_set_offset(struct raft__segment *segment, uint32_t entry,
+                                      uint32_t offset)
 {
     raft__put32(segment->bytes + segment->capacity - SLOT_BYTES * (entry + 1), offset);
 }
@@ -62,14 +63,12 @@ static void segment_free(struct raft__log *log, const struct raft__memory *memor
     raft__free(memory, segment, segment->allocated);
 }
 
-/* The position in `segments` of the one that holds index; the last ones are asked for most. */
-static uint32_t log_find(const struct raft__log *log, raft_index index)
+/* The segment that holds index, among all. */
+RAFT_RARE static const struct raft__segment *log_search(const struct raft__log *log,
+                                                        raft_index index)
 {
     uint32_t low = 0;
-    uint32_t high = log->segment_count - 1;
-    if (log->segments[high]->first <= index) {
-        return high;
-    }
+    uint32_t high = log->segment_count;
     while (low + 1 < high) {
         uint32_t middle = low + (high - low) / 2;
         if (log->segments[middle]->first <= index) {
@@ -78,7 +77,14 @@ static uint32_t log_find(const struct raft__log *log, raft_index index)
             high = middle;
         }
     }
-    return low;
+    return log->segments[low];
+}
+
+/* The last one is asked for most. */
+static inline const struct raft__segment *log_segment(const struct raft__log *log, raft_index index)
+{
+    const struct raft__segment *tail = log->segments[log->segment_count - 1];
+    return tail->first <= index ? tail : log_search(log, index);
 }
 
 /* Each segment is four times the one before it: a quiet log is small and a busy one flat. */
@@ -175,7 +181,7 @@ static void log_begin_term(struct raft__log *log, raft_term term)
 }
 
 /* The number of runs that begin at or below index. */
-static uint32_t runs_up_to(const struct raft__log *log, raft_index index)
+RAFT_RARE static uint32_t runs_up_to(const struct raft__log *log, raft_index index)
 {
     uint32_t low = 0;
     uint32_t high = log->run_count;
@@ -236,13 +242,13 @@ uint64_t raft__log_position(const struct raft__log *log, raft_index index)
     if (index > log->last_index) {
         return log->end_position;
     }
-    const struct raft__segment *segment = log->segments[log_find(log, index)];
+    const struct raft__segment *segment = log_segment(log, index);
     return segment->position + segment_offset(segment, (uint32_t)(index - segment->first));
 }
 
 /* The number of entries from `from` on, below `end`, that fit in bytes_max: at least one. */
-static uint32_t segment_fitting(const struct raft__segment *segment, uint32_t from, uint32_t end,
-                                uint64_t bytes_max)
+RAFT_RARE static uint32_t segment_fitting(const struct raft__segment *segment, uint32_t from,
+                                          uint32_t end, uint64_t bytes_max)
 {
     uint32_t start = segment_offset(segment, from);
     uint32_t low = from + 1;
@@ -261,7 +267,7 @@ void raft__log_range(const struct raft__log *log, raft_index first, raft_index l
                      uint64_t bytes_max, raft_range *range)
 {
     RAFT_ASSERT(first > log->base_index && first <= last && last <= log->last_index);
-    const struct raft__segment *segment = log->segments[log_find(log, first)];
+    const struct raft__segment *segment = log_segment(log, first);
     const struct raft__run *run = &log->runs[log->run_count - 1];
     if (first < run->first) { /* not of the last term: up to where the next begins */
         run = &log->runs[runs_up_to(log, first) - 1];
@@ -317,25 +323,28 @@ static inline int tail_takes(const struct raft__log *log, raft_term term, size_t
     return tail != NULL && term == log->last_term && segment_fits(tail, bytes, count);
 }
 
-/* Counts an entry of `size` bytes, already written at the end of the tail. */
-static void log_count_entry(struct raft__log *log, struct raft__segment *tail, size_t size)
+/* Takes in what has been written to the tail: entries up to `count`, bytes up to `used`. */
+static void log_grow_tail(struct raft__log *log, struct raft__segment *tail, uint32_t count,
+                          uint32_t used)
 {
-    segment_set_offset(tail, tail->count, tail->used);
-    tail->count++;
-    tail->used += (uint32_t)size;
-    log->last_index++;
-    log->end_position += size;
+    log->last_index += count - tail->count;
+    log->end_position += used - tail->used;
+    tail->count = count;
+    tail->used = used;
 }
 
 static void log_write_payloads(struct raft__log *log, int kind, const raft_buf *payloads,
                                size_t count)
 {
     struct raft__segment *tail = log_tail(log);
+    uint32_t entry = tail->count;
+    uint32_t used = tail->used;
     for (size_t i = 0; i < count; i++) {
-        uint8_t *at = tail->bytes + tail->used;
-        size_t size = raft__entry_write(at, kind, payloads[i].data, payloads[i].size);
-        log_count_entry(log, tail, size);
+        const raft_buf *payload = &payloads[i];
+        segment_set_offset(tail, entry++, used);
+        used += (uint32_t)raft__entry_write(tail->bytes + used, kind, payload->data, payload->size);
     }
+    log_grow_tail(log, tail, entry, used);
 }
 
 /* How many leading payloads fit in the tail, and takes the bytes of these from *rest_bytes. */
@@ -346,7 +355,7 @@ static size_t log_head_of_payloads(const struct raft__log *log, const raft_buf *
     size_t head = 0;
     size_t bytes = 0;
     while (tail != NULL && head < count) {
-        size_t size = raft_entry_size(payloads[head].size);
+        size_t size = raft__entry_size(payloads[head].size);
         if (!segment_fits(tail, bytes + size, head + 1)) {
             break;
         }
@@ -357,18 +366,13 @@ static size_t log_head_of_payloads(const struct raft__log *log, const raft_buf *
     return head;
 }
 
-int raft__log_append(struct raft__log *log, const struct raft__memory *memory, raft_term term,
-                     int kind, const raft_buf *payloads, size_t count, size_t bytes)
+/* Where a segment or a term begins. */
+RAFT_RARE static int log_append_anew(struct raft__log *log, const struct raft__memory *memory,
+                                     raft_term term, int kind, const raft_buf *payloads,
+                                     size_t count, size_t bytes)
 {
     struct raft__segment *fresh;
     size_t rest_bytes = bytes;
-    if (count > RAFT_LIMIT - log->last_index) {
-        return RAFT_ELIMIT;
-    }
-    if (tail_takes(log, term, bytes, count)) {
-        log_write_payloads(log, kind, payloads, count);
-        return RAFT_OK;
-    }
     size_t head = log_head_of_payloads(log, payloads, count, &rest_bytes);
     uint64_t bytes_max = kind == RAFT_ENTRY_NOOP ? UINT64_MAX : log->bytes_max; /* R17 */
     int status = log_reserve(log, memory, rest_bytes, count - head, bytes_max, &fresh);
@@ -376,7 +380,9 @@ int raft__log_append(struct raft__log *log, const struct raft__memory *memory, r
         return status;
     }
     log_begin_term(log, term);
-    log_write_payloads(log, kind, payloads, head);
+    if (head > 0) {
+        log_write_payloads(log, kind, payloads, head);
+    }
     if (fresh != NULL) {
         log_push(log, fresh);
         log_write_payloads(log, kind, payloads + head, count - head);
@@ -384,18 +390,32 @@ int raft__log_append(struct raft__log *log, const struct raft__memory *memory, r
     return RAFT_OK;
 }
 
+int raft__log_append(struct raft__log *log, const struct raft__memory *memory, raft_term term,
+                     int kind, const raft_buf *payloads, size_t count, size_t bytes)
+{
+    if (count > RAFT_LIMIT - log->last_index) {
+        return RAFT_ELIMIT;
+    }
+    if (!tail_takes(log, term, bytes, count)) {
+        return log_append_anew(log, memory, term, kind, payloads, count, bytes);
+    }
+    log_write_payloads(log, kind, payloads, count);
+    return RAFT_OK;
+}
+
 /* Copies encoded entries to the tail; their sum is known to be bytes. */
 static void log_write_encoded(struct raft__log *log, const uint8_t *data, size_t bytes)
 {
     struct raft__segment *tail = log_tail(log);
+    uint32_t entry = tail->count;
     size_t done = 0;
     memcpy(tail->bytes + tail->used, data, bytes);
     while (done < bytes) {
-        size_t size = raft_entry_size(raft__get32(data + done));
-        log_count_entry(log, tail, size);
-        done += size;
+        segment_set_offset(tail, entry++, tail->used + (uint32_t)done);
+        done += raft__entry_size(raft__get32(data + done));
     }
     RAFT_ASSERT(done == bytes);
+    log_grow_tail(log, tail, entry, tail->used + (uint32_t)bytes);
 }
 
 /* How many leading entries of the range, and bytes of them, fit in the tail. */
@@ -406,7 +426,7 @@ static size_t log_head_of(const struct raft__log *log, const raft_range *range, 
     size_t head = 0;
     *bytes = 0;
     while (tail != NULL && head < range->count) {
-        size_t size = raft_entry_size(raft__get32(data + *bytes));
+        size_t size = raft__entry_size(raft__get32(data + *bytes));
         if (!segment_fits(tail, *bytes + size, head + 1)) {
             break;
         }
@@ -429,19 +449,15 @@ static uint64_t follower_bytes_max(const struct raft__log *log, const raft_range
     return log->bytes_max + slack;
 }
 
-int raft__log_append_range(struct raft__log *log, const struct raft__memory *memory,
-                           const raft_range *range, uint64_t lent_seq)
+/* Where a segment or a term begins, or entries are replaced. */
+RAFT_RARE static int log_append_range_anew(struct raft__log *log, const struct raft__memory *memory,
+                                           const raft_range *range, uint64_t lent_seq)
 {
     const uint8_t *data = (const uint8_t *)range->data;
     struct raft__segment *fresh;
     size_t head = 0;
     size_t head_bytes = 0;
     int replaces = range->first <= log->last_index;
-    RAFT_ASSERT(range->first > log->base_index && range->first <= log->last_index + 1);
-    if (!replaces && tail_takes(log, range->term, range->size, range->count)) {
-        log_write_encoded(log, data, range->size);
-        return RAFT_OK;
-    }
     if (!replaces) {
         head = log_head_of(log, range, &head_bytes);
     }
@@ -461,6 +477,18 @@ int raft__log_append_range(struct raft__log *log, const struct raft__memory *mem
         log_push(log, fresh);
         log_write_encoded(log, data + head_bytes, range->size - head_bytes);
     }
+    return RAFT_OK;
+}
+
+int raft__log_append_range(struct raft__log *log, const struct raft__memory *memory,
+                           const raft_range *range, uint64_t lent_seq)
+{
+    RAFT_ASSERT(range->first > log->base_index && range->first <= log->last_index + 1);
+    if (range->first <= log->last_index ||
+        !tail_takes(log, range->term, range->size, range->count)) {
+        return log_append_range_anew(log, memory, range, lent_seq);
+    }
+    log_write_encoded(log, (const uint8_t *)range->data, range->size);
     return RAFT_OK;
 }
 

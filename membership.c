@@ -53,32 +53,32 @@ int raft__quorum_has(const struct raft__quorums *quorums, int purpose, raft__set
            (quorums->halves[1].voters == 0 || half_has(&quorums->halves[1], purpose, set));
 }
 
-/* The quorum-th largest value among a half's voters, by insertion into a short descending list. */
+/* How many of a half's voters have a value at or above this one. */
+static unsigned half_reached(const struct raft__half *half, const uint64_t *values, uint64_t value)
+{
+    unsigned reached = 0;
+    unsigned i = 0;
+    for (raft__set left = half->voters; left != 0; left >>= 1, i++) {
+        reached += (left & 1) != 0 && values[i] >= value;
+    }
+    return reached;
+}
+
+/*
+ * Voters are few and mostly equally far: to try the value of each that is above the best so far
+ * takes one or two passes then, and is the definition besides.
+ */
 static uint64_t half_value(const struct raft__half *half, const uint64_t *values)
 {
-    uint64_t top[RAFT_MEMBERS_MAX];
-    unsigned kept = 0;
-    unsigned quorum = half->quorum[RAFT__COMMIT];
-    for (unsigned i = 0; half->voters >> i != 0; i++) {
-        if ((half->voters >> i & 1) == 0) {
-            continue;
-        }
-        unsigned at = kept < quorum ? kept++ : quorum;
-        while (at > 0 && top[at - 1] < values[i]) {
-            if (at < quorum) {
-                top[at] = top[at - 1];
-            }
-            at--;
-        }
-        if (at < quorum) {
-            top[at] = values[i];
-        }
-        if (i + 1 == RAFT_MEMBERS_MAX) {
-            break; /* shifting by the width of the type is undefined */
+    uint64_t best = 0;
+    unsigned i = 0;
+    for (raft__set left = half->voters; left != 0; left >>= 1, i++) {
+        if ((left & 1) != 0 && values[i] > best &&
+            half_reached(half, values, values[i]) >= half->quorum[RAFT__COMMIT]) {
+            best = values[i];
         }
     }
-    RAFT_ASSERT(kept == quorum);
-    return top[quorum - 1];
+    return best;
 }
 
 uint64_t raft__quorum_value(const struct raft__quorums *quorums, const uint64_t *values)

@@ -26,7 +26,7 @@
 
 size_t raft_entry_size(size_t payload_size)
 {
-    return (payload_size + RAFT_ENTRY_HEADER + 7) & ~(size_t)7;
+    return raft__entry_size(payload_size);
 }
 
 int raft_entry_encode(const raft_entry *entry, void *out, size_t capacity)
@@ -43,19 +43,6 @@ int raft_entry_encode(const raft_entry *entry, void *out, size_t capacity)
     return RAFT_OK;
 }
 
-/* Writes an entry and returns its size. */
-size_t raft__entry_write(uint8_t *out, int kind, const void *payload, size_t payload_size)
-{
-    size_t size = raft_entry_size(payload_size);
-    raft__put64(out + size - 8, 0); /* the padding, where there is some; else overwritten */
-    raft__put32(out, (uint32_t)payload_size);
-    raft__put32(out + 4, (uint32_t)kind);
-    if (payload_size > 0) {
-        memcpy(out + RAFT_ENTRY_HEADER, payload, payload_size);
-    }
-    return size;
-}
-
 /* Bytes of the entry at the start of data, or 0 where no well-formed entry starts there. */
 static size_t entry_measure(const uint8_t *data, size_t size)
 {
@@ -64,7 +51,7 @@ static size_t entry_measure(const uint8_t *data, size_t size)
     }
     size_t payload_size = raft__get32(data);
     uint32_t kind = raft__get32(data + 4);
-    size_t whole = raft_entry_size(payload_size);
+    size_t whole = raft__entry_size(payload_size);
     if (payload_size >= PAYLOAD_MAX || whole > size) {
         return 0;
     }
@@ -86,7 +73,7 @@ int raft_range_next(raft_range *range, raft_entry *entry)
     }
     const uint8_t *data = (const uint8_t *)range->data;
     size_t payload_size = raft__get32(data);
-    size_t whole = raft_entry_size(payload_size);
+    size_t whole = raft__entry_size(payload_size);
     if (payload_size >= PAYLOAD_MAX || whole > range->size) {
         return 0;
     }
@@ -129,7 +116,7 @@ void raft__range_skip(raft_range *range, size_t count)
     RAFT_ASSERT(count < range->count);
     const uint8_t *data = (const uint8_t *)range->data;
     for (size_t i = 0; i < count; i++) {
-        size_t whole = raft_entry_size(raft__get32(data));
+        size_t whole = raft__entry_size(raft__get32(data));
         data += whole;
         range->size -= whole;
     }

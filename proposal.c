@@ -39,7 +39,8 @@ static int quota_allows(const raft *node, uint64_t payload_bytes, uint64_t encod
 }
 
 /* Checks each payload and the sum of them; *bytes is the sum encoded. */
-static int payloads_check(const raft *node, const raft_buf *payloads, size_t count, size_t *bytes)
+static inline int payloads_check(const raft *node, const raft_buf *payloads, size_t count,
+                                 size_t *bytes)
 {
     size_t payload_bytes = 0;
     size_t encoded_bytes = 0;
@@ -51,24 +52,18 @@ static int payloads_check(const raft *node, const raft_buf *payloads, size_t cou
             return RAFT_ESIZE;
         }
         payload_bytes += payloads[i].size;
-        encoded_bytes += raft_entry_size(payloads[i].size);
+        encoded_bytes += raft__entry_size(payloads[i].size);
     }
     *bytes = encoded_bytes;
     return quota_allows(node, payload_bytes, encoded_bytes) ? RAFT_OK : RAFT_EBUSY;
 }
 
-int raft_propose_many(raft *node, const raft_buf *payloads, size_t count, raft_index *first,
-                      raft_term *term)
+/* Inline: one payload is the usual number, and costs no loops then. */
+static inline int take_proposals(raft *node, const raft_buf *payloads, size_t count,
+                                 raft_index *first, raft_term *term)
 {
-    int status = raft__enter(node, 1);
-    if (status != RAFT_OK) {
-        return status;
-    }
-    if (payloads == NULL || count == 0) {
-        return RAFT_EARG;
-    }
     size_t bytes = 0;
-    status = raft__must_lead(node);
+    int status = raft__must_lead(node);
     if (status == RAFT_OK) {
         status = payloads_check(node, payloads, count, &bytes);
     }
@@ -90,10 +85,22 @@ int raft_propose_many(raft *node, const raft_buf *payloads, size_t count, raft_i
     return RAFT_OK;
 }
 
+int raft_propose_many(raft *node, const raft_buf *payloads, size_t count, raft_index *first,
+                      raft_term *term)
+{
+    int status = raft__enter(node, 1);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    return payloads == NULL || count == 0 ? RAFT_EARG
+                                          : take_proposals(node, payloads, count, first, term);
+}
+
 int raft_propose(raft *node, const void *data, size_t size, raft_index *index, raft_term *term)
 {
     raft_buf payload = {data, size};
-    return raft_propose_many(node, &payload, 1, index, term);
+    int status = raft__enter(node, 1);
+    return status != RAFT_OK ? status : take_proposals(node, &payload, 1, index, term);
 }
 
 /* ---- Their fate ----------------------------------------------------------------------------- */

@@ -206,6 +206,7 @@ int raft_new(const raft_options *options, const raft_callbacks *callbacks, void 
     /* Mixed at each step, or the timeouts of two nodes might be one series, shifted (R15). */
     node->random = raft__mix(raft__mix(own_options.seed + 1) + own_options.id);
     node->random = raft__mix(node->random + own_options.group);
+    node->phase = RAFT__FRESH;
     node->election_at_ms = RAFT_NEVER;
     raft__log_init(&node->log, own_options.log_bytes_max);
     *out = node;
@@ -418,11 +419,6 @@ void raft__set_state(raft *node, raft_term term, raft_id vote)
     node->dirty = 1;
 }
 
-int raft__state_is_durable(const raft *node)
-{
-    return node->state_durable == node->state_version;
-}
-
 int raft__log_is_durable(const raft *node)
 {
     return node->durable_index == node->log.last_index && node->truncated_from == 0 &&
@@ -450,12 +446,9 @@ static void note_truncation(raft *node, raft_index from)
 }
 
 /* Entries that are here already stay untouched; the first that differs replaces the rest (R7). */
-int raft__take_range(raft *node, const raft_range *range)
+RAFT_RARE static int merge_range(raft *node, const raft_range *range)
 {
     raft_index had = node->log.last_index;
-    if (range->first == had + 1) { /* nothing here yet: the usual case */
-        return raft__log_append_range(&node->log, &node->memory, range, 0);
-    }
     raft_range rest = *range;
     raft_index last = range->first + range->count - 1;
     raft_index from =
@@ -477,22 +470,28 @@ int raft__take_range(raft *node, const raft_range *range)
     return status;
 }
 
+int raft__take_range(raft *node, const raft_range *range)
+{
+    if (range->first <= node->log.last_index) {
+        return merge_range(node, range);
+    }
+    return raft__log_append_range(&node->log, &node->memory, range, 0);
+}
+
 /* ---- Committing --------------------------------------------------------------------------- */
 
-void raft__commit_to(raft *node, raft_index index)
+void raft__commit_forward(raft *node, raft_index index)
 {
-    RAFT_ASSERT(index <= node->log.last_index);
-    if (index > node->commit_index) {
-        node->commit_index = index;
-        node->commit_position = raft__log_position(&node->log, index + 1);
-        node->dirty = 1;
-    }
+    RAFT_ASSERT(index > node->commit_index && index <= node->log.last_index); /* I2, I14 */
+    node->commit_index = index;
+    node->commit_position = raft__log_position(&node->log, index + 1);
+    node->dirty = 1;
 }
 
 /* ---- Stopping for good ---------------------------------------------------------------------- */
 
 /* Memory and disk, or state machine and log, may disagree from here on (R9). */
-static void fail(raft *node, int error)
+RAFT_RARE static void fail(raft *node, int error)
 {
     if (node->error != RAFT_OK) {
         return;
@@ -502,21 +501,6 @@ static void fail(raft *node, int error)
     node->election_at_ms = RAFT_NEVER;
     node->error = error;
     node->dirty = 1;
-}
-
-int raft__enter(const raft *node, int from_open_callbacks)
-{
-    if (node == NULL) {
-        return RAFT_EARG;
-    }
-    if (node->inside == RAFT__IN_CALLBACK ||
-        (node->inside == RAFT__IN_OPEN_CALLBACK && !from_open_callbacks)) {
-        return RAFT_EREENTRY;
-    }
-    if (node->phase != RAFT__STARTED) {
-        return RAFT_ESTATE;
-    }
-    return node->error;
 }
 
 /* ---- Receiving ------------------------------------------------------------------------------ */
@@ -529,7 +513,7 @@ static int is_foreign(const raft *node, const raft_message *message)
 }
 
 /* Of an older term: a leader that was deposed, or cut off, learns the newer term (R21). */
-static void answer_stale(raft *node, const raft_message *message)
+RAFT_RARE static void answer_stale(raft *node, const raft_message *message)
 {
     if (message->kind == RAFT_MESSAGE_APPEND || message->kind == RAFT_MESSAGE_HEARTBEAT) {
         struct raft__reply reply = {message->from, 0, 0, RAFT_MESSAGE_HEARTBEAT_REPLY, 0};
@@ -537,28 +521,33 @@ static void answer_stale(raft *node, const raft_message *message)
     }
 }
 
-/* The one dispatcher. Elections judge terms by themselves; all else needs the own term (R11). */
-static int dispatch(raft *node, const raft_message *message)
+RAFT_RARE static void dispatch_election(raft *node, const raft_message *message)
 {
     switch (message->kind) {
     case RAFT_MESSAGE_PRE_VOTE:
         raft__pre_vote_receive(node, message);
-        return RAFT_OK;
+        break;
     case RAFT_MESSAGE_VOTE:
         raft__vote_receive(node, message);
-        return RAFT_OK;
-    case RAFT_MESSAGE_PRE_VOTE_REPLY:
-    case RAFT_MESSAGE_VOTE_REPLY:
-        raft__ballot_receive(node, message);
-        return RAFT_OK;
-    default:
         break;
+    default:
+        raft__ballot_receive(node, message);
+        break;
+    }
+}
+
+/* The one dispatcher. Elections judge terms by themselves; all else needs the own term (R11). */
+static int dispatch(raft *node, const raft_message *message)
+{
+    if (message->kind <= RAFT_MESSAGE_VOTE_REPLY) {
+        dispatch_election(node, message);
+        return RAFT_OK;
     }
     if (message->term < node->state.term) {
         answer_stale(node, message);
         return RAFT_OK;
     }
-    if (raft__append_contradicts(node, message)) {
+    if (message->kind == RAFT_MESSAGE_APPEND && raft__append_contradicts(node, message)) {
         return RAFT_EMALFORMED;
     }
     if (message->term > node->state.term) {
@@ -574,9 +563,20 @@ static int dispatch(raft *node, const raft_message *message)
     }
 }
 
-static int refuse(raft *node, int status)
+RAFT_RARE static int refuse(raft *node, int status)
 {
     node->counters.messages_refused++;
+    return status;
+}
+
+/* Takes a message that is for this server and well formed. */
+static int receive_valid(raft *node, const raft_message *message)
+{
+    int status = dispatch(node, message);
+    if (status == RAFT_EMALFORMED) {
+        return refuse(node, status);
+    }
+    node->counters.messages_received++;
     return status;
 }
 
@@ -595,12 +595,7 @@ int raft_receive(raft *node, const raft_message *message)
     if (!raft__message_valid(message)) {
         return refuse(node, RAFT_EMALFORMED);
     }
-    status = dispatch(node, message);
-    if (status == RAFT_EMALFORMED) {
-        return refuse(node, status);
-    }
-    node->counters.messages_received++;
-    return status;
+    return receive_valid(node, message);
 }
 
 int raft_receive_bytes(raft *node, const void *data, size_t size)
@@ -614,7 +609,10 @@ int raft_receive_bytes(raft *node, const void *data, size_t size)
     if (status != RAFT_OK) {
         return status == RAFT_EARG ? status : refuse(node, status);
     }
-    return raft_receive(node, &message);
+    if (is_foreign(node, &message)) {
+        return refuse(node, RAFT_EFOREIGN);
+    }
+    return receive_valid(node, &message); /* decoding has walked the entries already */
 }
 
 int raft_unreachable(raft *node, raft_id peer)
@@ -676,14 +674,15 @@ static void complete_writes(raft *node, uint64_t seq)
 /* One write holds this many ranges; what is more goes with the next. */
 #define WRITE_RANGES 8u
 
-/* Fills ranges with what persist was not given yet, and returns how many. */
-static size_t gather_ranges(const raft *node, raft_range *ranges)
+/* Fills ranges with what persist was not given yet, which counts as written then. */
+static size_t gather_ranges(raft *node, raft_range *ranges)
 {
     size_t count = 0;
-    raft_index next = node->written_index + 1;
-    while (count < WRITE_RANGES && next <= node->log.last_index) {
-        raft__log_range(&node->log, next, node->log.last_index, UINT64_MAX, &ranges[count]);
-        next += ranges[count++].count;
+    raft_index last = node->log.last_index;
+    while (count < WRITE_RANGES && node->written_index < last) {
+        raft_range *range = &ranges[count++];
+        raft__log_range(&node->log, node->written_index + 1, last, UINT64_MAX, range);
+        node->written_index += range->count;
     }
     return count;
 }
@@ -699,9 +698,6 @@ static void begin_write(raft *node, raft_write *write, raft_range *ranges)
     write->truncate_from = node->truncated_from;
     write->ranges = ranges;
     write->range_count = gather_ranges(node, ranges);
-    for (size_t i = 0; i < write->range_count; i++) {
-        node->written_index += ranges[i].count;
-    }
     node->state_written = node->state_version;
     node->truncated_from = 0;
     struct raft__pending pending = {node->seq, node->now_ms, node->written_index,
@@ -715,10 +711,15 @@ static int has_unwritten(const raft *node)
            node->written_index < node->log.last_index;
 }
 
+static int has_place_to_write(const raft *node)
+{
+    return node->pending_count < RAFT_WRITES_MAX;
+}
+
 /* Over again where a completed write caused another: a vote of one's own may have won. */
 static void flush_persist(raft *node)
 {
-    while (has_unwritten(node) && node->pending_count < RAFT_WRITES_MAX) {
+    do {
         raft_range ranges[WRITE_RANGES];
         raft_write write;
         begin_write(node, &write, ranges);
@@ -733,7 +734,7 @@ static void flush_persist(raft *node)
             fail(node, RAFT_ESTORAGE);
             return;
         }
-    }
+    } while (has_place_to_write(node) && has_unwritten(node));
 }
 
 int raft_persisted(raft *node, uint64_t seq, int status)
@@ -756,25 +757,6 @@ int raft_persisted(raft *node, uint64_t seq, int status)
 
 /* ---- The flush: messages -------------------------------------------------------------------- */
 
-void raft__message_begin(const raft *node, raft_message *message, int kind, raft_id to)
-{
-    message->cluster = node->options.cluster;
-    message->group = node->options.group;
-    message->from = node->id;
-    message->to = to;
-    message->term = node->state.term;
-    message->round = 0;
-    message->index = 0;
-    message->index_term = 0;
-    message->asked_term = 0;
-    message->commit = 0;
-    message->refused_index = 0;
-    message->kind = kind;
-    message->protocol = node->options.protocol;
-    message->refused = 0;
-    message->range_count = 0;
-}
-
 void raft__send(raft *node, const raft_message *message)
 {
     node->counters.messages_sent++;
@@ -783,7 +765,7 @@ void raft__send(raft *node, const raft_message *message)
     node->inside = RAFT__OUTSIDE;
 }
 
-static void send_replies(raft *node)
+RAFT_RARE static void send_replies(raft *node)
 {
     for (uint32_t i = 0; i < node->reply_count; i++) {
         const struct raft__reply *reply = &node->replies[i];
@@ -832,7 +814,9 @@ static void complete_apply(raft *node)
     node->counters.entries_applied += node->applying_index - node->applied_index;
     node->applied_index = node->applying_index;
     node->applying_index = 0;
-    raft__own_settle(node);
+    if (node->own_count > 0) {
+        raft__own_settle(node);
+    }
 }
 
 /* Hands out one page, and marks the rest as waiting for the next poll. */
@@ -925,7 +909,7 @@ static int next_event(raft *node, raft_event *event)
            raft__reads_next(node, event) || next_fatal_event(node, event);
 }
 
-static void flush_events(raft *node)
+RAFT_RARE static void flush_events(raft *node)
 {
     raft_event event;
     while (next_event(node, &event)) {
@@ -957,7 +941,7 @@ int raft_poll(raft *node, uint64_t now_ms)
     }
     if (node->error == RAFT_OK) {
         raft__election_timers(node);
-        if (has_unwritten(node)) {
+        if (has_unwritten(node) && has_place_to_write(node)) {
             flush_persist(node);
         }
         if (node->role == RAFT_ROLE_LEADER && node->match_moved) {

@@ -24,6 +24,13 @@
 #endif
 #endif
 
+/* Marks what runs rarely, so that the usual way around it stays short. */
+#if defined(__GNUC__) && !defined(__TINYC__)
+#define RAFT_RARE __attribute__((noinline, cold))
+#else
+#define RAFT_RARE
+#endif
+
 /*
  * Guards the engine's own invariants, in release builds too: stopped is better than wrong. Never
  * used on what a peer, a file or the host has given.
@@ -181,9 +188,24 @@ RAFT_INTERNAL const char *raft__log_check(const struct raft__log *log);
 
 /* ---- message.c: encoding -------------------------------------------------------------------- */
 
-/* Writes an entry of raft_entry_size(payload_size) bytes, which it returns. */
-RAFT_INTERNAL size_t raft__entry_write(uint8_t *out, int kind, const void *payload,
-                                       size_t payload_size);
+/* raft_entry_size, for loops over entries. */
+static inline size_t raft__entry_size(size_t payload_size)
+{
+    return (payload_size + RAFT_ENTRY_HEADER + 7) & ~(size_t)7;
+}
+
+/* Writes an entry of raft__entry_size(payload_size) bytes, which it returns. */
+static inline size_t raft__entry_write(uint8_t *out, int kind, const void *payload,
+                                       size_t payload_size)
+{
+    size_t size = raft__entry_size(payload_size);
+    raft__put64(out + size - 8, 0); /* the padding, where there is some; else overwritten */
+    raft__put64(out, (uint64_t)payload_size | (uint64_t)kind << 32);
+    if (payload_size > 0) {
+        memcpy(out + RAFT_ENTRY_HEADER, payload, payload_size);
+    }
+    return size;
+}
 
 /* Whether data holds exactly count well-formed entries in size bytes. */
 RAFT_INTERNAL int raft__range_valid(const raft_range *range);
@@ -318,7 +340,7 @@ struct raft__own {
 #define RAFT__REPLIES 4u
 #define RAFT__OWN     4u
 
-enum { RAFT__FRESH, RAFT__BOOTSTRAPPED, RAFT__RESTORED, RAFT__STARTED };
+enum { RAFT__STARTED, RAFT__FRESH, RAFT__BOOTSTRAPPED, RAFT__RESTORED };
 enum { RAFT__OUTSIDE, RAFT__IN_CALLBACK, RAFT__IN_OPEN_CALLBACK }; /* open: apply, notify */
 
 struct raft {
@@ -399,7 +421,7 @@ struct raft {
     uint8_t told_error;
 
     uint8_t role;
-    uint8_t phase;  /* RAFT__FRESH.. */
+    uint8_t phase;  /* RAFT__STARTED.. */
     uint8_t inside; /* RAFT__OUTSIDE.. */
     uint8_t dirty;  /* something may wait to leave: poll now */
     uint8_t meta_unwritten;
@@ -421,20 +443,66 @@ struct raft {
 RAFT_INTERNAL void raft__set_state(raft *node, raft_term term, raft_id vote);
 
 /* Whether term and vote, or the whole log, are on stable storage as they are in memory. */
-RAFT_INTERNAL int raft__state_is_durable(const raft *node);
+static inline int raft__state_is_durable(const raft *node)
+{
+    return node->state_durable == node->state_version;
+}
+
 RAFT_INTERNAL int raft__log_is_durable(const raft *node);
 
 /* Appends what the log does not hold of a range, replacing what contradicts it. */
 RAFT_INTERNAL int raft__take_range(raft *node, const raft_range *range);
 
-RAFT_INTERNAL void raft__commit_to(raft *node, raft_index index);
+/* Moves the commit index to one beyond it; the other leaves alone what is committed already. */
+RAFT_INTERNAL void raft__commit_forward(raft *node, raft_index index);
+
+static inline void raft__commit_to(raft *node, raft_index index)
+{
+    if (index > node->commit_index) {
+        raft__commit_forward(node, index);
+    }
+}
 
 /* The gate of every input: RAFT_OK where the node may be changed now. Open: apply and notify. */
-RAFT_INTERNAL int raft__enter(const raft *node, int from_open_callbacks);
+static inline int raft__enter(const raft *node, int from_open_callbacks)
+{
+    if (node == NULL) {
+        return RAFT_EARG;
+    }
+    if ((node->inside | node->phase | node->error) == 0) { /* outside, started, sound: mostly so */
+        return RAFT_OK;
+    }
+    if (node->inside == RAFT__IN_CALLBACK ||
+        (node->inside == RAFT__IN_OPEN_CALLBACK && !from_open_callbacks)) {
+        return RAFT_EREENTRY;
+    }
+    if (node->phase != RAFT__STARTED) {
+        return RAFT_ESTATE;
+    }
+    return node->error;
+}
 
 /* A message of a kind to a peer with the fields that all kinds share. */
-RAFT_INTERNAL void raft__message_begin(const raft *node, raft_message *message, int kind,
-                                       raft_id to);
+static inline void raft__message_begin(const raft *node, raft_message *message, int kind,
+                                       raft_id to)
+{
+    message->cluster = node->options.cluster;
+    message->group = node->options.group;
+    message->from = node->id;
+    message->to = to;
+    message->term = node->state.term;
+    message->round = 0;
+    message->index = 0;
+    message->index_term = 0;
+    message->asked_term = 0;
+    message->commit = 0;
+    message->refused_index = 0;
+    message->kind = kind;
+    message->protocol = node->options.protocol;
+    message->refused = 0;
+    message->range_count = 0;
+}
+
 RAFT_INTERNAL void raft__send(raft *node, const raft_message *message);
 
 /* ---- election.c ----------------------------------------------------------------------------- */

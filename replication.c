@@ -60,7 +60,7 @@ static int prev_matches(const raft *node, const raft_message *message)
  * The hint lets the leader skip whole terms: the last entry here that can be part of a log whose
  * entry at prev has that term (R30).
  */
-static void refuse_append(raft *node, const raft_message *message)
+RAFT_RARE static void refuse_append(raft *node, const raft_message *message)
 {
     raft_index last = node->log.last_index;
     raft_index from = message->index < last ? message->index : last;
@@ -71,7 +71,8 @@ static void refuse_append(raft *node, const raft_message *message)
 }
 
 /* Whether an entry at or below `fixed` has another term here. */
-static int ranges_contradict(const raft *node, const raft_message *message, raft_index fixed)
+RAFT_RARE static int ranges_contradict(const raft *node, const raft_message *message,
+                                       raft_index fixed)
 {
     for (size_t i = 0; i < message->range_count; i++) {
         const raft_range *range = &message->ranges[i];
@@ -85,15 +86,12 @@ static int ranges_contradict(const raft *node, const raft_message *message, raft
 }
 
 /*
- * Whether a message denies what is committed, or what its own term has certified: no correct leader
+ * Whether an append denies what is committed, or what its own term has certified: no correct leader
  * does. Judged before anything changes.
  */
 int raft__append_contradicts(const raft *node, const raft_message *message)
 {
     raft_index fixed = node->commit_index;
-    if (message->kind != RAFT_MESSAGE_APPEND) {
-        return 0;
-    }
     if (message->term == node->state.term && node->certified > fixed) {
         fixed = node->certified;
     }
@@ -189,7 +187,7 @@ int raft__heartbeat_receive(raft *node, const raft_message *message)
     return RAFT_OK;
 }
 
-static void send_refusal(raft *node)
+RAFT_RARE static void send_refusal(raft *node)
 {
     raft_message message;
     raft__message_begin(node, &message, RAFT_MESSAGE_APPEND_REPLY, node->leader);
@@ -252,7 +250,7 @@ void raft__follower_send(raft *node)
 
 /* ---- Leader: the window --------------------------------------------------------------------- */
 
-static int window_grow(raft *node, struct raft__window *window)
+RAFT_RARE static int window_grow(raft *node, struct raft__window *window)
 {
     uint32_t wanted = window->capacity == 0 ? 4 : window->capacity * 2u;
     raft_index *last = (raft_index *)raft__resize(&node->memory, NULL, 0, wanted * sizeof(*last));
@@ -349,7 +347,8 @@ void raft__peer_probe(struct raft__peer *peer)
  * for each distinct term (R30). Late refusals, of what is known to match or of an older probe,
  * change nothing (R29).
  */
-static void receive_refusal(raft *node, struct raft__peer *peer, const raft_message *message)
+RAFT_RARE static void receive_refusal(raft *node, struct raft__peer *peer,
+                                      const raft_message *message)
 {
     if (message->refused_index <= peer->match) {
         return;

@@ -263,30 +263,56 @@ RAFT_RARE static uint32_t segment_fitting(const struct raft__segment *segment, u
     return low - from;
 }
 
+/* Cuts a range that begins at entry `from` of the segment, and is too long, to bytes_max. */
+RAFT_RARE static void segment_cut(const struct raft__segment *segment, uint32_t from,
+                                  uint64_t bytes_max, raft_range *range)
+{
+    uint32_t end = from + (uint32_t)range->count;
+    range->count = segment_fitting(segment, from, end, bytes_max);
+    range->size =
+        segment_start(segment, from + (uint32_t)range->count) - segment_offset(segment, from);
+}
+
+/* What the segment has of first..last, which are all of this term. */
+static inline void segment_range(const struct raft__segment *segment, raft_index first,
+                                 raft_index last, raft_term term, uint64_t bytes_max,
+                                 raft_range *range)
+{
+    uint32_t from = (uint32_t)(first - segment->first);
+    uint32_t start = segment_offset(segment, from);
+    uint64_t end =
+        last - segment->first < segment->count ? last - segment->first + 1 : segment->count;
+    range->first = first;
+    range->term = term;
+    range->count = (size_t)(end - from);
+    range->size = segment_start(segment, (uint32_t)end) - start;
+    range->data = segment->bytes + start;
+    if (range->size > bytes_max) {
+        segment_cut(segment, from, bytes_max, range);
+    }
+}
+
+/* Not of the last segment or not of the last term: up to where the next begins. */
+RAFT_RARE static void log_range_within(const struct raft__log *log, raft_index first,
+                                       raft_index last, uint64_t bytes_max, raft_range *range)
+{
+    uint32_t run = runs_up_to(log, first);
+    if (run < log->run_count && log->runs[run].first <= last) {
+        last = log->runs[run].first - 1;
+    }
+    segment_range(log_segment(log, first), first, last, log->runs[run - 1].term, bytes_max, range);
+}
+
 void raft__log_range(const struct raft__log *log, raft_index first, raft_index last,
                      uint64_t bytes_max, raft_range *range)
 {
     RAFT_ASSERT(first > log->base_index && first <= last && last <= log->last_index);
-    const struct raft__segment *segment = log_segment(log, first);
-    const struct raft__run *run = &log->runs[log->run_count - 1];
-    if (first < run->first) { /* not of the last term: up to where the next begins */
-        run = &log->runs[runs_up_to(log, first) - 1];
-        last = last < run[1].first ? last : run[1].first - 1;
+    const struct raft__segment *tail = log->segments[log->segment_count - 1];
+    if (first < tail->first || first < log->runs[log->run_count - 1].first) {
+        log_range_within(log, first, last, bytes_max, range);
+    } else {
+        segment_range(tail, first, last, log->last_term, bytes_max, range);
     }
-    uint32_t from = (uint32_t)(first - segment->first);
-    uint32_t end = last - segment->first < segment->count ? (uint32_t)(last - segment->first) + 1
-                                                          : segment->count;
-    uint32_t start = segment_offset(segment, from);
-    uint32_t stop = segment_start(segment, end);
-    if (stop - start > bytes_max) {
-        end = from + segment_fitting(segment, from, end, bytes_max);
-        stop = segment_start(segment, end);
-    }
-    range->first = first;
-    range->term = run->term;
-    range->count = end - from;
-    range->size = stop - start;
-    range->data = segment->bytes + start;
 }
 
 /* ---- Appending ------------------------------------------------------------------------------ */
@@ -323,28 +349,25 @@ static inline int tail_takes(const struct raft__log *log, raft_term term, size_t
     return tail != NULL && term == log->last_term && segment_fits(tail, bytes, count);
 }
 
-/* Takes in what has been written to the tail: entries up to `count`, bytes up to `used`. */
-static void log_grow_tail(struct raft__log *log, struct raft__segment *tail, uint32_t count,
-                          uint32_t used)
+/* Takes in what has been written at the end of the tail, with its offsets. */
+static inline void log_grow_tail(struct raft__log *log, struct raft__segment *tail, size_t count,
+                                 size_t bytes)
 {
-    log->last_index += count - tail->count;
-    log->end_position += used - tail->used;
-    tail->count = count;
-    tail->used = used;
+    log->last_index += count;
+    log->end_position += bytes;
+    tail->count += (uint32_t)count;
+    tail->used += (uint32_t)bytes;
 }
 
 static void log_write_payloads(struct raft__log *log, int kind, const raft_buf *payloads,
                                size_t count)
 {
     struct raft__segment *tail = log_tail(log);
-    uint32_t entry = tail->count;
-    uint32_t used = tail->used;
-    for (size_t i = 0; i < count; i++) {
-        const raft_buf *payload = &payloads[i];
-        segment_set_offset(tail, entry++, used);
-        used += (uint32_t)raft__entry_write(tail->bytes + used, kind, payload->data, payload->size);
+    for (const raft_buf *payload = payloads; payload < payloads + count; payload++) {
+        uint8_t *at = tail->bytes + tail->used;
+        segment_set_offset(tail, tail->count, tail->used);
+        log_grow_tail(log, tail, 1, raft__entry_write(at, kind, payload->data, payload->size));
     }
-    log_grow_tail(log, tail, entry, used);
 }
 
 /* How many leading payloads fit in the tail, and takes the bytes of these from *rest_bytes. */
@@ -407,15 +430,15 @@ int raft__log_append(struct raft__log *log, const struct raft__memory *memory, r
 static void log_write_encoded(struct raft__log *log, const uint8_t *data, size_t bytes)
 {
     struct raft__segment *tail = log_tail(log);
-    uint32_t entry = tail->count;
+    uint32_t count = 0;
     size_t done = 0;
     memcpy(tail->bytes + tail->used, data, bytes);
     while (done < bytes) {
-        segment_set_offset(tail, entry++, tail->used + (uint32_t)done);
+        segment_set_offset(tail, tail->count + count++, tail->used + (uint32_t)done);
         done += raft__entry_size(raft__get32(data + done));
     }
     RAFT_ASSERT(done == bytes);
-    log_grow_tail(log, tail, entry, tail->used + (uint32_t)bytes);
+    log_grow_tail(log, tail, count, bytes);
 }
 
 /* How many leading entries of the range, and bytes of them, fit in the tail. */

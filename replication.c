@@ -549,15 +549,11 @@ void raft__leader_send(raft *node)
 void raft__leader_commit(raft *node)
 {
     uint64_t matches[RAFT_MEMBERS_MAX];
-    raft__set ahead = 0; /* of the commit index: only a quorum of these can move it */
     node->match_moved = 0;
     for (uint32_t i = 0; i < node->peer_count; i++) {
-        matches[i] = i == node->self ? node->durable_index : node->peers[i].match;
-        ahead |= (raft__set)(matches[i] > node->commit_index) << i;
+        matches[i] = node->peers[i].match;
     }
-    if (!raft__quorum_has(&node->quorums, RAFT__COMMIT, ahead)) {
-        return;
-    }
+    matches[node->self] = node->durable_index; /* a leader is a member */
     raft_index index = raft__quorum_value(&node->quorums, matches);
     if (index >= node->own_first) {
         raft__commit_to(node, index);

@@ -35,17 +35,25 @@
  * Re-entrancy. From inside apply and notify the host may call raft_propose, raft_propose_many and
  * raft_read on the same node, and from inside any callback the functions that take a
  * const raft pointer. Every other call on the same node from inside a callback is refused with
- * RAFT_EREENTRY and changes nothing. Other nodes may be used freely.
+ * RAFT_EREENTRY and changes nothing. The allocator is no place for any of them: it runs in the
+ * midst of a change, and nothing guards it. Other nodes may be used freely.
  *
  * Ownership words. "Borrows": the pointer is used until the call returns and not kept. "Lends until
  * X": the memory belongs to the engine and stays unchanged until X. Nothing changes hands.
  *
- * Null. A null node, and a null pointer where data is needed, is answered with RAFT_EARG.
- * raft_free(NULL) does nothing.
+ * Null. A null node, and a null pointer where data is needed, is answered with RAFT_EARG; by
+ * functions that return a size or a flag, with 0. raft_free(NULL) does nothing, raft_deadline(NULL)
+ * is RAFT_NEVER. raft_options_init, raft_callbacks_init, raft_message_size and raft_encode_header
+ * take no null.
  *
  * Errors. Functions return RAFT_OK (0) or a negative code; section 3 has them in tiers. A call that
- * fails has changed nothing, unless the code is of the fatal tier: that one is sticky, the node
- * then takes part in nothing and answers only raft_free and functions of a const node.
+ * fails has changed nothing, unless its text says otherwise or the code is of the fatal tier: that
+ * one is sticky, the node then takes part in nothing and answers only raft_free and functions of a
+ * const node. One more raft_poll tells notify what is still owed: dropped proposals, failed reads,
+ * and the error itself.
+ *
+ * Bugs. Where one of its own invariants is broken, the engine calls abort: stopped is better than
+ * wrong. No argument, message or stored byte is meant to get that far.
  *
  * Time. Milliseconds of one monotonic clock that also counts while the machine is suspended
  * (CLOCK_BOOTTIME on Linux), given to raft_start and raft_poll alone. The sample given to raft_poll
@@ -60,8 +68,9 @@
  * and in persisted entries are little-endian whatever the machine.
  *
  * Faults. Servers may crash and restart, messages may be lost, repeated, delayed and reordered.
- * What persist confirmed must survive a crash. Servers that lie are outside the model, but no input
- * from a peer, however malformed, does more than be refused and counted.
+ * What persist confirmed must survive a crash. Servers that lie are outside the model, and so are
+ * two servers under one id and one whose storage was lost or set back: they may vote twice. But no
+ * malformed input from a peer does more than be refused and counted.
  */
 #ifndef RAFT_H
 #define RAFT_H
@@ -180,9 +189,9 @@ enum {
     RAFT_ESTATE = -2,     /* the call is not legal now (before raft_start, twice, ...) */
     RAFT_EREENTRY = -3,   /* the call is not legal inside a callback */
     RAFT_EVERSION = -4,   /* made for a newer version of this library or of its formats */
-    RAFT_ESIZE = -5,      /* an entry above entry_bytes_max, or a buffer that is too small */
+    RAFT_ESIZE = -5,      /* an entry above entry_bytes_max, 4 GiB at once, or a small buffer */
     RAFT_EMALFORMED = -6, /* bytes or a message that no correct server produces */
-    RAFT_EFOREIGN = -7,   /* a message of another cluster, group or protocol, or not to this id */
+    RAFT_EFOREIGN = -7,   /* of another cluster, group or protocol; not to this id, or from it */
     RAFT_ELIMIT = -8,     /* terms or indexes are exhausted */
 
     /* Try elsewhere: this server cannot, another may. */
@@ -199,7 +208,7 @@ enum {
     RAFT_EDROPPED = -50, /* the proposal was not and will never be applied */
     RAFT_EUNKNOWN = -51, /* the proposal may or may not be applied */
 
-    /* Fatal: sticky; the first cause is kept and returned by every later call. */
+    /* Fatal: sticky; the first cause is kept and returned by every later input. */
     RAFT_ESTORAGE = -60, /* persist failed: what is on disk is not known any more */
     RAFT_EAPPLY = -61,   /* apply failed: the state machine is not what the log says */
     RAFT_ECORRUPT = -62  /* what was restored contradicts itself */
@@ -230,7 +239,7 @@ typedef struct raft_write {
     uint64_t seq;  /* counts from 1 in every run of the node; to raft_restore: ignored */
     int has_state; /* nonzero: state below is new */
     raft_hard_state state;
-    const void *meta; /* null, or the founding metadata (raft_bootstrap): opaque bytes */
+    const void *meta; /* null, or the founding metadata: opaque bytes, to be kept like the log */
     size_t meta_size;
     raft_index truncate_from; /* 0: nothing is removed */
     const raft_range *ranges; /* what is appended, in index order, each joined to the last */
@@ -249,8 +258,7 @@ enum {
     RAFT_MESSAGE_APPEND = 5,         /* index and index_term: the entry before the ranges; commit */
     RAFT_MESSAGE_APPEND_REPLY = 6,   /* index: all up to it is durable; or refused, with a hint */
     RAFT_MESSAGE_HEARTBEAT = 7,      /* commit; round, or 0 where no reply is wanted */
-    RAFT_MESSAGE_HEARTBEAT_REPLY =
-        8 /* echoes round; refused: that commit index cannot be followed */
+    RAFT_MESSAGE_HEARTBEAT_REPLY = 8 /* echoes round; refused: cannot follow to that commit */
 };
 
 typedef struct raft_message {
@@ -272,9 +280,14 @@ typedef struct raft_message {
     raft_range ranges[RAFT_RANGES_MAX]; /* all of one term, each joined to the one before */
 } raft_message;
 
+/*
+ * Events tell what has become of things by the flush: roles passed through between two polls are
+ * not told, nor the role of follower that a node starts with. They come in the order ROLE or
+ * LEADER, DROPPED, READ, FATAL. Fields that a kind does not name are not promised.
+ */
 enum {
-    RAFT_EVENT_ROLE = 1,    /* role and term have changed to those given; leader likewise */
-    RAFT_EVENT_LEADER = 2,  /* the known leader has changed to that given (0: none), in term */
+    RAFT_EVENT_ROLE = 1,    /* role or term has changed; both, and the known leader, are given */
+    RAFT_EVENT_LEADER = 2,  /* only the known leader has changed, to that given (0: none) */
     RAFT_EVENT_READ = 3,    /* the answer to raft_read: tag, status, and index when RAFT_OK */
     RAFT_EVENT_DROPPED = 4, /* the outcome of proposals first..last made in term: see status */
     RAFT_EVENT_FATAL = 5    /* status is the sticky error; the last event of a node */
@@ -303,7 +316,7 @@ typedef struct raft_callbacks {
      * Stores a write. Before it reports success (returns RAFT_OK, or raft_persisted is called with
      * its seq), the bytes must be on stable storage: a later crash must not lose them. May return
      * RAFT_PENDING and be completed later with raft_persisted. Up to RAFT_WRITES_MAX writes may be
-     * outstanding; they complete in issue order. A negative return is a failed write: whether it
+     * outstanding; they complete in issue order. Any other return is a failed write: whether it
      * reached the disk is not known, so the node stops for good with RAFT_ESTORAGE, and only a
      * restart from storage may continue. Never retry a failed sync.
      * Lends *write, its ranges array and meta until it returns; lends the bytes of the ranges until
@@ -314,15 +327,16 @@ typedef struct raft_callbacks {
     /*
      * Takes a message to its receiver, or loses it. Returns nothing: networks lose messages, and
      * the engine sends again what is still needed. Lends *message until it returns; lends the bytes
-     * of its ranges until the next call that takes this node.
+     * of its ranges until the next call that takes this node and may change it.
      */
     void (*send)(void *host, const raft_message *message);
 
     /*
      * Applies committed entries to the state machine: every index in order, exactly once in a run
      * of the node, no-ops included. May return RAFT_PENDING and be completed later with
-     * raft_applied; one call is outstanding at a time. A negative return stops the node with
-     * RAFT_EAPPLY. After a restart, entries are applied again from the first one restored.
+     * raft_applied; one call is outstanding at a time. Any other return stops the node with
+     * RAFT_EAPPLY. After a restart the state machine begins empty and is given every entry again,
+     * the first one restored and all that follow, as soon as they are known to be committed.
      * Lends *range until it returns; lends its bytes until the call is completed.
      */
     int (*apply)(void *host, const raft_range *range);
@@ -335,8 +349,9 @@ typedef struct raft_callbacks {
 
     /*
      * Memory. (p, old, new): allocate (p null, old 0), resize, or free (new 0; returns null). On
-     * failure returns null and leaves p as it was; shrinking may fail too. Optional: null means
-     * the malloc family. May be called from every function that takes a non-const node.
+     * failure returns null and leaves p as it was; shrinking may fail too. Aligned for any type, as
+     * by malloc. Optional: null means the malloc family. May be called from raft_new and from every
+     * function that takes a non-const node.
      */
     void *(*alloc)(void *host, void *p, size_t old_size, size_t new_size);
 } raft_callbacks;
@@ -390,15 +405,14 @@ typedef struct raft_options {
     uint64_t uncommitted_bytes_max;
     uint32_t entry_bytes_max;  /* payload of one proposal. 0: 16 MiB; below 2^30 */
     uint32_t append_bytes_max; /* entries in one message; a larger entry goes alone. 0: 256 KiB */
-    uint32_t apply_bytes_max;  /* entries applied in one poll; more follow in the next. 0: 1 MiB */
+    uint32_t apply_bytes_max;  /* entries applied in one poll; a larger one goes alone. 0: 1 MiB */
     uint32_t inflight_messages_max; /* unacknowledged appends to one peer. 0: 64; at most 4096 */
     uint64_t inflight_bytes_max;    /* bytes of them; the last may overshoot. 0: 8 MiB */
-    uint32_t reads_max;             /* reads waiting. 0: 65536 */
+    uint32_t reads_max;             /* reads waiting. 0: 65536; at most 2^30 */
 
-    uint8_t no_pre_vote; /* nonzero: campaign without asking first */
-    uint8_t
-        no_check_quorum;   /* nonzero: a leader that hears nobody stays; switches stickiness off */
-    uint8_t no_stickiness; /* nonzero: followers of a live leader answer candidates */
+    uint8_t no_pre_vote;     /* nonzero: campaign without asking first */
+    uint8_t no_check_quorum; /* nonzero: a leader that hears nobody stays; no stickiness either */
+    uint8_t no_stickiness;   /* nonzero: followers of a live leader answer candidates */
     /*
      * Nonzero: entries may be applied here before they are durable here (they are on a quorum).
      * Only for a state machine that lives in memory and is rebuilt from the log at start.
@@ -419,18 +433,22 @@ typedef struct raft_member {
 
 /*
  * Makes a node. Copies options and callbacks. Afterwards raft_bootstrap or raft_restore, then
- * raft_start. A node that is started with neither is a joiner: it waits to be told. RAFT_OK;
- * RAFT_EARG: an option out of its range, id 0, a mandatory callback missing; RAFT_EVERSION: options
- * or callbacks of a newer header with an unknown field set; RAFT_ENOMEM. *out is set only on
- * RAFT_OK.
+ * raft_start. A node that is started with neither, or restored without its meta, belongs to no
+ * group that it knows: it answers candidates and takes entries, but never campaigns. A member that
+ * lost its storage must not come back so, nor by raft_bootstrap: it would vote twice. RAFT_OK;
+ * RAFT_EARG: an option out of its range, id 0, a mandatory callback missing, sizes not set;
+ * RAFT_EVERSION: options or callbacks of a newer header with an unknown field set; RAFT_ENOMEM.
+ * *out is set only on RAFT_OK.
  */
 RAFT_API int raft_new(const raft_options *options, const raft_callbacks *callbacks, void *host,
                       raft **out);
 
 /*
  * Founds a group: the same members, in the same order, with the same blobs on every founder, once
- * in the life of the group, and only where nothing is stored. The membership reaches storage as
- * raft_write.meta with the first write. Borrows the array and its blobs. Before raft_start.
+ * in the life of the group, and only where nothing was ever stored; a founder that crashed before
+ * its first write was stored founds again. A node that is not among the members never campaigns.
+ * The membership reaches storage as raft_write.meta with the first write. Borrows the array and its
+ * blobs. Before raft_start.
  * RAFT_OK; RAFT_EARG: no member, more than RAFT_MEMBERS_MAX, id 0 or the same id twice, a blob too
  * long; RAFT_ESTATE: something was restored, or bootstrapped already, or started; RAFT_ENOMEM.
  */
@@ -455,8 +473,9 @@ RAFT_API int raft_start(raft *node, uint64_t now_ms);
 
 /*
  * Frees the node; null is allowed. Proposals and reads not answered by then will not be: their
- * outcome is unknown. Writes still outstanding are the host's to finish or abandon, but the bytes
- * they were lent are gone: finish them first. RAFT_OK; RAFT_EREENTRY: from inside a callback.
+ * outcome is unknown. Writes and applies still outstanding are the host's to finish or abandon, but
+ * the bytes they were lent are gone: finish them first. RAFT_OK; RAFT_EREENTRY: from inside a
+ * callback.
  */
 RAFT_API int raft_free(raft *node);
 
@@ -492,7 +511,8 @@ RAFT_API int raft_receive_bytes(raft *node, const void *data, size_t size);
 
 /*
  * Completes a write for which persist returned RAFT_PENDING, and with it all writes before it.
- * status is RAFT_OK, or negative: the write failed or may have failed, the node stops for good.
+ * status is RAFT_OK, or negative: the write failed or may have failed, the node stops for good. A
+ * new node counts from 1 again: what completes late from an earlier run is the host's to drop.
  * RAFT_OK; RAFT_EARG: no such write is outstanding, or status is positive; RAFT_ESTATE;
  * RAFT_EREENTRY; a fatal error, the one just caused included.
  */
@@ -536,9 +556,10 @@ RAFT_API int raft_propose_many(raft *node, const raft_buf *payloads, size_t coun
  * Asks for a linearizable read by read-index (Raft dissertation §6.4). Answered by one
  * RAFT_EVENT_READ with this tag, which need not be unique: with RAFT_OK once the state machine
  * holds everything that was acknowledged anywhere before this call, and leadership was confirmed by
- * a round of messages begun after it; or with the reason why not (RAFT_ENOTLEADER, RAFT_ENOLEADER).
- * Many reads share a round. RAFT_OK; RAFT_EARG; RAFT_ESTATE: also without a notify callback;
- * RAFT_EREENTRY; RAFT_ENOTMEMBER, RAFT_ENOTLEADER, RAFT_ENOLEADER; RAFT_EBUSY, RAFT_ENOMEM; fatal.
+ * a round of messages begun after it; or with the reason why not (RAFT_ENOTLEADER, RAFT_ENOLEADER,
+ * a fatal error). Many reads share a round. RAFT_OK; RAFT_EARG; RAFT_ESTATE: also without a notify
+ * callback; RAFT_EREENTRY; RAFT_ENOTMEMBER, RAFT_ENOTLEADER, RAFT_ENOLEADER; RAFT_EBUSY,
+ * RAFT_ENOMEM; fatal.
  */
 RAFT_API int raft_read(raft *node, uint64_t tag);
 
@@ -560,7 +581,7 @@ RAFT_API int raft_campaign(raft *node);
  */
 RAFT_API int raft_get_member(const raft *node, size_t position, raft_member *member);
 
-/* ---- 13. Messages --------------------------------------------------------------------------- */
+/* ---- 12. Messages --------------------------------------------------------------------------- */
 
 /*
  * The wire form: RAFT_MESSAGE_HEADER bytes, then the bytes of the ranges. raft_encode_header writes
@@ -577,10 +598,11 @@ RAFT_API size_t raft_encode(const raft_message *message, void *out, size_t capac
  * Reads a message; its ranges point into data. Every length is checked before it is used, every
  * entry is walked once. RAFT_OK; RAFT_EARG; RAFT_EMALFORMED: too short, too long, unknown kind,
  * nonzero where zero belongs, entries that do not add up; RAFT_EVERSION: a format of the future.
+ * *message means something only on RAFT_OK. data needs no alignment.
  */
 RAFT_API int raft_decode(const void *data, size_t size, raft_message *message);
 
-/* ---- 14. Observing -------------------------------------------------------------------------- */
+/* ---- 13. Observing -------------------------------------------------------------------------- */
 
 /* Counters since raft_new. */
 typedef struct raft_counters {
@@ -588,7 +610,7 @@ typedef struct raft_counters {
     uint64_t elections_won;
     uint64_t messages_sent;
     uint64_t messages_received; /* taken by raft_receive, stale ones included */
-    uint64_t messages_refused;  /* malformed, foreign, or contradicting what is committed */
+    uint64_t messages_refused;  /* malformed, foreign, or contradicting what is settled */
     uint64_t writes;            /* calls of persist */
     uint64_t entries_proposed;
     uint64_t entries_applied;

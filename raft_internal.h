@@ -24,11 +24,11 @@
 #endif
 #endif
 
-/* Marks what runs rarely, so that the usual way around it stays short. */
+/* Keeps a function apart from its caller, whose usual way around it then saves no registers. */
 #if defined(__GNUC__) && !defined(__TINYC__)
-#define RAFT_RARE __attribute__((noinline, cold))
+#define RAFT_APART __attribute__((noinline))
 #else
-#define RAFT_RARE
+#define RAFT_APART
 #endif
 
 /*

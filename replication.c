@@ -60,7 +60,7 @@ static int prev_matches(const raft *node, const raft_message *message)
  * The hint lets the leader skip whole terms: the last entry here that can be part of a log whose
  * entry at prev has that term (R30).
  */
-RAFT_RARE static void refuse_append(raft *node, const raft_message *message)
+RAFT_APART static void refuse_append(raft *node, const raft_message *message)
 {
     raft_index last = node->log.last_index;
     raft_index from = message->index < last ? message->index : last;
@@ -71,8 +71,8 @@ RAFT_RARE static void refuse_append(raft *node, const raft_message *message)
 }
 
 /* Whether an entry at or below `fixed` has another term here. */
-RAFT_RARE static int ranges_contradict(const raft *node, const raft_message *message,
-                                       raft_index fixed)
+RAFT_APART static int ranges_contradict(const raft *node, const raft_message *message,
+                                        raft_index fixed)
 {
     for (size_t i = 0; i < message->range_count; i++) {
         const raft_range *range = &message->ranges[i];
@@ -187,7 +187,7 @@ int raft__heartbeat_receive(raft *node, const raft_message *message)
     return RAFT_OK;
 }
 
-RAFT_RARE static void send_refusal(raft *node)
+RAFT_APART static void send_refusal(raft *node)
 {
     raft_message message;
     raft__message_begin(node, &message, RAFT_MESSAGE_APPEND_REPLY, node->leader);
@@ -250,7 +250,7 @@ void raft__follower_send(raft *node)
 
 /* ---- Leader: the window --------------------------------------------------------------------- */
 
-RAFT_RARE static int window_grow(raft *node, struct raft__window *window)
+RAFT_APART static int window_grow(raft *node, struct raft__window *window)
 {
     uint32_t wanted = window->capacity == 0 ? 4 : window->capacity * 2u;
     raft_index *last = (raft_index *)raft__resize(&node->memory, NULL, 0, wanted * sizeof(*last));
@@ -347,8 +347,8 @@ void raft__peer_probe(struct raft__peer *peer)
  * for each distinct term (R30). Late refusals, of what is known to match or of an older probe,
  * change nothing (R29).
  */
-RAFT_RARE static void receive_refusal(raft *node, struct raft__peer *peer,
-                                      const raft_message *message)
+RAFT_APART static void receive_refusal(raft *node, struct raft__peer *peer,
+                                       const raft_message *message)
 {
     if (message->refused_index <= peer->match) {
         return;
@@ -549,11 +549,16 @@ void raft__leader_send(raft *node)
 void raft__leader_commit(raft *node)
 {
     uint64_t matches[RAFT_MEMBERS_MAX];
+    uint32_t ahead = 0; /* of the commit index: too few of these cannot move it */
     node->match_moved = 0;
+    node->peers[node->self].match = node->durable_index;
     for (uint32_t i = 0; i < node->peer_count; i++) {
         matches[i] = node->peers[i].match;
+        ahead += matches[i] > node->commit_index;
     }
-    matches[node->self] = node->durable_index; /* a leader is a member */
+    if (ahead < node->quorums.halves[0].quorum[RAFT__COMMIT]) {
+        return;
+    }
     raft_index index = raft__quorum_value(&node->quorums, matches);
     if (index >= node->own_first) {
         raft__commit_to(node, index);

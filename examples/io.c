@@ -19,7 +19,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#ifdef __linux__
+#ifdef IO_HAS_EPOLL
 #include <sys/epoll.h>
 #endif
 #include <sys/file.h>
@@ -375,7 +375,7 @@ static int os_poll(void *ctx, struct pollfd *fds, unsigned count, int timeout_ms
     return result_of(poll(fds, (nfds_t)count, timeout_ms));
 }
 
-#ifdef __linux__
+#ifdef IO_HAS_EPOLL
 static int os_epoll_create(void *ctx)
 {
     (void)ctx;
@@ -494,7 +494,7 @@ const struct io io_posix = {
     .write = os_write,
     .writev = os_writev,
     .poll = os_poll,
-#ifdef __linux__
+#ifdef IO_HAS_EPOLL
     .epoll_create = os_epoll_create,
     .epoll_change = os_epoll_change,
     .epoll_wait = os_epoll_wait,

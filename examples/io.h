@@ -13,6 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* tcc with glibc drops the packing of struct epoll_event, which the kernel insists on. */
+#if defined(__linux__) && !defined(__TINYC__)
+#define IO_HAS_EPOLL 1
+#endif
+
 struct sockaddr;
 struct iovec;
 struct pollfd;

@@ -18,7 +18,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __linux__
+#ifdef IO_HAS_EPOLL
 #include <sys/epoll.h>
 #endif
 
@@ -139,7 +139,7 @@ static const struct waiter poll_waiter = {poll_change, poll_wait};
 
 /* ---- epoll ---- */
 
-#ifdef __linux__
+#ifdef IO_HAS_EPOLL
 
 static uint32_t epoll_interest(unsigned interest)
 {

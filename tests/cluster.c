@@ -329,7 +329,7 @@ static void store_write(struct cluster_store *store, const struct cluster_write 
         store->any = 1;
     }
     if (write->truncate_from > 0 && step(steps) && store->log.count >= write->truncate_from) {
-        log_cut(&store->log, write->truncate_from - 1);
+        log_cut(&store->log, (size_t)(write->truncate_from - 1));
     }
     for (size_t i = 0; i < write->appended.count && step(steps); i++) {
         raft_entry entry = entry_view(&write->appended.entries[i]);

@@ -62,7 +62,8 @@
  * equal to it.
  *
  * Determinism. The same options and seed and the same calls with the same samples give the same
- * callbacks, byte for byte, on every machine.
+ * callbacks, byte for byte, on every machine. (The memory that log_bytes_max bounds holds pointers:
+ * a log that is full on one machine has a little room left where they are smaller.)
  *
  * Sizes. Identifiers are 64 bits and never 0. Terms and indexes stay below 2^63. Bytes on the wire
  * and in persisted entries are little-endian whatever the machine.
@@ -537,7 +538,8 @@ RAFT_API int raft_unreachable(raft *node, raft_id peer);
  * Appends an entry to the leader's log. Borrows and copies data. On RAFT_OK, *index and *term (each
  * may be null) name the entry, and it gets exactly one answer: it is applied (apply shows an entry
  * with that index and term), or an event says that it was dropped (another entry was committed in
- * its place) or that its fate cannot be known here any more.
+ * its place) or that its fate cannot be known here any more. What is proposed again for want of an
+ * answer may be applied twice; to tell repeats is up to the state machine.
  * RAFT_OK; RAFT_EARG; RAFT_ESTATE; RAFT_EREENTRY: from inside persist or send; RAFT_ESIZE;
  * RAFT_ENOTMEMBER, RAFT_ENOTLEADER, RAFT_ENOLEADER; RAFT_ENOMEM, RAFT_EFULL, RAFT_EBUSY;
  * RAFT_ELIMIT; fatal.

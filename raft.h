@@ -41,10 +41,10 @@
  * Ownership words. "Borrows": the pointer is used until the call returns and not kept. "Lends until
  * X": the memory belongs to the engine and stays unchanged until X. Nothing changes hands.
  *
- * Null. A null node, and a null pointer where data is needed, is answered with RAFT_EARG; by
- * functions that return a size or a flag, with 0. raft_free(NULL) does nothing, raft_deadline(NULL)
- * is RAFT_NEVER. raft_options_init, raft_callbacks_init, raft_message_size and raft_encode_header
- * take no null.
+ * Null. A null node, and a null pointer where data is needed, is answered with RAFT_EARG, by
+ * raft_range_next and raft_encode with 0. raft_free(NULL) does nothing, raft_deadline(NULL) is
+ * RAFT_NEVER. raft_options_init, raft_callbacks_init, raft_message_size and raft_encode_header take
+ * no null.
  *
  * Errors. Functions return RAFT_OK (0) or a negative code; section 3 has them in tiers. A call that
  * fails has changed nothing, unless its text says otherwise or the code is of the fatal tier: that
@@ -336,8 +336,8 @@ typedef struct raft_callbacks {
      * Applies committed entries to the state machine: every index in order, exactly once in a run
      * of the node, no-ops included. May return RAFT_PENDING and be completed later with
      * raft_applied; one call is outstanding at a time. Any other return stops the node with
-     * RAFT_EAPPLY. After a restart the state machine begins empty and is given every entry again,
-     * the first one restored and all that follow, as soon as they are known to be committed.
+     * RAFT_EAPPLY. After a restart every entry is applied again, from the first one restored on, as
+     * soon as it is known to be committed: begin with an empty state machine, or skip what it holds.
      * Lends *range until it returns; lends its bytes until the call is completed.
      */
     int (*apply)(void *host, const raft_range *range);
@@ -436,7 +436,7 @@ typedef struct raft_member {
  * Makes a node. Copies options and callbacks. Afterwards raft_bootstrap or raft_restore, then
  * raft_start. A node that is started with neither, or restored without its meta, belongs to no
  * group that it knows: it answers candidates and takes entries, but never campaigns. A member that
- * lost its storage must not come back so, nor by raft_bootstrap: it would vote twice. RAFT_OK;
+ * lost its storage must not come back so, nor by raft_bootstrap: it could vote twice. RAFT_OK;
  * RAFT_EARG: an option out of its range, id 0, a mandatory callback missing, sizes not set;
  * RAFT_EVERSION: options or callbacks of a newer header with an unknown field set; RAFT_ENOMEM.
  * *out is set only on RAFT_OK.

@@ -104,7 +104,7 @@ static int array_reserve(const struct raft__memory *memory, void **array, uint32
     if (count < *capacity) {
         return RAFT_OK;
     }
-    uint32_t wanted = *capacity == 0 ? 4 : *capacity * 2;
+    uint32_t wanted = *capacity == 0 ? 1 : *capacity * 2; /* a quiet log needs no more */
     void *grown = raft__resize(memory, *array, *capacity * item_size, wanted * item_size);
     if (grown == NULL) {
         return RAFT_ENOMEM;

@@ -707,8 +707,8 @@ static void begin_write(raft *node, raft_write *write, raft_range *ranges)
 
 static int has_unwritten(const raft *node)
 {
-    return node->state_written != node->state_version || node->truncated_from != 0 ||
-           node->written_index < node->log.last_index;
+    return node->written_index < node->log.last_index ||
+           node->state_written != node->state_version || node->truncated_from != 0;
 }
 
 static int has_place_to_write(const raft *node)

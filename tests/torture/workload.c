@@ -352,7 +352,7 @@ static int ledger_reserve(struct ledger *ledger)
     if (ledger->count < ledger->capacity) {
         return 0;
     }
-    grown = realloc(ledger->acknowledged, capacity);
+    grown = realloc(ledger->acknowledged, (size_t)capacity);
     if (!grown) {
         return -1;
     }

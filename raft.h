@@ -336,8 +336,8 @@ typedef struct raft_callbacks {
      * Applies committed entries to the state machine: every index in order, exactly once in a run
      * of the node, no-ops included. May return RAFT_PENDING and be completed later with
      * raft_applied; one call is outstanding at a time. Any other return stops the node with
-     * RAFT_EAPPLY. After a restart every entry is applied again, from the first one restored on, as
-     * soon as it is known to be committed: begin with an empty state machine, or skip what it holds.
+     * RAFT_EAPPLY. After a restart every entry is applied again, from the first one restored on,
+     * once it is known to be committed: begin with an empty state machine, or skip what it holds.
      * Lends *range until it returns; lends its bytes until the call is completed.
      */
     int (*apply)(void *host, const raft_range *range);

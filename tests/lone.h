@@ -483,7 +483,7 @@ static inline int lone_on_apply(void *host, const raft_range *range)
         }
         l->applied_last = entry.index;
         if (l->applied_last + 1 > l->applied_room) {
-            l->applied_room = l->applied_last * 2 + 64;
+            l->applied_room = (size_t)l->applied_last * 2 + 64;
             l->applied = lone_grow(l->applied, l->applied_room * sizeof *l->applied);
             l->applied_bytes =
                 lone_grow(l->applied_bytes, l->applied_room * sizeof *l->applied_bytes);

@@ -1345,7 +1345,7 @@ static void probes_never_exceed_the_number_of_terms(void)
         raft_term distinct[2];
         for (int w = 0; w < 2; w++) { /* a shared prefix, then each its own way */
             raft_term term = 1;
-            counts[w] = 20 + (seed >> 33) % 40;
+            counts[w] = 20 + (size_t)((seed >> 33) % 40);
             distinct[w] = 1;
             for (size_t i = 0; i < counts[w]; i++) {
                 seed = seed * 6364136223846793005u + 1442695040888963407u;
@@ -1517,7 +1517,8 @@ static void shuffled_pipelines_converge(void)
                 break;
             default:
                 if (queued) {
-                    CHECK_EQ(cluster_deliver_at(c, from, to, (r >> 52) % queued), RAFT_OK);
+                    CHECK_EQ(cluster_deliver_at(c, from, to, (size_t)((r >> 52) % queued)),
+                             RAFT_OK);
                 }
                 break;
             }

@@ -565,7 +565,8 @@ static void crash_at_every_write_leaves_a_log_that_restarts(void)
         raft_index prev = log.last - (log.last > 4 ? (r >> 40) % 3 : 0);
         raft_term prev_term = prev ? log.at[prev].term : 0;
         lone_log_free(&log);
-        CHECK_EQ(lone_append(&l, 2 + term % 2, term, prev, prev_term, term, 1 + (r >> 45) % 3, 0),
+        CHECK_EQ(lone_append(&l, 2 + term % 2, term, prev, prev_term, term,
+                             1 + (size_t)((r >> 45) % 3), 0),
                  RAFT_OK);
         lone_poll(&l);
         if ((r >> 50) % 2) {
@@ -678,8 +679,8 @@ static void journal_and_table_restore_the_same_node(void)
     lone_crash(&l);
 
     lone_log sum = lone_durable(&l);
-    raft_range *ranges = lone_grow(NULL, sum.last * sizeof *ranges);
-    lone_batch *batches = lone_grow(NULL, sum.last * sizeof *batches);
+    raft_range *ranges = lone_grow(NULL, (size_t)sum.last * sizeof *ranges);
+    lone_batch *batches = lone_grow(NULL, (size_t)sum.last * sizeof *batches);
     for (raft_index i = 1; i <= sum.last; i++) {
         lone_batch b = {NULL, 0, 0, i, sum.at[i].term};
         lone_batch_add(&b, sum.at[i].data, sum.at[i].size, sum.at[i].kind);
@@ -1044,7 +1045,7 @@ static void random_lives_over_slow_disks_keep_every_promise(void)
             case 0:
                 if (node->raft) {
                     size_t steps = cluster_pending_steps(c, id);
-                    cluster_crash_after(c, id, steps ? (r >> 45) % (steps + 1) : 0);
+                    cluster_crash_after(c, id, steps ? (size_t)((r >> 45) % (steps + 1)) : 0);
                 }
                 break;
             case 1:

@@ -74,7 +74,7 @@ static long disturb(struct faults *faults, size_t *size)
         return -EAGAIN;
     }
     if (faults->bytes_max && *size > faults->bytes_max) {
-        *size = 1 + next_random(faults) % faults->bytes_max;
+        *size = 1 + (size_t)(next_random(faults) % faults->bytes_max);
     }
     return 0;
 }

@@ -114,7 +114,8 @@ static void a_batch_of_many_writes_is_torn_anywhere(void)
         CHECK_EQ(journal_run(&journal, 2), RAFT_OK);
         disk_fail_at(journal.disk, disk_calls(journal.disk) + 1 + seed % 6, DISK_FAULT_CRASH, 1);
         for (uint64_t i = 0; i < 150; i++) {
-            CHECK_EQ(journal_append_sized(&journal, 1 + i % 5, 8 * (1 + seed % 30)), RAFT_PENDING);
+            CHECK_EQ(journal_append_sized(&journal, 1 + i % 5, 8 * (1 + (size_t)(seed % 30))),
+                     RAFT_PENDING);
         }
         journal_commit(&journal);
         journal_crash(&journal);

@@ -173,7 +173,7 @@ sanitize: ## unit and scenario tests with AddressSanitizer and UndefinedBehavior
 	        CFLAGS='$(CFLAGS) $(SANITIZERS)' unit-test; \
 	else echo 'skip sanitize: $(CC) has no sanitizers'; fi
 
-portability: ## unit and scenario tests by other compilers, where they are installed
+portability: $(SIM) ## unit and scenario tests by other compilers, where they are installed
 	@MAKE='$(MAKE)' BUILD='$(BUILD)' sh tests/portability.sh
 
 sim: $(BUILD)/sim ## the simulator; SIMFLAGS="--seed 1 --runs 10000 --jobs 2"

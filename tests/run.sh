@@ -10,7 +10,7 @@
 set -u
 logs=$BUILD/log
 limit=
-command -v timeout >/dev/null 2>&1 && limit="timeout -k 5 ${TEST_SECONDS:-900}"
+command -v timeout >/dev/null 2>&1 && limit="timeout -k 5 ${TEST_SECONDS:-300}"
 mkdir -p "$logs"
 
 passed=0

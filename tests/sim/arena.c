@@ -24,6 +24,15 @@ static void *must(void *memory)
     return memory;
 }
 
+void *must_copy(const void *data, size_t size)
+{
+    void *memory = must(malloc(size > 0 ? size : 1));
+    if (size > 0) {
+        memcpy(memory, data, size);
+    }
+    return memory;
+}
+
 static struct arena_chunk *chunk_new(size_t size)
 {
     struct arena_chunk *chunk = must(malloc(sizeof *chunk + size));

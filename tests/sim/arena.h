@@ -25,6 +25,9 @@ void arena_reset(struct arena *arena);
 
 void arena_free(struct arena *arena);
 
+/* Memory of exactly this size with that content, to be given to free. Ends the program likewise. */
+void *must_copy(const void *data, size_t size);
+
 /* realloc for vectors that grow by doubling: room for one more of `size` bytes. Ends the program
  * if there is no memory. */
 void *vector_grow(void *data, size_t count, size_t *capacity, size_t size);

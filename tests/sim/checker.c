@@ -233,9 +233,16 @@ static void check_state_follows(struct checker *checker, int node, const raft_ha
     }
 }
 
-static void check_truncation(struct checker *checker, int node, raft_index from)
+/*
+ * An entry that a term has chosen is removed under no leader of that term or a later one. Under an
+ * earlier one, whose messages come late, it may be: the quorum that chose it is elsewhere. The term
+ * of what takes its place is at most that of the leader.
+ */
+static void check_truncation(struct checker *checker, int node, const raft_write *write)
 {
     struct checker_node *it = &checker->nodes[node];
+    raft_index from = write->truncate_from;
+    raft_term term = write->range_count > 0 ? write->ranges[0].term : it->issued_state.term;
     if (from > it->issued.count) {
         return;
     }
@@ -243,7 +250,7 @@ static void check_truncation(struct checker *checker, int node, raft_index from)
     if (it->status.size != 0 && it->status.role == RAFT_ROLE_LEADER) {
         checker_fail(checker, "I15", "leader %d removes its entry %" PRIu64, node, from);
     }
-    if (from <= checker->chosen.count &&
+    if (from <= checker->chosen.count && checker->chosen_in[from - 1] <= term &&
         chain_at(&it->issued, from) == chain_at(&checker->chosen, from)) {
         checker_fail(checker, "I14", "node %d removes the chosen entry %" PRIu64, node, from);
     }
@@ -286,7 +293,7 @@ void checker_wrote(struct checker *checker, int node, const raft_write *write)
         it->issued_state = write->state;
     }
     if (write->truncate_from != 0) {
-        check_truncation(checker, node, write->truncate_from);
+        check_truncation(checker, node, write);
         log_truncate(&it->issued, write->truncate_from);
     }
     size_t before = it->issued.count;

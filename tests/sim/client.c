@@ -42,6 +42,21 @@ static void count_refusal(struct sim *sim, int result)
     }
 }
 
+/* I24: beyond the quota only an entry that is alone, or that is empty, gets in. */
+static void check_quota(struct node *node, size_t size)
+{
+    raft_status status;
+    uint64_t quota = node->sim->plan.uncommitted_bytes_max;
+    memset(&status, 0, sizeof status);
+    status.size = sizeof status;
+    raft_get_status(node->raft, &status);
+    if (quota != 0 && size != 0 && status.uncommitted_bytes > quota &&
+        status.uncommitted_bytes != raft_entry_size(size)) {
+        checker_fail(&node->sim->checker, "I24", "node %d takes a proposal above its quota",
+                     node->position);
+    }
+}
+
 static int propose_one(struct node *node, struct probe *name)
 {
     struct sim *sim = node->sim;
@@ -53,6 +68,7 @@ static int propose_one(struct node *node, struct probe *name)
     }
     COUNT(&sim->counters, proposals_taken);
     checker_proposed(&sim->checker, node->position, name->index, name->term, value.data, value.size);
+    check_quota(node, value.size);
     return result;
 }
 

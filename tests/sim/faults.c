@@ -210,6 +210,9 @@ void faults_strike(struct sim *sim, uint64_t fault)
 /* A node whose host, disk, clock and memory work again. One that is down comes back at once. */
 static void heal_node(struct node *node)
 {
+    node->slowness = 1;
+    node->sync_at = 0;
+    sim_schedule(node->sim, 1, EVENT_SYNC, node, node->write_last, NULL);
     node->crash_in = 0;
     node->clock_low = 0;
     node->paused_until = 0;

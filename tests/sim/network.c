@@ -4,6 +4,7 @@
  */
 #include "sim.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define CLEAN_DELAY_PARTS 400 /* of T: the mean delay of a clean link */
@@ -108,13 +109,15 @@ static void damage(struct sim *sim, const raft_message *message)
 {
     raft_message decoded;
     size_t size = raft_message_size(message);
-    uint8_t *bytes = arena_take(&sim->arena, size);
-    raft_encode(message, bytes, size);
+    uint8_t *whole = arena_take(&sim->arena, size);
+    raft_encode(message, whole, size);
+    uint8_t *bytes = must_copy(whole, size);
     uint64_t flips = rng_between(&sim->rng, 1, 8);
     for (uint64_t i = 0; i < flips; i++) {
         bytes[rng_below(&sim->rng, size)] ^= (uint8_t)(1u << rng_below(&sim->rng, 8));
     }
     raft_decode(bytes, size, &decoded);
+    free(bytes);
     COUNT(&sim->counters, messages_damaged);
 }
 

@@ -200,7 +200,8 @@ static void schedule_sync(struct node *node, uint64_t seq)
 {
     struct sim *sim = node->sim;
     int calm = !sim_is_faulty(sim);
-    uint64_t mean = calm ? sim->plan.timeout_ms * 1000 / 400 : sim->plan.sync_us;
+    uint64_t mean = calm ? sim->plan.timeout_ms * 1000 / 400
+                         : sim->plan.sync_us * node->slowness;
     uint64_t at = sim->now_us + 1 + rng_exponential(&sim->rng, mean);
     if (at < node->sync_at) {
         at = node->sync_at;
@@ -421,7 +422,8 @@ void node_init(struct sim *sim, int position)
     memset(node, 0, sizeof *node);
     node->sim = sim;
     node->position = position;
-    node->id = (raft_id)position + 1;
+    node->id = sim->checker.setup.ids[position];
+    node->slowness = position == 0 && sim->plan.slow_factor != 0 ? sim->plan.slow_factor : 1;
     node->allocation_rng = rng_fork(&sim->rng, 'm');
     node->clock.ms = rng_below(&sim->rng, (uint64_t)1 << rng_below(&sim->rng, 45));
     node->clock.rate = TRUE_RATE;
@@ -641,10 +643,10 @@ static void plan_poll(struct node *node)
     if (node->status.error != RAFT_OK) {
         at = NEVER;
     } else if (deadline == 0) {
-        uint64_t mean = sim_is_faulty(sim) ? sim->plan.poll_delay_us : 20;
+        uint64_t mean = sim_is_faulty(sim) ? sim->plan.poll_delay_us * node->slowness : 20;
         at = node->poll_soon ? node->poll_at : sim->now_us + 1 + rng_exponential(&sim->rng, mean);
     } else {
-        uint64_t mean = sim_is_faulty(sim) ? sim->plan.poll_late_us : 20;
+        uint64_t mean = sim_is_faulty(sim) ? sim->plan.poll_late_us * node->slowness : 20;
         at = deadline == RAFT_NEVER ? NEVER : time_of(node, deadline);
         at = at == NEVER ? NEVER : at + 1 + rng_exponential(&sim->rng, mean);
     }
@@ -715,6 +717,18 @@ static void trace_delivery(const struct node *node, const struct packet *packet)
     }
 }
 
+/* What is cut short has its exact size in memory, so that a sanitizer sees who reads beyond it. */
+static int receive_bytes(struct node *node, const struct packet *packet)
+{
+    if (!packet->damaged) {
+        return raft_receive_bytes(node->raft, packet->bytes, packet->size);
+    }
+    uint8_t *copy = must_copy(packet->bytes, packet->size);
+    int result = raft_receive_bytes(node->raft, copy, packet->size);
+    free(copy);
+    return result;
+}
+
 void node_deliver(struct node *node, struct packet *packet)
 {
     struct sim *sim = node->sim;
@@ -731,9 +745,8 @@ void node_deliver(struct node *node, struct packet *packet)
     }
     COUNT(&sim->counters, messages_delivered);
     trace_delivery(node, packet);
-    int result = packet->bytes != NULL
-                     ? raft_receive_bytes(node->raft, packet->bytes, packet->size)
-                     : raft_receive(node->raft, &packet->message);
+    int result = packet->bytes != NULL ? receive_bytes(node, packet)
+                                       : raft_receive(node->raft, &packet->message);
     check_refusal(node, packet, result);
     raft_status after;
     memset(&after, 0, sizeof after);

@@ -45,6 +45,7 @@ static void draw_engine(struct plan *plan, struct rng *rng)
     plan->no_stickiness = flag(rng, 200000);
     plan->no_check_quorum = flag(rng, 150000);
     plan->apply_ahead = flag(rng, 300000);
+    plan->wide_ids = flag(rng, 300000);
     plan->log_bytes_max = maybe(rng, 30000, 2000, 60000);
     plan->uncommitted_bytes_max = maybe(rng, 250000, 300, 20000);
     plan->entry_bytes_max = maybe(rng, HALF, 64, 2000);
@@ -105,6 +106,7 @@ static void draw_node_faults(struct plan *plan, struct rng *rng)
     plan->down_us = skewed(rng, t_us / 20, t_us * 10);
     plan->pause_every_us = maybe(rng, 350000, t_us * 2, t_us * 20);
     plan->clock_every_us = maybe(rng, 300000, t_us * 2, t_us * 20);
+    plan->slow_factor = maybe(rng, 250000, 2, 30);
     plan->drift_ppm = maybe(rng, 400000, 1000, 200000);
     plan->hang_every_us = maybe(rng, 250000, t_us * 5, t_us * 40);
     plan->write_fault_every_us = maybe(rng, 200000, t_us * 5, t_us * 40);

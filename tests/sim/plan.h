@@ -29,6 +29,7 @@ enum plan_store {
     X(no_check_quorum)                                                                             \
     X(no_stickiness)                                                                               \
     X(apply_ahead)                                                                                 \
+    X(wide_ids)         /* ids that need all their bits */                                         \
     X(log_bytes_max)                                                                               \
     X(uncommitted_bytes_max)                                                                       \
     X(entry_bytes_max)                                                                             \
@@ -55,6 +56,7 @@ enum plan_store {
     X(apply_pending_ppm)                                                                           \
     X(apply_us)                                                                                    \
     X(drift_ppm)        /* of a node's clock, at most */                                           \
+    X(slow_factor)      /* one host and its disk are so much slower; 0: none */                    \
     X(client_us)        /* between operations, mean */                                             \
     X(client_stray_ppm) /* operations at any node instead of the leader */                         \
     X(client_read_ppm)                                                                             \

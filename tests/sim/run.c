@@ -93,6 +93,21 @@ static raft_term highest_term(const struct sim *sim)
     return term;
 }
 
+static raft_index longest_log(const struct sim *sim)
+{
+    raft_index last = 0;
+    for (int i = 0; i < sim->node_count; i++) {
+        last = sim->nodes[i].status.last_index > last ? sim->nodes[i].status.last_index : last;
+    }
+    return last;
+}
+
+/* Entries take their round trips: one for each, in the worst of configurations. */
+static uint64_t time_to_send(const struct sim *sim, uint64_t entries)
+{
+    return entries * (sim->timeout_us / 40);
+}
+
 /* From now on nobody may be deposed (I28) and no term may move. */
 static void watch_leader(struct sim *sim)
 {
@@ -119,6 +134,7 @@ static void tick_faults(struct sim *sim)
     }
     if (sim->now_us - sim->phase_began_us >= sim->plan.fault_us) {
         sim->watching = 0;
+        sim->backlog = longest_log(sim) - sim->checker.chosen.count;
         enter_phase(sim, PHASE_CORE);
         faults_heal_core(sim);
     }
@@ -141,17 +157,11 @@ static void tick_core(struct sim *sim, struct result *result)
         COUNT_ADD(&sim->counters, heals_slow, result->heal_timeouts > 4);
         enter_phase(sim, PHASE_CONVERGE);
         faults_heal_all(sim);
-    } else if (timeouts_passed(sim) >= LIVENESS_TIMEOUTS) {
+    } else if (sim->now_us - sim->phase_began_us >
+               LIVENESS_TIMEOUTS * sim->timeout_us + time_to_send(sim, sim->backlog)) {
         checker_fail(&sim->checker, "I25", "a healthy quorum commits nothing in %d election "
                      "timeouts", LIVENESS_TIMEOUTS);
     }
-}
-
-/* A lagging server needs its round trips: at most one entry each, in the worst of configurations. */
-static uint64_t time_to_converge(const struct sim *sim)
-{
-    uint64_t round_trip = sim->timeout_us / 40;
-    return LIVENESS_TIMEOUTS * sim->timeout_us + sim->checker.chosen.count * round_trip;
 }
 
 static void tick_converge(struct sim *sim)
@@ -160,9 +170,27 @@ static void tick_converge(struct sim *sim)
         sim->now_us - sim->phase_began_us > sim->timeout_us) {
         enter_phase(sim, PHASE_STABLE);
         network_forget_old_mail(sim);
-    } else if (sim->now_us - sim->phase_began_us > time_to_converge(sim)) {
+    } else if (sim->now_us - sim->phase_began_us >
+               LIVENESS_TIMEOUTS * sim->timeout_us + time_to_send(sim, longest_log(sim))) {
         checker_quiet(&sim->checker);
         checker_fail(&sim->checker, "V24", "the cluster does not become equal");
+    }
+}
+
+/* V22: nothing is held back, counted or waited for in an idle cluster. */
+static void check_idle(struct sim *sim)
+{
+    raft_peer_status peer;
+    for (int i = 0; i < sim->node_count; i++) {
+        const struct node *node = &sim->nodes[i];
+        uint64_t held = node->status.writes_pending + node->status.reads_pending +
+                        node->status.uncommitted_bytes;
+        for (size_t j = 0; raft_get_peer(node->raft, j, &peer) == RAFT_OK; j++) {
+            held += peer.inflight_messages + peer.inflight_bytes;
+        }
+        if (held != 0) {
+            checker_fail(&sim->checker, "V22", "node %d is not idle at the end", i);
+        }
     }
 }
 
@@ -174,6 +202,7 @@ static void tick_stable(struct sim *sim)
     }
     if (timeouts_passed(sim) >= STABLE_TIMEOUTS) {
         checker_quiet(&sim->checker);
+        check_idle(sim);
         enter_phase(sim, PHASE_OVER);
     }
 }
@@ -298,7 +327,7 @@ static void begin_checker(struct sim *sim)
     memset(&setup, 0, sizeof setup);
     setup.node_count = sim->node_count;
     for (int i = 0; i < sim->node_count; i++) {
-        setup.ids[i] = (raft_id)i + 1;
+        setup.ids[i] = plan->wide_ids ? mix64(plan->seed + (uint64_t)i) | 1 : (raft_id)i + 1;
     }
     setup.quorum = (size_t)sim->node_count / 2 + 1;
     setup.apply_ahead = plan->apply_ahead != 0;
@@ -359,6 +388,18 @@ static void finish_counters(struct sim *sim)
     COUNT_ADD(counters, runs_calm, sim->plan.calm);
 }
 
+/* What a timeline that ends in a violation ends with. */
+static void trace_nodes(struct sim *sim)
+{
+    char text[4096];
+    for (int i = 0; sim->trace && i < sim->node_count; i++) {
+        if (sim->nodes[i].raft != NULL) {
+            raft_describe_node(sim->nodes[i].raft, text, sizeof text);
+            sim_trace(sim, "n%d is\n%s", i, text);
+        }
+    }
+}
+
 void sim_run(struct sim *sim, const struct plan *plan, int trace, struct result *result)
 {
     uint64_t events = 0;
@@ -370,6 +411,9 @@ void sim_run(struct sim *sim, const struct plan *plan, int trace, struct result 
         if (++events == EVENTS_MAX) {
             checker_fail(&sim->checker, "V24", "the run does not end");
         }
+    }
+    if (checker_failure(&sim->checker) != NULL) {
+        trace_nodes(sim);
     }
     for (int i = 0; i < sim->node_count; i++) {
         node_free(&sim->nodes[i]);

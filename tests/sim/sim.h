@@ -83,6 +83,7 @@ struct node {
     raft_id id;
     raft *raft; /* null: down */
     uint64_t incarnation;
+    uint64_t slowness; /* times in the host and its disk are multiplied by it */
     int dying;         /* inside a callback: the host is dead, what follows has no effect */
     int restarting;    /* an EVENT_RESTART is on its way */
     uint64_t crash_in; /* callback steps until it dies; 0: never */
@@ -138,6 +139,7 @@ struct sim {
     int core[SIM_NODES_MAX];
     raft_term stable_term;
     uint64_t stable_changes;
+    uint64_t backlog; /* entries not chosen yet when the healing began */
     int watching; /* a leader is established in a calm run or phase */
     uint64_t timeout_us; /* the longest election timeout, in true time */
 };

@@ -61,13 +61,20 @@ static int wal_store_sync(struct store *store, uint64_t seq)
 static void wal_store_power_off(struct store *store)
 {
     struct wal_store *it = wal_of(store);
-    disk_power_off(it->disk);
+    int killed = !disk_is_off(it->disk) && rng_chance(&store->rng, 300000);
+    if (killed) {
+        disk_kill(it->disk); /* the process dies, what it wrote stays in the kernel's memory */
+    } else {
+        disk_power_off(it->disk);
+    }
     if (it->log != NULL) {
         wal_close(it->log);
         it->log = NULL;
     }
     disk_fail_at(it->disk, 0, DISK_FAULT_NONE, 0);
-    disk_restart(it->disk);
+    if (!killed) {
+        disk_restart(it->disk);
+    }
 }
 
 static void wal_store_plant(struct store *store, int crash)

@@ -1087,6 +1087,13 @@ static void a_sample_below_an_earlier_one_counts_as_equal_to_it(void)
         cluster_poll_at(cluster, id, clock);
         CHECK_EQ(cluster_fingerprint(cluster, id), before);
     }
+    uint64_t clock = cluster_clock(cluster, 2);
+    raft_message beat =
+        cluster_forge(cluster, 1, 2, cluster_term(cluster, 2), RAFT_MESSAGE_HEARTBEAT);
+    CHECK_EQ(raft_receive(cluster->nodes[2].raft, &beat), RAFT_OK);
+    cluster_poll_at(cluster, 2, clock - 5000);
+    CHECK_EQ(cluster_status(cluster, 2).last_contact_ms, clock);
+    CHECK(raft_deadline(cluster->nodes[2].raft) >= clock + T);
     cluster_run(cluster, 10 * T);
     CHECK_EQ(cluster_leader(cluster), 1);
     CLUSTER_DONE(cluster);

@@ -237,6 +237,25 @@ static void a_voter_that_heard_its_leader_refuses_until_the_minimum_timeout_then
     CLUSTER_DONE(cluster);
 }
 
+/* The leader and a candidate are heard between two polls: the contact counts as now (R59). */
+static void contact_and_a_vote_request_before_one_poll_leave_the_voter_bound(void)
+{
+    struct cluster *cluster = cluster_new(3);
+    raft_message beat = cluster_forge(cluster, 1, 2, 1, RAFT_MESSAGE_HEARTBEAT);
+    raft_message vote = cluster_forge(cluster, 3, 2, 9, RAFT_MESSAGE_VOTE);
+    beat.round = 1;
+    vote.round = 1;
+    cluster->now_ms += 5 * T;
+    CHECK_EQ(raft_receive(cluster->nodes[2].raft, &beat), RAFT_OK);
+    CHECK_EQ(raft_receive(cluster->nodes[2].raft, &vote), RAFT_OK);
+    CHECK_EQ(cluster_term(cluster, 2), 1);
+    CHECK_EQ(cluster_status(cluster, 2).leader, 1);
+    cluster_poll(cluster, 2);
+    CHECK_EQ(cluster_role(cluster, 2), RAFT_ROLE_FOLLOWER);
+    CHECK_EQ(cluster_term(cluster, 2), 1);
+    CLUSTER_DONE(cluster);
+}
+
 /* R19: another reset of the timer (here a granted vote) is no contact. */
 static void stickiness_is_measured_from_contact_and_not_from_other_timer_resets(void)
 {
@@ -588,6 +607,48 @@ static void pre_vote_grants_of_another_round_or_twice_from_one_node_do_not_add_u
     CLUSTER_DONE(cluster);
 }
 
+/* The attempt that timed out asked for the same term: its late grants belong to nothing. */
+static void grants_of_an_earlier_attempt_at_the_same_term_do_not_count(void)
+{
+    struct cluster *cluster = cluster_new(5);
+    cluster_isolate(cluster, 1);
+    CHECK_EQ(raft_campaign(cluster->nodes[1].raft), RAFT_OK);
+    cluster_poll(cluster, 1);
+    const raft_message first = cluster_sent(cluster, 0, 1, 2, RAFT_MESSAGE_PRE_VOTE)->message;
+    uint64_t mark = cluster_mark(cluster);
+    cluster_advance_node(cluster, 1, LONGEST);
+    const struct cluster_message *again = cluster_sent(cluster, mark, 1, 2, RAFT_MESSAGE_PRE_VOTE);
+    CHECK_EQ(again->message.asked_term, first.asked_term);
+    CHECK(again->message.round != first.round);
+    for (raft_id from = 2; from <= 5; from++) {
+        raft_message grant = cluster_forge(cluster, from, 1, 0, RAFT_MESSAGE_PRE_VOTE_REPLY);
+        grant.asked_term = first.asked_term;
+        grant.round = first.round;
+        CHECK_EQ(cluster_inject(cluster, 1, &grant), RAFT_OK);
+    }
+    CHECK_EQ(cluster_role(cluster, 1), RAFT_ROLE_PRE_CANDIDATE);
+    CLUSTER_DONE(cluster);
+}
+
+/* R11: the one who grants may have reached the asked term already, and that is nothing to adopt. */
+static void a_pre_vote_grant_of_a_higher_term_counts_and_is_not_adopted(void)
+{
+    struct cluster *cluster = cluster_new(5);
+    cluster_isolate(cluster, 1);
+    CHECK_EQ(raft_campaign(cluster->nodes[1].raft), RAFT_OK);
+    cluster_poll(cluster, 1);
+    const struct cluster_message *request = cluster_sent(cluster, 0, 1, 2, RAFT_MESSAGE_PRE_VOTE);
+    for (raft_id from = 2; from <= 3; from++) {
+        raft_message grant = cluster_forge(cluster, from, 1, 1, RAFT_MESSAGE_PRE_VOTE_REPLY);
+        grant.asked_term = request->message.asked_term;
+        grant.round = request->message.round;
+        CHECK_EQ(cluster_inject(cluster, 1, &grant), RAFT_OK);
+        CHECK_EQ(cluster_term(cluster, 1), from == 2 ? 0 : 1);
+    }
+    CHECK_EQ(cluster_role(cluster, 1), RAFT_ROLE_CANDIDATE);
+    CLUSTER_DONE(cluster);
+}
+
 static void a_majority_of_pre_vote_refusals_ends_the_attempt_at_the_same_term(void)
 {
     struct cluster *cluster = cluster_new(3);
@@ -668,6 +729,7 @@ int main(void)
     RUN(a_new_leader_counts_those_who_elected_it_as_just_heard);
     RUN(without_check_quorum_a_lonely_leader_stays);
     RUN(a_voter_that_heard_its_leader_refuses_until_the_minimum_timeout_then_grants);
+    RUN(contact_and_a_vote_request_before_one_poll_leave_the_voter_bound);
     RUN(stickiness_is_measured_from_contact_and_not_from_other_timer_resets);
     RUN(a_leader_with_a_fresh_quorum_refuses_pre_votes_and_votes_of_any_term);
     RUN(without_stickiness_followers_of_a_live_leader_answer_candidates);
@@ -688,6 +750,8 @@ int main(void)
     RUN(a_pre_candidate_with_a_worse_log_is_refused);
     RUN(a_long_log_of_a_low_term_and_short_logs_of_a_high_term_do_not_block_each_other);
     RUN(pre_vote_grants_of_another_round_or_twice_from_one_node_do_not_add_up);
+    RUN(grants_of_an_earlier_attempt_at_the_same_term_do_not_count);
+    RUN(a_pre_vote_grant_of_a_higher_term_counts_and_is_not_adopted);
     RUN(a_majority_of_pre_vote_refusals_ends_the_attempt_at_the_same_term);
     RUN(leader_messages_of_a_lower_term_are_answered_with_the_own_term);
     RUN(a_removed_looking_candidate_of_a_high_term_moves_no_term_of_a_live_group);

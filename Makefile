@@ -21,7 +21,7 @@ SIMFLAGS ?= --seed 1 --runs 10000 --jobs 2
 BENCHFLAGS ?=
 TORTUREFLAGS ?=
 FUZZ_SECONDS ?= 60
-TEST_SIM_RUNS ?= 400
+TEST_SIM_RUNS ?= 3000
 
 V ?= 0
 ifeq ($(V),1)
@@ -180,13 +180,13 @@ sim: $(BUILD)/sim ## the simulator; SIMFLAGS="--seed 1 --runs 10000 --jobs 2"
 	@$(BUILD)/sim $(SIMFLAGS)
 
 fuzz: ## every fuzz target for FUZZ_SECONDS with libFuzzer
-	@BUILD='$(BUILD)' FUZZ_SECONDS='$(FUZZ_SECONDS)' sh tests/fuzz.sh
+	@MAKE='$(MAKE)' BUILD='$(BUILD)' FUZZ_SECONDS='$(FUZZ_SECONDS)' sh tests/fuzz.sh
 
 mutants: ## plants known bugs, one at a time, and shows that the simulator finds each
 	@BUILD='$(BUILD)' CC='$(CC)' sh tests/mutants/run.sh
 
 torture: $(BUILD)/torture $(RAFTKV) ## real processes, killed under load; the history is checked
-	@$(BUILD)/torture $(TORTUREFLAGS)
+	@$(BUILD)/torture --raftkv $(BUILD)/raftkv $(TORTUREFLAGS)
 
 bench: $(BUILD)/bench $(RAFTKV) ## figures, one a line: name value unit
 	@$(BUILD)/bench $(BENCHFLAGS)

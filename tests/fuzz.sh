@@ -8,30 +8,45 @@ clang=${FUZZ_CC:-clang}
 work=$BUILD/fuzz
 mkdir -p "$work"
 
-flags='-std=c11 -O1 -g -I. -Iexamples -fsanitize=fuzzer,address,undefined
-    -fno-sanitize-recover=all'
-printf '#include <stddef.h>\n#include <stdint.h>\nint LLVMFuzzerTestOneInput(const uint8_t *d, size_t n)\n{\n    (void)d;\n    (void)n;\n    return 0;\n}\n' >"$work/probe.c"
+sanitizers='-fsanitize=address,undefined -fno-sanitize-recover=all'
+cat >"$work/probe.c" <<'END'
+int LLVMFuzzerTestOneInput(const unsigned char *data, unsigned long size);
+int LLVMFuzzerTestOneInput(const unsigned char *data, unsigned long size)
+{
+    return data == 0 && size != 0;
+}
+END
+# Flags and archives are lists of words.
 # shellcheck disable=SC2086
-if ! $clang $flags -o "$work/probe" "$work/probe.c" 2>/dev/null; then
+if ! $clang $sanitizers -fsanitize=fuzzer -o "$work/probe" "$work/probe.c" 2>/dev/null; then
     echo "skip fuzz: no $clang with libFuzzer"
     exit 0
 fi
 
-host=$(ls examples/*.c | grep -v -E '/(hello|counter)\.c$')
-kit=$(ls tests/*.c tests/sim/disk.c 2>/dev/null | grep -v -E '/(test|fuzz|bench)[^/]*\.c$')
+# The archives and the targets' objects, instrumented; libFuzzer brings the main function.
+archives="$work/obj/libtestkit.a $work/obj/libraftkv.a $work/obj/libhost.a $work/libkeelson.a"
+targets=$(ls tests/fuzz_*.c | grep -v driver)
+objects=
+for source in $targets; do
+    objects="$objects $work/obj/${source%.c}.o"
+done
+# shellcheck disable=SC2086
+"${MAKE:-make}" --no-print-directory BUILD="$work" CC="$clang" \
+    CFLAGS="-O1 -g $sanitizers -fsanitize=fuzzer-no-link" $archives $objects || exit 1
+
 failed=0
-for source in tests/fuzz_*.c; do
+for source in $targets; do
     name=$(basename "$source" .c)
-    [ "$name" = fuzz_driver ] && continue
     corpus=tests/corpus/$name
     [ -d "$corpus" ] || corpus=tests/corpus/${name#fuzz_}
-    mkdir -p "$work/$name"
+    mkdir -p "$work/found/$name"
     # shellcheck disable=SC2086
-    $clang $flags -pthread -o "$work/$name.bin" "$source" $kit $host ./*.c || { failed=1; continue; }
+    $clang $sanitizers -fsanitize=fuzzer -o "$work/$name" "$work/obj/tests/$name.o" $archives \
+        -pthread || exit 1
     echo "== $name, $seconds s"
     # shellcheck disable=SC2046
-    "$work/$name.bin" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-        -verbosity=0 -artifact_prefix="$work/$name-" "$work/$name" \
+    "$work/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+        -verbosity=0 -artifact_prefix="$work/found/$name-" "$work/found/$name" \
         $([ -d "$corpus" ] && echo "$corpus") >"$work/$name.log" 2>&1
     status=$?
     grep -E 'number_of_executed_units|new_units_added' "$work/$name.log"

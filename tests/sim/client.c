@@ -120,7 +120,18 @@ static void operate(struct node *node)
     }
 }
 
-/* A node that believes to lead, or now and then any; null: none can be reached. */
+void client_operate(struct node *node)
+{
+    if (node->status.error == RAFT_OK) {
+        operate(node);
+        node_changed(node);
+    }
+}
+
+/*
+ * A node that believes to lead, or now and then any; null: none can be reached. Where it is paused
+ * the request waits in its socket, and is what it sees first when it goes on.
+ */
 static struct node *choose_node(struct sim *sim)
 {
     struct node *found = NULL;
@@ -128,7 +139,7 @@ static struct node *choose_node(struct sim *sim)
     int stray = rng_chance(&sim->rng, (uint32_t)sim->plan.client_stray_ppm);
     for (int i = 0; i < sim->node_count; i++) {
         struct node *node = &sim->nodes[i];
-        if (node->raft != NULL && !node_is_paused(node) && node->status.error == RAFT_OK &&
+        if (node->raft != NULL && node->status.error == RAFT_OK &&
             (stray || node->status.role == RAFT_ROLE_LEADER) && rng_below(&sim->rng, ++seen) == 0) {
             found = node;
         }
@@ -145,9 +156,10 @@ static uint64_t mean_pause(const struct sim *sim)
 void client_step(struct sim *sim)
 {
     struct node *node = choose_node(sim);
-    if (node != NULL) {
-        operate(node);
-        node_changed(node);
+    if (node != NULL && node_is_paused(node)) {
+        sim_schedule(sim, node->paused_until - sim->now_us, EVENT_OPERATE, node, 0, NULL);
+    } else if (node != NULL) {
+        client_operate(node);
     }
     sim_schedule(sim, 1 + rng_exponential(&sim->rng, mean_pause(sim)), EVENT_CLIENT, NULL, 0,
                  NULL);

@@ -455,6 +455,14 @@ static void bury(struct node *node)
     }
 }
 
+static void check_lent(struct node *node)
+{
+    if (node->store->lent_changed) {
+        checker_fail(&node->sim->checker, "memory", "node %d changed what it lent to persist",
+                     node->position);
+    }
+}
+
 void node_crash(struct node *node)
 {
     if (node->raft == NULL) {
@@ -466,6 +474,7 @@ void node_crash(struct node *node)
     add_counters(node);
     checker_crashed(&node->sim->checker, node->position);
     node->store->kind->power_off(node->store);
+    check_lent(node);
     node->incarnation++;
     bury(node);
 }
@@ -667,6 +676,7 @@ void node_changed(struct node *node)
     }
     observe(node);
     check_peers(node);
+    check_lent(node);
     const char *broken = raft_check(node->raft);
     if (broken != NULL) {
         checker_fail(&sim->checker, "raft_check", "node %d: %s", node->position, broken);

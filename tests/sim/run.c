@@ -235,7 +235,8 @@ static void tick(struct sim *sim, struct result *result)
 static int must_wait(const struct event *event, const struct node *node)
 {
     return node_is_paused(node) &&
-           (event->kind == EVENT_PERSISTED || event->kind == EVENT_APPLIED);
+           (event->kind == EVENT_PERSISTED || event->kind == EVENT_APPLIED ||
+            event->kind == EVENT_OPERATE);
 }
 
 static void handle_node(struct sim *sim, const struct event *event)
@@ -250,6 +251,8 @@ static void handle_node(struct sim *sim, const struct event *event)
     } else if (must_wait(event, node)) {
         sim_schedule(sim, node->paused_until - sim->now_us, (enum event_kind)event->kind, node,
                      event->value, NULL);
+    } else if (event->kind == EVENT_OPERATE) {
+        client_operate(node);
     } else if (event->kind == EVENT_SYNC) {
         node_synced(node, event->value);
     } else if (event->kind == EVENT_PERSISTED) {

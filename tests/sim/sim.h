@@ -33,6 +33,7 @@ enum event_kind {
     EVENT_APPLIED,   /* apply up to index `value` is done */
     EVENT_RESTART,
     EVENT_CLIENT,
+    EVENT_OPERATE,   /* a client's request reaches a node that was paused */
     EVENT_FAULT,     /* value: FAULT_* */
     EVENT_UNCUT,     /* a partition of epoch `value` ends */
     EVENT_TICK       /* the run looks at its phase */
@@ -205,6 +206,7 @@ void network_forget_old_mail(struct sim *sim);
 /* client.c */
 void client_init(struct sim *sim);
 void client_step(struct sim *sim);
+void client_operate(struct node *node);
 void client_reenter(struct node *node);
 void client_probe(struct sim *sim);
 int client_probe_succeeded(const struct sim *sim);

@@ -3,8 +3,8 @@
  * keeps a random beginning of the latter, in whose last write a random end of the sequence "state,
  * metadata, truncation, entries" is missing (R4).
  *
- * The bytes of entries are read when a write becomes durable, not when it is given: if the engine
- * changes what it has lent, the table shows it.
+ * The bytes of entries are read when a write becomes durable, not when it is given, and have to be
+ * the same then.
  */
 #include "store.h"
 
@@ -23,6 +23,7 @@ struct model_write {
     raft_write write;
     raft_range *ranges;
     uint8_t *meta;
+    uint64_t lent_hash; /* of what the ranges lend */
 };
 
 struct model {
@@ -45,6 +46,15 @@ static struct model *model_of(struct store *store)
     return (struct model *)store;
 }
 
+static uint64_t hash_ranges(const raft_write *write)
+{
+    uint64_t hash = 0;
+    for (size_t i = 0; i < write->range_count; i++) {
+        hash = hash_bytes(hash, write->ranges[i].data, write->ranges[i].size);
+    }
+    return hash;
+}
+
 static int model_write(struct store *store, const raft_write *write)
 {
     struct model *model = model_of(store);
@@ -57,7 +67,19 @@ static int model_write(struct store *store, const raft_write *write)
     pending->write.ranges = pending->ranges;
     pending->meta = write->meta == NULL ? NULL
                                         : arena_copy(model->arena, write->meta, write->meta_size);
+    pending->lent_hash = hash_ranges(write);
     return RAFT_PENDING;
+}
+
+/* Every write that is outstanding still has its bytes. */
+static void check_lent(struct model *model)
+{
+    for (size_t i = 0; i < model->pending_count; i++) {
+        const struct model_write *pending = &model->pending[i];
+        if (hash_ranges(&pending->write) != pending->lent_hash) {
+            model->store.lent_changed = 1;
+        }
+    }
 }
 
 static void store_entries(struct model *model, const raft_range *lent, size_t *steps)
@@ -123,6 +145,7 @@ static void model_power_off(struct store *store)
 {
     struct model *model = model_of(store);
     size_t kept = (size_t)rng_below(&store->rng, model->pending_count + 1);
+    check_lent(model);
     for (size_t i = 0; i < kept; i++) {
         store_steps(model, &model->pending[i], SIZE_MAX);
     }
@@ -140,6 +163,7 @@ static int model_sync(struct store *store, uint64_t seq)
 {
     struct model *model = model_of(store);
     size_t done = 0;
+    check_lent(model);
     if (model->failing) {
         model_power_off(store);
         return RAFT_ESTORAGE;

@@ -10,9 +10,17 @@
  *   2. INCRs of unknown outcome differ only in when they may first happen. So the one called first
  *      is used first.
  *   3. A GET of unknown outcome says nothing and is left out.
+ *   4. Where one place was reached with some of them used, to reach it with those and others used is
+ *      no better: nothing ever has to use them. So that is not tried any further.
+ *   5. Whatever is ordered next after some of them returned, can be ordered now, and is no SET (1).
+ *      So the value that they leave has to begin what a GET among those returned, or to be short
+ *      enough for the length that an APPEND returned, unless it is a number.
+ * And one rule for those that returned:
+ *   6. A GET that can be ordered now and returned what the key holds now is ordered now: it changes
+ *      nothing, and later is no better. So where there is one, nothing else is tried.
  * None of these rules hides an order: each turns any order that breaks it into one that keeps it.
  *
- * Sets of ordered operations are remembered by a 128-bit sum. Two sets with the same sum would make
+ * Sets of returned operations are remembered by a 128-bit sum. Two sets with the same sum would make
  * the search give up a branch too early: it could reject what is right (with a chance of about one
  * in 10^25), but never accept what is wrong.
  */
@@ -24,6 +32,8 @@
 #include <string.h>
 
 #define STEPS_MAX ((uint64_t)200000000)
+
+enum { UNKNOWN_MAX = 256 }; /* operations of unknown outcome of one key */
 
 static void *need(void *memory)
 {
@@ -283,54 +293,95 @@ struct sum {
     uint64_t low;
 };
 
-struct seen {
-    struct sum *sums; /* {0, 0}: free */
-    size_t capacity;
-    size_t count;
+/* The operations of unknown outcome that are used, by their position. */
+struct used {
+    uint64_t words[UNKNOWN_MAX / 64];
 };
 
-static int seen_place(struct seen *seen, struct sum sum)
+/* One way to have reached a place, and the next one; 0 ends the chain. */
+struct way {
+    struct used used;
+    uint32_t next;
+};
+
+/* A place: which returned operations are ordered, and the value then. */
+struct place {
+    struct sum sum; /* {0, 0}: free */
+    uint32_t first_way;
+};
+
+struct seen {
+    struct place *places; /* a table of open addresses */
+    size_t capacity;
+    size_t count;
+    struct way *ways; /* from 1 */
+    uint32_t way_count, way_capacity;
+};
+
+static struct place *seen_find(const struct seen *seen, struct sum sum)
 {
-    size_t at = (size_t)sum.low;
+    for (size_t at = (size_t)sum.low;; at++) {
+        struct place *place = &seen->places[at & (seen->capacity - 1)];
 
-    for (;; at++) {
-        struct sum *place = &seen->sums[at & (seen->capacity - 1)];
-
-        if (place->high == sum.high && place->low == sum.low) {
-            return 0;
-        }
-        if (place->high == 0 && place->low == 0) {
-            *place = sum;
-            return 1;
+        if ((place->sum.high == sum.high && place->sum.low == sum.low) ||
+            (place->sum.high == 0 && place->sum.low == 0)) {
+            return place;
         }
     }
 }
 
 static void seen_grow(struct seen *seen)
 {
-    struct seen larger = {.capacity = seen->capacity ? 2 * seen->capacity : 4096,
-                          .count = seen->count};
+    struct seen larger = *seen;
 
-    larger.sums = need(calloc(larger.capacity, sizeof *larger.sums));
+    larger.capacity = seen->capacity ? 2 * seen->capacity : 4096;
+    larger.places = need(calloc(larger.capacity, sizeof *larger.places));
     for (size_t i = 0; i < seen->capacity; i++) {
-        if (seen->sums[i].high || seen->sums[i].low) {
-            seen_place(&larger, seen->sums[i]);
+        if (seen->places[i].first_way) {
+            *seen_find(&larger, seen->places[i].sum) = seen->places[i];
         }
     }
-    free(seen->sums);
+    free(seen->places);
     *seen = larger;
 }
 
-/* Returns 1 where it was not there. */
-static int seen_add(struct seen *seen, struct sum sum)
+static uint32_t seen_new_way(struct seen *seen, const struct used *used, uint32_t next)
 {
+    if (seen->way_count + 1 >= seen->way_capacity) {
+        seen->way_capacity = seen->way_capacity ? 2 * seen->way_capacity : 4096;
+        seen->ways = need(realloc(seen->ways, seen->way_capacity * sizeof *seen->ways));
+    }
+    seen->ways[++seen->way_count] = (struct way){*used, next};
+    return seen->way_count;
+}
+
+static int is_subset(const struct used *a, const struct used *b)
+{
+    for (size_t i = 0; i < UNKNOWN_MAX / 64; i++) {
+        if (a->words[i] & ~b->words[i]) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Returns 1 where no way that used as little leads to this place yet (rule 4). */
+static int seen_add(struct seen *seen, struct sum sum, const struct used *used)
+{
+    struct place *place;
+
     if (2 * seen->count >= seen->capacity) {
         seen_grow(seen);
     }
-    if (!seen_place(seen, sum)) {
-        return 0;
+    place = seen_find(seen, sum);
+    for (uint32_t way = place->first_way; way; way = seen->ways[way].next) {
+        if (is_subset(&seen->ways[way].used, used)) {
+            return 0;
+        }
     }
-    seen->count++;
+    seen->count += place->first_way == 0;
+    place->sum = sum;
+    place->first_way = seen_new_way(seen, used, place->first_way);
     return 1;
 }
 
@@ -341,8 +392,8 @@ struct item {
     const struct operation *operation;
     struct item *previous;
     struct item *next;
-    struct sum sum;
-    int is_used; /* unknown outcome: ordered */
+    struct sum sum;       /* of one that returned */
+    size_t unknown_place; /* of one of unknown outcome: its position among them */
 };
 
 /* One operation has been ordered; `value` is what the key had before. */
@@ -363,7 +414,8 @@ struct search {
     size_t depth;
     size_t returned_left;
     struct seen seen;
-    struct sum sum; /* of what is ordered */
+    struct sum sum; /* of those that returned and are ordered */
+    struct used used;
     uint32_t value;
     int after_unknown;
     uint64_t steps;
@@ -404,6 +456,7 @@ static void link_items(struct search *search)
             last = item;
             search->returned_left++;
         } else {
+            item->unknown_place = search->unknown_count;
             search->unknown[search->unknown_count++] = item;
         }
     }
@@ -433,7 +486,8 @@ static void search_close(struct search *search)
     free(search->items);
     free(search->unknown);
     free(search->frames);
-    free(search->seen.sums);
+    free(search->seen.places);
+    free(search->seen.ways);
 }
 
 /* The first return among those not ordered: whatever was called after it has to wait. */
@@ -451,10 +505,43 @@ static uint64_t first_return(const struct search *search, const struct item **wh
     return first;
 }
 
+static uint64_t bit_of(const struct item *item)
+{
+    return (uint64_t)1 << item->unknown_place % 64;
+}
+
+static int is_used(const struct search *search, const struct item *item)
+{
+    return (search->used.words[item->unknown_place / 64] & bit_of(item)) != 0;
+}
+
+/* Adds an item to what is ordered, or takes it away. */
 static void toggle(struct search *search, const struct item *item)
 {
-    search->sum.high ^= item->sum.high;
-    search->sum.low ^= item->sum.low;
+    if (is_known(item)) {
+        search->sum.high ^= item->sum.high;
+        search->sum.low ^= item->sum.low;
+    } else {
+        search->used.words[item->unknown_place / 64] ^= bit_of(item);
+    }
+}
+
+static void unlink_item(struct search *search, const struct item *item)
+{
+    item->previous->next = item->next;
+    if (item->next) {
+        item->next->previous = item->previous;
+    }
+    search->returned_left--;
+}
+
+static void relink_item(struct search *search, struct item *item)
+{
+    item->previous->next = item;
+    if (item->next) {
+        item->next->previous = item;
+    }
+    search->returned_left++;
 }
 
 static void take(struct search *search, struct item *item, uint32_t next)
@@ -463,13 +550,7 @@ static void take(struct search *search, struct item *item, uint32_t next)
         (struct frame){item, search->value, (uint8_t)search->after_unknown};
     toggle(search, item);
     if (is_known(item)) {
-        item->previous->next = item->next;
-        if (item->next) {
-            item->next->previous = item->previous;
-        }
-        search->returned_left--;
-    } else {
-        item->is_used = 1;
+        unlink_item(search, item);
     }
     search->value = next;
     search->after_unknown = !is_known(item);
@@ -478,21 +559,14 @@ static void take(struct search *search, struct item *item, uint32_t next)
 static struct item *give_back(struct search *search)
 {
     const struct frame *frame = &search->frames[--search->depth];
-    struct item *item = frame->item;
 
-    toggle(search, item);
-    if (is_known(item)) {
-        item->previous->next = item;
-        if (item->next) {
-            item->next->previous = item;
-        }
-        search->returned_left++;
-    } else {
-        item->is_used = 0;
+    toggle(search, frame->item);
+    if (is_known(frame->item)) {
+        relink_item(search, frame->item);
     }
     search->value = frame->value;
     search->after_unknown = frame->after_unknown;
-    return item;
+    return frame->item;
 }
 
 static int is_new(struct search *search)
@@ -502,7 +576,7 @@ static int is_new(struct search *search)
 
     sum.high ^= mix(~state);
     sum.low ^= mix(state ^ 0x5bf03635u);
-    return seen_add(&search->seen, sum);
+    return seen_add(&search->seen, sum, &search->used);
 }
 
 /* Orders an item if the store allows it and the place is new. */
@@ -535,6 +609,53 @@ static int try_known(struct search *search, struct item *from, uint64_t before)
     return 0;
 }
 
+static int begins(const struct value_table *table, uint32_t head, uint32_t whole)
+{
+    return value_size(table, head) <= value_size(table, whole) &&
+           !memcmp(table->bytes + table->texts[head].offset,
+                   table->bytes + table->texts[whole].offset, value_size(table, head));
+}
+
+/* Whether an operation that returned can follow this value, after more appending at most. */
+static int can_follow(const struct value_table *table, uint32_t value,
+                      const struct operation *operation)
+{
+    switch (operation->kind) {
+    case OPERATION_GET:
+        return operation->value != OPERATION_NO_VALUE && begins(table, value, operation->value);
+    case OPERATION_APPEND:
+        return (int64_t)(value_size(table, value) + value_size(table, operation->value)) <=
+               operation->number;
+    default:
+        return 0;
+    }
+}
+
+/* Rule 5, for a value that an operation of unknown outcome would leave. */
+static int leads_somewhere(const struct search *search, uint32_t value, uint64_t before)
+{
+    int64_t number;
+
+    if (value_as_number(search->values, value, &number)) {
+        return 1;
+    }
+    for (const struct item *item = search->head.next; item && item->operation->called < before;
+         item = item->next) {
+        if (can_follow(search->values, value, item->operation)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int try_unknown_item(struct search *search, struct item *item, uint64_t before)
+{
+    uint32_t value;
+
+    return step(search->values, search->value, item->operation, &value) &&
+           leads_somewhere(search, value, before) && try_item(search, item);
+}
+
 static int try_unknown(struct search *search, size_t from, uint64_t before)
 {
     int incr_seen = 0;
@@ -546,25 +667,27 @@ static int try_unknown(struct search *search, size_t from, uint64_t before)
         if (item->operation->called >= before) {
             break;
         }
-        if (item->is_used || (is_incr && incr_seen)) { /* rule 2 */
+        if (is_used(search, item) || (is_incr && incr_seen)) { /* rule 2 */
             continue;
         }
         incr_seen |= is_incr;
-        if (i >= from && try_item(search, item)) {
+        if (i >= from && try_unknown_item(search, item, before)) {
             return 1;
         }
     }
     return 0;
 }
 
-static size_t unknown_position(const struct search *search, const struct item *item)
+/* A GET that fits where the search is; null: there is none. */
+static struct item *fitting_get(const struct search *search, uint64_t before)
 {
-    size_t at = 0;
-
-    while (search->unknown[at] != item) {
-        at++;
+    for (struct item *item = search->head.next; item && item->operation->called < before;
+         item = item->next) {
+        if (item->operation->kind == OPERATION_GET && item->operation->value == search->value) {
+            return item;
+        }
     }
-    return at;
+    return NULL;
 }
 
 /* Orders one more, beginning behind `after` (null: with the first). 0 where nothing fits. */
@@ -572,14 +695,18 @@ static int advance(struct search *search, struct item *after)
 {
     const struct item *which = NULL;
     uint64_t before = first_return(search, &which);
+    struct item *get = fitting_get(search, before);
 
+    if (get) {
+        return !after && try_item(search, get); /* rule 6 */
+    }
     if (!after) {
         return try_known(search, search->head.next, before) || try_unknown(search, 0, before);
     }
     if (is_known(after)) {
         return try_known(search, after->next, before) || try_unknown(search, 0, before);
     }
-    return try_unknown(search, unknown_position(search, after) + 1, before);
+    return try_unknown(search, after->unknown_place + 1, before);
 }
 
 /* Remembers the longest order, for the message. */
@@ -605,6 +732,9 @@ static enum verdict_kind search_run(struct search *search)
     struct item *after = NULL;
 
     search->verdict->explained = 0;
+    if (search->unknown_count > UNKNOWN_MAX) {
+        return VERDICT_GAVE_UP;
+    }
     while (search->returned_left > 0) {
         if (search->steps > STEPS_MAX) {
             return VERDICT_GAVE_UP;

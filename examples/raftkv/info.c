@@ -122,6 +122,32 @@ static void raft_section(struct facts *facts)
     peer_lines(facts);
 }
 
+/* Connections to the other servers: what went through, and why connections ended. */
+static void transport_section(struct facts *facts)
+{
+    struct transport_stats stats;
+
+    if (!facts->server->transport) {
+        return;
+    }
+    transport_stats(facts->server->transport, &stats);
+    number(facts, "peer_messages_sent", stats.messages_sent);
+    number(facts, "peer_messages_received", stats.messages_received);
+    number(facts, "peer_messages_dropped", stats.messages_dropped);
+    number(facts, "peer_bytes_sent", stats.bytes_sent);
+    number(facts, "peer_bytes_received", stats.bytes_received);
+    number(facts, "peer_bytes_copied", stats.bytes_copied);
+    number(facts, "peer_connections_dialled", stats.dialled);
+    number(facts, "peer_connections_accepted", stats.accepted);
+    for (int reason = TRANSPORT_NONE + 1; reason < TRANSPORT_REASONS; reason++) {
+        if (stats.ended[reason] > 0) {
+            line(facts, "peer_connections_ended:%llu (%s)",
+                 (unsigned long long)stats.ended[reason],
+                 transport_reason_text((enum transport_reason)reason));
+        }
+    }
+}
+
 static void log_section(struct facts *facts)
 {
     const struct wal_stats *log = &facts->log;
@@ -206,10 +232,10 @@ struct section {
 
 static const struct section sections[] = {
     {"Server", server_section, 0},     {"Raft", raft_section, 0},
-    {"Log", log_section, 0},           {"Clients", clients_section, 0},
-    {"Stats", stats_section, 0},       {"Replication", replication_section, 0},
-    {"Cluster", cluster_section, 0},   {"Keyspace", keyspace_section, 0},
-    {"Digest", digest_section, 1},
+    {"Transport", transport_section, 0}, {"Log", log_section, 0},
+    {"Clients", clients_section, 0},   {"Stats", stats_section, 0},
+    {"Replication", replication_section, 0}, {"Cluster", cluster_section, 0},
+    {"Keyspace", keyspace_section, 0}, {"Digest", digest_section, 1},
 };
 
 static int is_wanted(const struct section *section, const struct slice *names, size_t count)

@@ -33,6 +33,8 @@ enum round_kind { ROUND_ONE, ROUND_LEADER, ROUND_ALL, ROUND_PAUSE, ROUND_KINDS }
 
 struct flags {
     const char *program;
+    const char *reads;   /* given to the nodes */
+    const char *history; /* where the history of a key that is not linearizable goes; may be null */
     int rounds[ROUND_KINDS];
     int clients;
     uint64_t seed;
@@ -56,9 +58,11 @@ static int usage(const char *what)
     fprintf(stderr,
             "torture: %s\n"
             "usage: torture [--one N] [--leader N] [--all N] [--pause N] [--clients N] [--seed N]\n"
-            "               [--raftkv PATH]\n"
+            "               [--raftkv PATH] [--reads linearizable|stale] [--history PATH]\n"
             "  rounds in which one node, the leader or all three are killed (20 of each), or the\n"
-            "  leader is paused (5); concurrent clients (8); where the server is (build/raftkv)\n",
+            "  leader is paused (5); concurrent clients (8); where the server is (build/raftkv);\n"
+            "  with stale reads a run has to fail, which shows that it can; the file to\n"
+            "  write the history of a key to that is not linearizable\n",
             what);
     return 2;
 }
@@ -83,6 +87,14 @@ static int read_flag(struct flags *flags, const char *name, const char *value)
         flags->program = value;
         return 0;
     }
+    if (!strcmp(name, "--reads")) {
+        flags->reads = value;
+        return 0;
+    }
+    if (!strcmp(name, "--history")) {
+        flags->history = value;
+        return 0;
+    }
     number = strtoull(value, &end, 10);
     if (*end || end == value) {
         return -1;
@@ -103,7 +115,7 @@ static int read_flags(struct flags *flags, int argc, char **argv)
 {
     const char *program = getenv("RAFTKV");
 
-    *flags = (struct flags){program ? program : "build/raftkv", {20, 20, 20, 5}, 8, 0};
+    *flags = (struct flags){program ? program : "build/raftkv", "linearizable", NULL, {20, 20, 20, 5}, 8, 0};
     flags->seed = (uint64_t)time(NULL);
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 == argc || read_flag(flags, argv[i], argv[i + 1])) {
@@ -321,6 +333,28 @@ static int run_rounds(struct fleet *fleet, struct workload *workload,
 
 /* ---- The verdict ---- */
 
+/* What each node says of itself, to be read when something went wrong. */
+static void show_states(const struct fleet *fleet)
+{
+    for (int i = 0; i < NODES; i++) {
+        struct caller caller;
+        struct reply reply;
+        char tail[1024];
+
+        caller_init(&caller);
+        if (!caller_connect(&caller, fleet->nodes[i].port, ASK_MS) &&
+            !caller_ask(&caller, "RAFT.STATE", &reply, ASK_MS)) {
+            printf("%.*s", (int)reply.text.size, reply.text.data);
+            if (!caller_ask(&caller, "INFO raft transport", &reply, ASK_MS)) {
+                printf("%.*s", (int)reply.text.size, reply.text.data);
+            }
+        }
+        caller_free(&caller);
+        fleet_log_tail(fleet, i, tail, sizeof tail);
+        printf("%s\n", tail);
+    }
+}
+
 static int replicas_agree(const struct fleet *fleet)
 {
     char digests[NODES][32];
@@ -343,6 +377,7 @@ static int replicas_agree(const struct fleet *fleet)
         sleep_ms(50);
     }
     printf("FAIL the replicas differ: %s, %s, %s\n", digests[0], digests[1], digests[2]);
+    show_states(fleet);
     return 0;
 }
 
@@ -361,7 +396,23 @@ static int ledger_is_whole(struct workload *workload)
     return wrong == 0;
 }
 
-static int history_is_linearizable(struct workload *workload)
+static void write_history(const struct history *history, uint32_t key, const char *path)
+{
+    FILE *file = path ? fopen(path, "w") : NULL;
+    char line[256];
+
+    for (size_t i = 0; file && i < history->count; i++) {
+        if (history->operations[i].key == key) {
+            operation_describe(history, &history->operations[i], line, sizeof line);
+            fprintf(file, "%s\n", line);
+        }
+    }
+    if (file) {
+        fclose(file);
+    }
+}
+
+static int history_is_linearizable(struct workload *workload, const char *path)
 {
     struct history *history = workload_history(workload);
     struct verdict verdict = linearize(history);
@@ -377,6 +428,7 @@ static int history_is_linearizable(struct workload *workload)
            (unsigned)verdict.key,
            verdict.kind == VERDICT_GAVE_UP ? "could not be judged" : "is not linearizable",
            verdict.explained, verdict.returned, line);
+    write_history(history, verdict.key, path);
     return 0;
 }
 
@@ -395,12 +447,12 @@ static int nodes_stop_well(struct fleet *fleet)
     return is_well;
 }
 
-static int judge(struct fleet *fleet, struct workload *workload)
+static int judge(struct fleet *fleet, struct workload *workload, const struct flags *flags)
 {
     const char *complaint = workload_complaint(workload);
     int is_good = ledger_is_whole(workload);
 
-    is_good &= history_is_linearizable(workload);
+    is_good &= history_is_linearizable(workload, flags->history);
     is_good &= replicas_agree(fleet);
     is_good &= nodes_stop_well(fleet);
     if (complaint) {
@@ -430,7 +482,7 @@ static int torture(struct fleet *fleet, const struct flags *flags)
     is_good = !await_progress(workload) && !run_rounds(fleet, workload, flags);
     workload_stop(workload);
     counts = workload_count(workload);
-    is_good = is_good && judge(fleet, workload);
+    is_good = is_good && judge(fleet, workload, flags);
     printf("%s   %llu operations ok, %llu failed, %llu unknown; longest time without an "
            "acknowledged write %llu ms\n", is_good ? "ok" : "FAIL", (unsigned long long)counts.ok,
            (unsigned long long)counts.failed, (unsigned long long)counts.unknown,
@@ -451,8 +503,8 @@ static void catch_signals(void)
 
 int main(int argc, char **argv)
 {
-    static const char *const node_flags[] = {"--election-ms", "150", "--heartbeat-ms", "30",
-                                             "--loglevel", "info", NULL};
+    const char *node_flags[] = {"--election-ms", "150", "--heartbeat-ms", "30", "--reads", NULL,
+                                NULL};
     struct fleet fleet;
     struct flags flags;
     int status = read_flags(&flags, argc, argv);
@@ -465,6 +517,7 @@ int main(int argc, char **argv)
         perror("torture");
         return 1;
     }
+    node_flags[5] = flags.reads;
     fleet.flags = node_flags;
     printf("torture --seed %llu, %d clients, nodes in %s\n", (unsigned long long)flags.seed,
            flags.clients, fleet.directory);

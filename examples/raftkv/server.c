@@ -349,9 +349,10 @@ static void look_at_backlog(struct server *server)
             requests_take(server, client);
         }
     }
+    for (size_t i = count; i < server->backlog.count; i++) {
+        server->backlog.items[i - count] = server->backlog.items[i];
+    }
     server->backlog.count -= count;
-    memmove(server->backlog.items, server->backlog.items + count,
-            server->backlog.count * sizeof(struct client *));
 }
 
 static void write_outbox(struct server *server)

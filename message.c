@@ -456,7 +456,7 @@ static void describe_body(struct raft__text *text, const raft_message *message)
 
 size_t raft_describe_message(const raft_message *message, char *out, size_t size)
 {
-    struct raft__text text = {out, size, 0};
+    struct raft__text text = {out, out == NULL ? 0 : size, 0};
     if (message == NULL) {
         raft__text_add(&text, "(null)");
         return raft__text_end(&text);

@@ -30,19 +30,18 @@ uint64_t raft__uncommitted_bytes(const raft *node)
     return node->log.end_position - node->commit_position;
 }
 
-/* Whether payloads of this sum may join the uncommitted tail (R34). */
-static int quota_allows(const raft *node, uint64_t payload_bytes, uint64_t encoded_bytes)
+/* Whether entries of this sum may join the uncommitted tail; empty ones always may (R34). */
+static int quota_allows(const raft *node, size_t count, uint64_t bytes)
 {
     uint64_t tail = raft__uncommitted_bytes(node);
-    return payload_bytes == 0 || tail == 0 ||
-           tail + encoded_bytes <= node->options.uncommitted_bytes_max;
+    return bytes == count * RAFT_ENTRY_HEADER || tail == 0 ||
+           tail + bytes <= node->options.uncommitted_bytes_max;
 }
 
-/* Checks each payload and the sum of them; *bytes is the sum encoded. */
+/* Whether each payload may be proposed; *bytes is their sum when encoded. */
 static inline int payloads_check(const raft *node, const raft_buf *payloads, size_t count,
                                  size_t *bytes)
 {
-    size_t payload_bytes = 0;
     size_t encoded_bytes = 0;
     for (size_t i = 0; i < count; i++) {
         if (payloads[i].data == NULL && payloads[i].size != 0) {
@@ -51,11 +50,10 @@ static inline int payloads_check(const raft *node, const raft_buf *payloads, siz
         if (payloads[i].size > node->options.entry_bytes_max) {
             return RAFT_ESIZE;
         }
-        payload_bytes += payloads[i].size;
         encoded_bytes += raft__entry_size(payloads[i].size);
     }
     *bytes = encoded_bytes;
-    return quota_allows(node, payload_bytes, encoded_bytes) ? RAFT_OK : RAFT_EBUSY;
+    return RAFT_OK;
 }
 
 /* Inline: one payload is the usual number, and costs no loops then. */
@@ -63,9 +61,12 @@ static inline int take_proposals(raft *node, const raft_buf *payloads, size_t co
                                  raft_index *first, raft_term *term)
 {
     size_t bytes = 0;
-    int status = raft__must_lead(node);
+    int status = payloads_check(node, payloads, count, &bytes);
     if (status == RAFT_OK) {
-        status = payloads_check(node, payloads, count, &bytes);
+        status = raft__must_lead(node);
+    }
+    if (status == RAFT_OK && !quota_allows(node, count, bytes)) {
+        status = RAFT_EBUSY;
     }
     if (status == RAFT_OK) {
         status = raft__log_append(&node->log, &node->memory, node->state.term, RAFT_ENTRY_DATA,

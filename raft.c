@@ -365,8 +365,9 @@ int raft_restore(raft *node, const raft_write *write)
     if (node->phase != RAFT__FRESH && node->phase != RAFT__RESTORED) {
         return RAFT_ESTATE;
     }
-    node->phase = RAFT__RESTORED;
-    return restore_write(node, write);
+    int status = restore_write(node, write);
+    node->phase = status == RAFT_OK ? RAFT__RESTORED : RAFT__BROKEN; /* it must not vote (R61) */
+    return status;
 }
 
 int raft_start(raft *node, uint64_t now_ms)
@@ -377,7 +378,7 @@ int raft_start(raft *node, uint64_t now_ms)
     if (node->inside != RAFT__OUTSIDE) {
         return RAFT_EREENTRY;
     }
-    if (node->phase == RAFT__STARTED) {
+    if (node->phase == RAFT__STARTED || node->phase == RAFT__BROKEN) {
         return RAFT_ESTATE;
     }
     if (node->log.last_term > node->state.term) {
@@ -582,12 +583,9 @@ static int receive_valid(raft *node, const raft_message *message)
 
 int raft_receive(raft *node, const raft_message *message)
 {
-    int status = raft__enter(node, 0);
+    int status = message == NULL ? RAFT_EARG : raft__enter(node, 0);
     if (status != RAFT_OK) {
         return status;
-    }
-    if (message == NULL) {
-        return RAFT_EARG;
     }
     if (is_foreign(node, message)) {
         return refuse(node, RAFT_EFOREIGN); /* R66: before anything else is looked at */

@@ -462,13 +462,13 @@ RAFT_API int raft_bootstrap(raft *node, const raft_member *members, size_t count
  * RAFT_OK; RAFT_EARG; RAFT_ESTATE: started, or bootstrapped; RAFT_ECORRUPT: the write contradicts
  * what was restored before it (a gap, falling terms, malformed entries or meta); RAFT_EVERSION:
  * meta of a later format; RAFT_EFULL; RAFT_ENOMEM. On any error but RAFT_EARG and RAFT_ESTATE, free
- * the node.
+ * the node: it refuses to be started.
  */
 RAFT_API int raft_restore(raft *node, const raft_write *write);
 
 /*
- * Begins: timers run from now_ms on. RAFT_OK; RAFT_EARG; RAFT_ESTATE: started already;
- * RAFT_ECORRUPT: the restored hard state is older than the restored log.
+ * Begins: timers run from now_ms on. RAFT_OK; RAFT_EARG; RAFT_ESTATE: started already, or a
+ * raft_restore failed; RAFT_ECORRUPT: the restored hard state is older than the restored log.
  */
 RAFT_API int raft_start(raft *node, uint64_t now_ms);
 

@@ -256,7 +256,7 @@ RAFT_INTERNAL int raft__quorum_has(const struct raft__quorums *quorums, int purp
 RAFT_INTERNAL uint64_t raft__quorum_value(const struct raft__quorums *quorums,
                                           const uint64_t *values);
 
-/* What a snapshot says about itself; in the founding one, index and term are 0. */
+/* The founding metadata: a snapshot's before the first entry, so index and term are 0. */
 struct raft__meta {
     raft_index index;
     raft_term term;
@@ -340,14 +340,12 @@ struct raft__own {
 #define RAFT__REPLIES 4u
 #define RAFT__OWN     4u
 
-enum { RAFT__STARTED, RAFT__FRESH, RAFT__BOOTSTRAPPED, RAFT__RESTORED };
+enum { RAFT__STARTED, RAFT__FRESH, RAFT__BOOTSTRAPPED, RAFT__RESTORED, RAFT__BROKEN };
 enum { RAFT__OUTSIDE, RAFT__IN_CALLBACK, RAFT__IN_OPEN_CALLBACK }; /* open: apply, notify */
 
 struct raft {
     /* Given once. */
     raft_id id;
-    uint64_t cluster;
-    uint64_t group;
     struct raft__memory memory;
     raft_callbacks callbacks;
     void *host;

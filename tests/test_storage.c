@@ -910,6 +910,53 @@ static void hard_states_that_go_back_are_corrupt(void)
     CHECK_EQ(restore_after_seed(&w, 0), RAFT_ECORRUPT);
 }
 
+static int store_nothing(void *host, const raft_write *write)
+{
+    (void)host;
+    (void)write;
+    return RAFT_OK;
+}
+
+static void send_nothing(void *host, const raft_message *message)
+{
+    (void)host;
+    (void)message;
+}
+
+static int apply_nothing(void *host, const raft_range *range)
+{
+    (void)host;
+    (void)range;
+    return RAFT_OK;
+}
+
+/* R61: with half of what was stored it would vote for who lacks the other half. */
+static void node_that_was_not_restored_whole_does_not_start(void)
+{
+    raft *node = NULL;
+    raft_options options;
+    raft_callbacks callbacks;
+    raft_write w;
+    raft_options_init(&options);
+    raft_callbacks_init(&callbacks);
+    options.id = 1;
+    callbacks.persist = store_nothing;
+    callbacks.send = send_nothing;
+    callbacks.apply = apply_nothing;
+    memset(&w, 0, sizeof w);
+    CHECK_EQ(raft_new(&options, &callbacks, NULL, &node), RAFT_OK);
+    w.has_state = 1;
+    w.state.term = 5;
+    CHECK_EQ(raft_restore(node, &w), RAFT_OK);
+    w.state.term = 4;
+    CHECK_EQ(raft_restore(node, &w), RAFT_ECORRUPT);
+    w.state.term = 6;
+    CHECK_EQ(raft_restore(node, &w), RAFT_ESTATE);
+    CHECK_EQ(raft_start(node, 0), RAFT_ESTATE);
+    CHECK_EQ(raft_poll(node, 1), RAFT_ESTATE);
+    CHECK_EQ(raft_free(node), RAFT_OK);
+}
+
 /* R4: a term is durable before or with any entry accepted under it. */
 static void log_newer_than_its_hard_state_is_corrupt(void)
 {
@@ -1116,6 +1163,7 @@ int main(void)
     RUN(founding_record_reaches_storage_once_with_the_first_write);
     RUN(writes_that_contradict_what_was_restored_are_corrupt);
     RUN(hard_states_that_go_back_are_corrupt);
+    RUN(node_that_was_not_restored_whole_does_not_start);
     RUN(log_newer_than_its_hard_state_is_corrupt);
     RUN(founding_records_that_are_damaged_or_come_twice_are_corrupt);
     RUN(restoring_is_refused_when_it_is_too_late);

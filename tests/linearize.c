@@ -1,7 +1,8 @@
 /*
- * The search is that of Wing and Gong with the memory of Lowe: order the operations one by one, each
- * time one that no other, not yet ordered, returned before; go back where the store would have
- * answered differently; never try again from the same set of ordered operations with the same value.
+ * The search is that of Wing and Gong with the memory of Lowe: order the operations one by one,
+ * each time one that no other, not yet ordered, returned before; go back where the store would have
+ * answered differently; never try again from the same set of ordered operations with the same
+ * value.
  *
  * Operations of unknown outcome would make that exponential, so they are tried last and only where
  * they can matter:
@@ -10,8 +11,8 @@
  *   2. INCRs of unknown outcome differ only in when they may first happen. So the one called first
  *      is used first.
  *   3. A GET of unknown outcome says nothing and is left out.
- *   4. Where one place was reached with some of them used, to reach it with those and others used is
- *      no better: nothing ever has to use them. So that is not tried any further.
+ *   4. Where one place was reached with some of them used, to reach it with those and others used
+ *      is no better: nothing ever has to use them. So that is not tried any further.
  *   5. Whatever is ordered next after some of them returned, can be ordered now, and is no SET (1).
  *      So the value that they leave has to begin what a GET among those returned, or to be short
  *      enough for the length that an APPEND returned, unless it is a number.
@@ -20,8 +21,8 @@
  *      nothing, and later is no better. So where there is one, nothing else is tried.
  * None of these rules hides an order: each turns any order that breaks it into one that keeps it.
  *
- * Sets of returned operations are remembered by a 128-bit sum. Two sets with the same sum would make
- * the search give up a branch too early: it could reject what is right (with a chance of about one
+ * Sets of returned operations are remembered by a 128-bit sum. Two sets with the same sum would
+ * make the search give up a branch too early: it could reject what is right (with a chance of about one
  * in 10^25), but never accept what is wrong.
  */
 #include "linearize.h"
@@ -171,8 +172,8 @@ size_t history_add(struct history *history, const struct operation *operation)
 {
     if (history->count == history->capacity) {
         history->capacity = history->capacity ? 2 * history->capacity : 1024;
-        history->operations = need(realloc(history->operations,
-                                           history->capacity * sizeof *history->operations));
+        history->operations =
+            need(realloc(history->operations, history->capacity * sizeof *history->operations));
     }
     history->operations[history->count] = *operation;
     return history->count++;
@@ -256,8 +257,8 @@ static int step_incr(struct value_table *table, uint32_t value, const struct ope
     return 1;
 }
 
-static int step_append(struct value_table *table, uint32_t value,
-                       const struct operation *operation, uint32_t *next)
+static int step_append(struct value_table *table, uint32_t value, const struct operation *operation,
+                       uint32_t *next)
 {
     size_t size = value_size(table, value) + value_size(table, operation->value);
 
@@ -387,7 +388,7 @@ static int seen_add(struct seen *seen, struct sum sum, const struct used *used)
 
 /* ---- The search ---- */
 
-/* An operation of the key that is judged. Those that returned are linked, in order of their calls. */
+/* An operation of the key that is judged. Those that returned are linked in order of calls. */
 struct item {
     const struct operation *operation;
     struct item *previous;
@@ -817,11 +818,11 @@ int operation_describe(const struct history *history, const struct operation *op
     static const char *const outcomes[] = {"ok", "failed", "unknown"};
     char value[40];
 
-    describe_value(history, operation->kind == OPERATION_INCR ? OPERATION_NO_VALUE
-                                                              : operation->value, value);
+    describe_value(
+        history, operation->kind == OPERATION_INCR ? OPERATION_NO_VALUE : operation->value, value);
     return snprintf(out, size, "client %u, key %u, called %llu, returned %llu: %s %s %s -> %lld",
                     (unsigned)operation->client, (unsigned)operation->key,
-                    (unsigned long long)operation->called,
-                    (unsigned long long)operation->returned, kinds[operation->kind], value,
-                    outcomes[operation->outcome], (long long)operation->number);
+                    (unsigned long long)operation->called, (unsigned long long)operation->returned,
+                    kinds[operation->kind], value, outcomes[operation->outcome],
+                    (long long)operation->number);
 }

@@ -3,8 +3,8 @@
  * effect one after the other, each at some instant between its call and its return (Herlihy and
  * Wing's linearizability).
  *
- * Keys are judged one by one, which is exact because no operation concerns two of them. An operation
- * whose outcome is unknown may have taken effect at any time after its call, or never; one that is
+ * Keys are judged one by one, which is exact because no operation concerns two of them. An
+ * operation whose outcome is unknown may have taken effect at any time after its call, or never; one that is
  * known to have failed never has.
  */
 #ifndef LINEARIZE_H
@@ -28,10 +28,10 @@ struct operation {
     uint64_t returned; /* OPERATION_OK alone */
     uint32_t client;   /* for messages alone */
     uint32_t key;
-    uint32_t value;    /* SET, APPEND: what was given; GET: what was returned; see history_value */
+    uint32_t value; /* SET, APPEND: what was given; GET: what was returned; see history_value */
     uint8_t kind;
     uint8_t outcome;
-    int64_t number;    /* INCR: the new number; APPEND: the new length, where the outcome is OK */
+    int64_t number; /* INCR: the new number; APPEND: the new length, where the outcome is OK */
 };
 
 /* Zero-filled it is empty and ready. */

@@ -404,8 +404,7 @@ static void make_small_history(void)
         int outcome = random_below(3) == 0 ? (int)random_below(2) + 1 : OPERATION_OK;
 
         small_texts[i] = small_text(kind);
-        add(kind, outcome, a < b ? a : b, a < b ? b : a, small_texts[i],
-            1 + (int)random_below(3));
+        add(kind, outcome, a < b ? a : b, a < b ? b : a, small_texts[i], 1 + (int)random_below(3));
     }
 }
 
@@ -469,8 +468,9 @@ static void call(struct caller *caller, uint64_t now, uint32_t client)
     caller->operation = (struct operation){.called = now, .client = client, .key = key};
     caller->operation.kind = OPERATION_GET;
     if (random_below(2) == 0) {
-        caller->operation.kind = key == 0 ? OPERATION_INCR
-                                 : random_below(8) ? OPERATION_APPEND : OPERATION_SET;
+        caller->operation.kind = key == 0          ? OPERATION_INCR
+                                 : random_below(8) ? OPERATION_APPEND
+                                                   : OPERATION_SET;
     }
     snprintf(unique, sizeof unique, "<%llu>", (unsigned long long)now);
     caller->operation.value = text(unique);

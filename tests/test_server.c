@@ -234,8 +234,8 @@ static void a_second_process_on_a_directory_is_refused(void)
 
     begin(1, NULL);
     directory_of(0, directory);
-    expect_refusal(1, "another process", "--id", "1", "--dir", directory, "--listen",
-                   "127.0.0.1:0", NULL);
+    expect_refusal(1, "another process", "--id", "1", "--dir", directory, "--listen", "127.0.0.1:0",
+                   NULL);
     connect_to(0);
     expect_text("SET still served", "OK");
     end();

@@ -1,4 +1,4 @@
-/* One connection to one server. A connection that failed in any way is closed and not used again. */
+/* One connection to one server. A connection that failed in any way is closed, not used again. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "caller.h"
@@ -128,8 +128,8 @@ int caller_send(struct caller *caller, int timeout_ms)
         return fail(caller);
     }
     while (buffer_size(&caller->out) > 0) {
-        ssize_t count = send(caller->fd, buffer_bytes(&caller->out), buffer_size(&caller->out),
-                             MSG_NOSIGNAL);
+        ssize_t count =
+            send(caller->fd, buffer_bytes(&caller->out), buffer_size(&caller->out), MSG_NOSIGNAL);
 
         if (count > 0) {
             buffer_consume(&caller->out, (size_t)count);

@@ -44,7 +44,7 @@ void client_free(const struct io *io, struct client *client)
     free(client);
 }
 
-/* Room to read into: enough for a large argument at once, but never more than has been asked for. */
+/* Room to read into: enough for a large argument at once, but never more than was asked for. */
 static size_t read_size(const struct client *client)
 {
     size_t unseen = buffer_size(&client->in) - client->queued_bytes;
@@ -83,8 +83,8 @@ enum client_io client_fill(const struct io *io, struct client *client)
 enum client_io client_flush(const struct io *io, struct client *client)
 {
     while (buffer_size(&client->out) > 0) {
-        long count = io->write(io->ctx, client->fd, buffer_bytes(&client->out),
-                               buffer_size(&client->out));
+        long count =
+            io->write(io->ctx, client->fd, buffer_bytes(&client->out), buffer_size(&client->out));
 
         if (count == -EAGAIN || count == -EWOULDBLOCK) {
             return CLIENT_BLOCKED;
@@ -161,8 +161,7 @@ struct request *client_front(const struct client *client)
 
 struct request *client_request(const struct client *client, uint64_t number)
 {
-    if (number < client->first_number ||
-        number - client->first_number >= client->request_count) {
+    if (number < client->first_number || number - client->first_number >= client->request_count) {
         return NULL;
     }
     return request_at(client, (size_t)(number - client->first_number));

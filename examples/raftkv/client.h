@@ -15,7 +15,7 @@
 
 struct io;
 
-#define CLIENT_NAME_MAX 64u
+#define CLIENT_NAME_MAX    64u
 #define CLIENT_ADDRESS_MAX 64u
 
 enum request_kind {
@@ -25,12 +25,12 @@ enum request_kind {
 };
 
 enum request_answer {
-    ANSWER_WAITING,  /* not known yet; REQUEST_LOCAL never waits */
-    ANSWER_REDIRECT, /* not executed: this server does not lead */
-    ANSWER_BUSY,     /* not executed: too much is under way */
+    ANSWER_WAITING,   /* not known yet; REQUEST_LOCAL never waits */
+    ANSWER_REDIRECT,  /* not executed: this server does not lead */
+    ANSWER_BUSY,      /* not executed: too much is under way */
     ANSWER_TOO_LARGE, /* not executed: no entry of the log can hold it */
-    ANSWER_FULL,     /* not executed: the log has reached its bound */
-    ANSWER_UNKNOWN   /* a write that may or may not be executed */
+    ANSWER_FULL,      /* not executed: the log has reached its bound */
+    ANSWER_UNKNOWN    /* a write that may or may not be executed */
 };
 
 struct request {
@@ -49,7 +49,7 @@ struct client_wait {
 };
 
 struct client {
-    void *host;          /* the server, for the event loop's callbacks */
+    void *host; /* the server, for the event loop's callbacks */
     int fd;
     uint32_t slot;       /* place in the server's table */
     uint32_t generation; /* of that place */
@@ -64,31 +64,31 @@ struct client {
     uint64_t first_number; /* of the request at the front; requests are counted from 0 */
     size_t queued_bytes;
 
-    uint64_t last_write;  /* index of its last applied write */
-    uint64_t reader_tag;  /* the last raft_read that it was noted for */
+    uint64_t last_write; /* index of its last applied write */
+    uint64_t reader_tag; /* the last raft_read that it was noted for */
     uint64_t born_ms;
-    uint64_t active_ms;   /* when it last sent, or took, bytes */
+    uint64_t active_ms; /* when it last sent, or took, bytes */
     struct client_wait wait;
 
     uint8_t is_loopback;
     uint8_t is_authenticated;
-    uint8_t has_barrier;    /* the next request has to wait until the queue is empty */
-    uint8_t is_broken;      /* what it sends cannot be understood any more; parser.error says why */
-    uint8_t is_ending;      /* closed as soon as the output is written */
-    uint8_t is_closed;      /* dead: only its memory is left, until the end of the turn */
-    uint8_t is_in_backlog;  /* noted by the server: there may be requests to look at */
-    uint8_t is_in_outbox;   /* noted by the server: there is output to write */
-    uint8_t input_ended;    /* the client has closed its side */
+    uint8_t has_barrier;   /* the next request has to wait until the queue is empty */
+    uint8_t is_broken;     /* what it sends cannot be understood any more; parser.error says why */
+    uint8_t is_ending;     /* closed as soon as the output is written */
+    uint8_t is_closed;     /* dead: only its memory is left, until the end of the turn */
+    uint8_t is_in_backlog; /* noted by the server: there may be requests to look at */
+    uint8_t is_in_outbox;  /* noted by the server: there is output to write */
+    uint8_t input_ended;   /* the client has closed its side */
 
     char name[CLIENT_NAME_MAX];
     char address[CLIENT_ADDRESS_MAX];
 };
 
 /* Bounds of one client. */
-#define CLIENT_OUT_BYTES_MAX ((size_t)256 << 20)  /* unsent answers; beyond it is cut off */
-#define CLIENT_OUT_BYTES_SOFT ((size_t)1 << 20)   /* unsent answers before reads are put off */
-#define CLIENT_QUEUED_BYTES_MAX ((size_t)1 << 20) /* of requests under way, the last one apart */
-#define CLIENT_REQUESTS_MAX ((size_t)16384)       /* under way */
+#define CLIENT_OUT_BYTES_MAX    ((size_t)256 << 20) /* unsent answers; beyond it is cut off */
+#define CLIENT_OUT_BYTES_SOFT   ((size_t)1 << 20)   /* unsent answers before reads are put off */
+#define CLIENT_QUEUED_BYTES_MAX ((size_t)1 << 20)   /* of requests under way, the last one apart */
+#define CLIENT_REQUESTS_MAX     ((size_t)16384)     /* under way */
 
 /* A client on a connected socket, which it then owns. Null where memory fails: fd stays open. */
 struct client *client_new(int fd, uint64_t now_ms);

@@ -101,8 +101,7 @@ static int on_apply(void *host, const raft_range *range)
         int status = apply_entry(server, &entry);
 
         if (status != COMMAND_OK) {
-            server_fail(server, "entry %llu cannot be applied: %s",
-                        (unsigned long long)entry.index,
+            server_fail(server, "entry %llu cannot be applied: %s", (unsigned long long)entry.index,
                         status == COMMAND_ENOMEM ? "out of memory"
                                                  : "it was written by another version");
             return RAFT_EAPPLY;
@@ -137,8 +136,8 @@ static void on_role(struct server *server, const raft_event *event)
     server->leader = event->leader;
     server->term = event->term;
     if (had_lead && server->role != RAFT_ROLE_LEADER) {
-        server->give_up_ms = server->io->now_ms(server->io->ctx) +
-                             GIVE_UP_TIMEOUTS * longest_timeout_ms(server);
+        server->give_up_ms =
+            server->io->now_ms(server->io->ctx) + GIVE_UP_TIMEOUTS * longest_timeout_ms(server);
     }
     say_role(server, event);
 }
@@ -254,8 +253,7 @@ static int open_log(struct server *server, char error[SERVER_ERROR_MAX])
     if (found->torn) {
         say(server->options->log_level, LOG_WARN,
             "%s/%s: the last write was cut short by a crash; the log ends at offset %llu",
-            server->options->directory, found->torn_file,
-            (unsigned long long)found->torn_offset);
+            server->options->directory, found->torn_file, (unsigned long long)found->torn_offset);
     }
     say(server->options->log_level, LOG_INFO, "recovered %llu writes from %llu files in %s",
         (unsigned long long)found->writes, (unsigned long long)found->segments,
@@ -474,8 +472,8 @@ static void propose_batch(struct server *server)
     measure_congestion(server);
 }
 
-int consensus_add(struct server *server, const struct waiter *waiter,
-                  const struct command *command, const struct slice *args, size_t count)
+int consensus_add(struct server *server, const struct waiter *waiter, const struct command *command,
+                  const struct slice *args, size_t count)
 {
     struct batch *batch = &server->batch;
     size_t before;

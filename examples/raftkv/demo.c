@@ -3,8 +3,8 @@
  *
  * Three nodes on loopback are written to, the leader is killed in the midst of it, another takes
  * over, the dead one comes back and catches up, and everything that was acknowledged is read back.
- * Exit status 0 only if nothing acknowledged was lost. Nothing is left running or on disk, also when
- * it is interrupted.
+ * Exit status 0 only if nothing acknowledged was lost. Nothing is left running or on disk, also
+ * when it is interrupted.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -40,7 +40,7 @@ struct demo {
     int is_terminal;
     uint64_t answered_ms; /* when a write was last acknowledged */
     uint64_t gap_ms_max;
-    uint64_t retries;     /* writes sent again because their fate was not known */
+    uint64_t retries; /* writes sent again because their fate was not known */
     int lost;
 };
 

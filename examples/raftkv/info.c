@@ -22,7 +22,8 @@ typedef void section_function(struct facts *facts);
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif
-static void line(struct facts *facts, const char *format, ...)
+static void
+line(struct facts *facts, const char *format, ...)
 {
     char text[LINE_BYTES_MAX];
     va_list arguments;
@@ -32,8 +33,7 @@ static void line(struct facts *facts, const char *format, ...)
     size = vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     if (size > 0) {
-        buffer_add(&facts->text, text,
-                   (size_t)size < sizeof text ? (size_t)size : sizeof text - 1);
+        buffer_add(&facts->text, text, (size_t)size < sizeof text ? (size_t)size : sizeof text - 1);
         buffer_add(&facts->text, "\r\n", 2);
     }
 }
@@ -74,9 +74,8 @@ static void peer_line(struct facts *facts, const raft_peer_status *peer)
          "connected=%d",
          (unsigned long long)peer->id, member && member->peer[0] ? member->peer : "-",
          peer->id == server->leader ? "leader" : "follower", (unsigned long long)peer->match,
-         (unsigned long long)peer->next,
-         peer->state == RAFT_PEER_REPLICATE ? "replicate" : "probe", peer->inflight_messages,
-         peer->heard, connection.sending);
+         (unsigned long long)peer->next, peer->state == RAFT_PEER_REPLICATE ? "replicate" : "probe",
+         peer->inflight_messages, peer->heard, connection.sending);
 }
 
 static void peer_lines(struct facts *facts)
@@ -141,8 +140,7 @@ static void transport_section(struct facts *facts)
     number(facts, "peer_connections_accepted", stats.accepted);
     for (int reason = TRANSPORT_NONE + 1; reason < TRANSPORT_REASONS; reason++) {
         if (stats.ended[reason] > 0) {
-            line(facts, "peer_connections_ended:%llu (%s)",
-                 (unsigned long long)stats.ended[reason],
+            line(facts, "peer_connections_ended:%llu (%s)", (unsigned long long)stats.ended[reason],
                  transport_reason_text((enum transport_reason)reason));
         }
     }
@@ -215,8 +213,7 @@ static void keyspace_section(struct facts *facts)
 /* Equal on replicas that have applied the same entries. Takes a walk over every key. */
 static void digest_section(struct facts *facts)
 {
-    line(facts, "keyspace_digest:%016llx",
-         (unsigned long long)store_digest(facts->server->store));
+    line(facts, "keyspace_digest:%016llx", (unsigned long long)store_digest(facts->server->store));
 }
 
 static void cluster_section(struct facts *facts)
@@ -231,11 +228,11 @@ struct section {
 };
 
 static const struct section sections[] = {
-    {"Server", server_section, 0},     {"Raft", raft_section, 0},
-    {"Transport", transport_section, 0}, {"Log", log_section, 0},
-    {"Clients", clients_section, 0},   {"Stats", stats_section, 0},
+    {"Server", server_section, 0},           {"Raft", raft_section, 0},
+    {"Transport", transport_section, 0},     {"Log", log_section, 0},
+    {"Clients", clients_section, 0},         {"Stats", stats_section, 0},
     {"Replication", replication_section, 0}, {"Cluster", cluster_section, 0},
-    {"Keyspace", keyspace_section, 0}, {"Digest", digest_section, 1},
+    {"Keyspace", keyspace_section, 0},       {"Digest", digest_section, 1},
 };
 
 static int is_wanted(const struct section *section, const struct slice *names, size_t count)

@@ -129,9 +129,9 @@ static void log_path(const struct fleet *fleet, int node, char *out, size_t size
 static void run_child(const struct fleet *fleet, int node, int ready_fd)
 {
     char id[16], directory[320], listen[64], log[320];
-    const char *arguments[ARGUMENTS_MAX] = {fleet->program, "--id",     id,     "--dir",
-                                            directory,        "--listen", listen, "--peers",
-                                            fleet->peers};
+    const char *arguments[ARGUMENTS_MAX] = {fleet->program, "--id",    id,
+                                            "--dir",        directory, "--listen",
+                                            listen,         "--peers", fleet->peers};
     int count = 9;
     int log_fd;
 

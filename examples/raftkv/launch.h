@@ -12,7 +12,7 @@
 #define FLEET_SIZE_MAX 7
 
 struct fleet_node {
-    pid_t pid; /* 0: it does not run */
+    pid_t pid;     /* 0: it does not run */
     unsigned port; /* for clients */
     unsigned peer_port;
     int is_paused;

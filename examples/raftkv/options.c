@@ -2,8 +2,8 @@
  * The command line of raftkv.
  *
  * Every flag is one row of a table: its name and the function that takes its value. What belongs to
- * a later version has a row too, so that it is refused by name and never ignored. A flag given twice
- * is refused: which of the two was meant cannot be known.
+ * a later version has a row too, so that it is refused by name and never ignored. A flag given
+ * twice is refused: which of the two was meant cannot be known.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -28,8 +28,8 @@ enum {
 };
 
 #define LOG_BYTES_DEFAULT ((uint64_t)1 << 30)
-#define LOG_BYTES_MIN ((uint64_t)1 << 20)
-#define LISTEN_DEFAULT "127.0.0.1:6379"
+#define LOG_BYTES_MIN     ((uint64_t)1 << 20)
+#define LISTEN_DEFAULT    "127.0.0.1:6379"
 
 struct complaint {
     char *text;
@@ -48,7 +48,8 @@ struct flag {
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif
-static int complain(struct complaint *complaint, const char *format, ...)
+static int
+complain(struct complaint *complaint, const char *format, ...)
 {
     va_list arguments;
 
@@ -118,8 +119,8 @@ static int looks_like_address(const char *text, size_t size)
     while (colon > 0 && text[colon - 1] != ':') {
         colon--;
     }
-    return colon > 1 && size < MEMBER_ADDRESS_MAX && !read_number(text + colon, text + size, &port) &&
-           port <= 65535;
+    return colon > 1 && size < MEMBER_ADDRESS_MAX &&
+           !read_number(text + colon, text + size, &port) && port <= 65535;
 }
 
 static int take_address(const char **where, const char *flag, const char *value,
@@ -156,8 +157,7 @@ static int take_listen(struct options *options, const char *value, struct compla
     return take_address(&options->listen, "--listen", value, complaint);
 }
 
-static int take_peer_listen(struct options *options, const char *value,
-                            struct complaint *complaint)
+static int take_peer_listen(struct options *options, const char *value, struct complaint *complaint)
 {
     return take_address(&options->peer_listen, "--peer-listen", value, complaint);
 }
@@ -400,8 +400,8 @@ static int find_flag(const char *argument, size_t name_size)
     return -1;
 }
 
-static int take_flag(struct options *options, int argc, char *const *argv, int *at,
-                     uint32_t *given, struct complaint *complaint)
+static int take_flag(struct options *options, int argc, char *const *argv, int *at, uint32_t *given,
+                     struct complaint *complaint)
 {
     const char *argument = argv[*at];
     const char *equals = strchr(argument, '=');

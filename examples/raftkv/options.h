@@ -25,10 +25,10 @@ struct founder {
 struct options {
     raft_id id;
     const char *directory;
-    const char *listen;        /* for clients */
-    const char *peer_listen;   /* for the other servers; null: not given */
-    const char *cluster;       /* name of the cluster */
-    const char *password_file; /* null: no password */
+    const char *listen;                        /* for clients */
+    const char *peer_listen;                   /* for the other servers; null: not given */
+    const char *cluster;                       /* name of the cluster */
+    const char *password_file;                 /* null: no password */
     struct founder founders[RAFT_MEMBERS_MAX]; /* by ascending id, the same on every founder */
     size_t founder_count;                      /* 0: --peers was not given */
     uint32_t election_ms;
@@ -44,7 +44,7 @@ enum options_result {
     OPTIONS_RUN,     /* everything is there: serve */
     OPTIONS_HELP,    /* --help: print options_usage on stdout, exit 0 */
     OPTIONS_VERSION, /* --version likewise */
-    OPTIONS_BAD      /* unknown, contradictory, out of range or not yet supported: error says what */
+    OPTIONS_BAD /* unknown, contradictory, out of range or not yet supported: error says what */
 };
 
 /*

@@ -61,8 +61,7 @@ void pending_add(struct pending *pending, raft_index index, raft_term term,
 
         assert(last->term < term || (last->term == term && last->index < index));
     }
-    *item_at(pending, pending->count++) =
-        (struct pending_item){index, term, *waiter, PENDING_NONE};
+    *item_at(pending, pending->count++) = (struct pending_item){index, term, *waiter, PENDING_NONE};
 }
 
 enum pending_outcome pending_settle(struct pending *pending, raft_index index, raft_term term,

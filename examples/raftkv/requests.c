@@ -29,8 +29,7 @@ enum step {
 static void look_again(struct server *server, const struct client *client,
                        const struct request *request)
 {
-    enum resp_result result =
-        resp_parse(&server->again, buffer_bytes(&client->in), request->bytes);
+    enum resp_result result = resp_parse(&server->again, buffer_bytes(&client->in), request->bytes);
 
     (void)result; /* it was a whole request the first time, under limits no wider than these */
 }
@@ -60,10 +59,9 @@ static void answer_error(struct server *server, struct client *client,
     switch (request->answer) {
     case ANSWER_REDIRECT:
         look_again(server, client, request);
-        topology_redirect(server,
-                          command_slot(request->command, server->again.args,
-                                       server->again.arg_count),
-                          &client->out);
+        topology_redirect(
+            server, command_slot(request->command, server->again.args, server->again.arg_count),
+            &client->out);
         break;
     case ANSWER_BUSY:
         reply_error(&client->out, "TRYAGAIN too many writes are under way");
@@ -158,8 +156,7 @@ int requests_apply(struct server *server, struct client *client, const struct wa
     return status;
 }
 
-void requests_settle(struct server *server, const struct waiter *waiter,
-                     enum request_answer answer)
+void requests_settle(struct server *server, const struct waiter *waiter, enum request_answer answer)
 {
     struct client *client = server_client(server, waiter->slot, waiter->generation);
     struct request *request = client ? client_request(client, waiter->number) : NULL;
@@ -231,8 +228,7 @@ static void enqueue(struct server *server, struct client *client, const struct c
 }
 
 /* Answers at once where nobody is before it, else when it comes to the front. */
-static void take_local(struct server *server, struct client *client,
-                       const struct command *command)
+static void take_local(struct server *server, struct client *client, const struct command *command)
 {
     if (client->request_count > 0) {
         enqueue(server, client, command, REQUEST_LOCAL, ANSWER_WAITING);
@@ -249,8 +245,7 @@ static void take_redirected(struct server *server, struct client *client,
         enqueue(server, client, command, REQUEST_READ, ANSWER_REDIRECT);
         return;
     }
-    topology_redirect(server,
-                      command_slot(command, client->parser.args, client->parser.arg_count),
+    topology_redirect(server, command_slot(command, client->parser.args, client->parser.arg_count),
                       &client->out);
     buffer_consume(&client->in, client->parser.used);
 }
@@ -268,8 +263,7 @@ static void take_read(struct server *server, struct client *client, const struct
     }
 }
 
-static void take_write(struct server *server, struct client *client,
-                       const struct command *command)
+static void take_write(struct server *server, struct client *client, const struct command *command)
 {
     const struct resp_parser *parser = &client->parser;
     struct waiter waiter = {client->slot, client->generation, client_next_number(client)};
@@ -342,8 +336,7 @@ static int next_request(struct client *client)
     for (;;) {
         const char *data = buffer_bytes(&client->in) + client->queued_bytes;
         size_t size = buffer_size(&client->in) - client->queued_bytes;
-        enum resp_result result =
-            size > 0 ? resp_parse(&client->parser, data, size) : RESP_MORE;
+        enum resp_result result = size > 0 ? resp_parse(&client->parser, data, size) : RESP_MORE;
 
         if (result == RESP_REQUEST && client->parser.arg_count == 0) {
             client_skip(client, client->parser.used);

@@ -18,8 +18,8 @@ static size_t write_date(char *out, size_t size)
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &date);
     length = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &date);
-    return length + (size_t)snprintf(out + length, size - length, ".%03dZ",
-                                     (int)(now.tv_nsec / 1000000));
+    return length +
+           (size_t)snprintf(out + length, size - length, ".%03dZ", (int)(now.tv_nsec / 1000000));
 }
 
 void say(int most, int level, const char *format, ...)

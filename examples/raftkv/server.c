@@ -194,9 +194,8 @@ static void read_client(struct server *server, struct client *client)
 static int is_finished(const struct client *client)
 {
     return buffer_size(&client->out) == 0 &&
-           (client->is_ending ||
-            (client->input_ended && client->request_count == 0 && !client->is_in_backlog &&
-             !client->wait.is_active));
+           (client->is_ending || (client->input_ended && client->request_count == 0 &&
+                                  !client->is_in_backlog && !client->wait.is_active));
 }
 
 static void write_client(struct server *server, struct client *client)
@@ -204,8 +203,10 @@ static void write_client(struct server *server, struct client *client)
     size_t before = buffer_size(&client->out);
 
     if (client->out.failed) {
-        say(server->options->log_level, LOG_WARN, "client %s is cut off: it does not take its "
-                                                  "answers", client->address);
+        say(server->options->log_level, LOG_WARN,
+            "client %s is cut off: it does not take its "
+            "answers",
+            client->address);
         server->stats.output_cut_off++;
         server_drop(server, client);
         return;
@@ -334,8 +335,8 @@ static void on_listen(void *ctx, int fd, unsigned ready)
 /* ---- The turn ---- */
 
 /*
- * Takes the list as it is now: what is added meanwhile belongs to the next turn. A server that stops
- * looks at nothing new.
+ * Takes the list as it is now: what is added meanwhile belongs to the next turn. A server that
+ * stops looks at nothing new.
  */
 static void look_at_backlog(struct server *server)
 {
@@ -389,8 +390,7 @@ static void sweep_client(struct server *server, struct client *client, uint64_t 
 {
     int is_stranger =
         session_needs_auth(server, client) && now_ms - client->born_ms > AUTHENTICATE_MS;
-    int is_stuck =
-        buffer_size(&client->out) > 0 && now_ms - client->active_ms > OUTPUT_STALL_MS;
+    int is_stuck = buffer_size(&client->out) > 0 && now_ms - client->active_ms > OUTPUT_STALL_MS;
 
     if (is_stuck) {
         server->stats.output_cut_off++;
@@ -695,8 +695,8 @@ static struct server *make_server(const struct options *options, const struct pa
     return server;
 }
 
-int server_open(const struct options *options, const struct password *password,
-                const struct io *io, char error[SERVER_ERROR_MAX], struct server **out)
+int server_open(const struct options *options, const struct password *password, const struct io *io,
+                char error[SERVER_ERROR_MAX], struct server **out)
 {
     struct server *server = make_server(options, password, io);
 

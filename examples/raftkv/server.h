@@ -16,8 +16,8 @@ struct server;
  * Recovers the directory and listens. Borrows the options, the password and the io table until
  * server_close. 0 and *out, or -1 with the reason in error.
  */
-int server_open(const struct options *options, const struct password *password,
-                const struct io *io, char error[SERVER_ERROR_MAX], struct server **out);
+int server_open(const struct options *options, const struct password *password, const struct io *io,
+                char error[SERVER_ERROR_MAX], struct server **out);
 
 /* The line that tells that it listens, without a line end. */
 void server_describe(const struct server *server, char *out, size_t size);

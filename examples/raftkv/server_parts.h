@@ -32,7 +32,7 @@
 #include "server.h"
 #include "store.h"
 
-#define SERVER_GROUP ((uint64_t)1) /* the one group of this version */
+#define SERVER_GROUP       ((uint64_t)1) /* the one group of this version */
 #define SERVER_FAILURE_MAX 256u
 
 /* A member of the cluster as its blob describes it. */
@@ -123,9 +123,9 @@ struct server {
     struct pending pending;
     struct batch batch;
     struct readers readers;
-    uint64_t read_tag;       /* of this turn's raft_read */
-    uint64_t read_confirmed; /* every read up to this tag may be answered */
-    int read_wanted;         /* somebody asked in this turn */
+    uint64_t read_tag;        /* of this turn's raft_read */
+    uint64_t read_confirmed;  /* every read up to this tag may be answered */
+    int read_wanted;          /* somebody asked in this turn */
     struct resp_parser again; /* for requests that are looked at a second time */
 
     /* Clients. */
@@ -240,8 +240,8 @@ int consensus_start(struct server *server, char error[SERVER_ERROR_MAX]);
 int consensus_close(struct server *server);
 
 /* Adds a checked write to the batch of this turn. 0, or -1 where memory fails. */
-int consensus_add(struct server *server, const struct waiter *waiter,
-                  const struct command *command, const struct slice *args, size_t count);
+int consensus_add(struct server *server, const struct waiter *waiter, const struct command *command,
+                  const struct slice *args, size_t count);
 
 /* Proposes the batch and asks for the reads of this turn. */
 void consensus_submit(struct server *server);

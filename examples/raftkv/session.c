@@ -12,8 +12,7 @@
 #include <time.h>
 
 typedef void session_command(struct server *server, struct client *client,
-                             const struct command *command, const struct slice *args,
-                             size_t count);
+                             const struct command *command, const struct slice *args, size_t count);
 
 /* ---- Trust ---- */
 
@@ -28,8 +27,8 @@ static int password_matches(const struct password *password, struct slice given)
     size_t difference = password->size ^ given.size;
 
     for (size_t i = 0; i < given.size; i++) {
-        difference |= (unsigned char)given.data[i] ^
-                      (unsigned char)password->text[i % password->size];
+        difference |=
+            (unsigned char)given.data[i] ^ (unsigned char)password->text[i % password->size];
     }
     return difference == 0;
 }
@@ -307,8 +306,8 @@ static void run_info(struct server *server, struct client *client, const struct 
     info_write(server, args + 1, count - 1, &client->out);
 }
 
-static void run_cluster(struct server *server, struct client *client,
-                        const struct command *command, const struct slice *args, size_t count)
+static void run_cluster(struct server *server, struct client *client, const struct command *command,
+                        const struct slice *args, size_t count)
 {
     if (!command_local(command, args, count, &client->out)) {
         topology_cluster(server, command, args, count, &client->out);
@@ -388,21 +387,23 @@ struct session_entry {
 };
 
 static const struct session_entry entries[] = {
-    {COMMAND_CLUSTER, run_cluster},   {COMMAND_QUIT, run_quit},
-    {COMMAND_AUTH, run_auth},         {COMMAND_HELLO, run_hello},
-    {COMMAND_CLIENT, run_client},     {COMMAND_INFO, run_info},
-    {COMMAND_ROLE, run_role},         {COMMAND_TIME, run_time},
-    {COMMAND_WAIT, run_wait},         {COMMAND_READONLY, run_readonly},
+    {COMMAND_CLUSTER, run_cluster},    {COMMAND_QUIT, run_quit},
+    {COMMAND_AUTH, run_auth},          {COMMAND_HELLO, run_hello},
+    {COMMAND_CLIENT, run_client},      {COMMAND_INFO, run_info},
+    {COMMAND_ROLE, run_role},          {COMMAND_TIME, run_time},
+    {COMMAND_WAIT, run_wait},          {COMMAND_READONLY, run_readonly},
     {COMMAND_READWRITE, run_readonly}, {COMMAND_RAFT_STATE, run_raft},
-    {COMMAND_RAFT_MEMBERS, run_raft}, {COMMAND_SHUTDOWN, run_shutdown},
+    {COMMAND_RAFT_MEMBERS, run_raft},  {COMMAND_SHUTDOWN, run_shutdown},
 };
 
 void session_execute(struct server *server, struct client *client, const struct command *command,
                      const struct slice *args, size_t count)
 {
     if (command->kind == COMMAND_ADMIN && !is_trusted(server, client)) {
-        reply_errorf(&client->out, "NOPERM %s is allowed after AUTH, or from loopback where no "
-                                   "password is set", command->name);
+        reply_errorf(&client->out,
+                     "NOPERM %s is allowed after AUTH, or from loopback where no "
+                     "password is set",
+                     command->name);
         return;
     }
     for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++) {

@@ -1,6 +1,6 @@
 /*
- * Who is in the cluster and who leads, as clients are told. Nothing here is a guess: where no leader
- * is known, or where a member has told no address for clients, that is what is said.
+ * Who is in the cluster and who leads, as clients are told. Nothing here is a guess: where no
+ * leader is known, or where a member has told no address for clients, that is what is said.
  */
 #include "server_parts.h"
 
@@ -119,8 +119,7 @@ static void node_name(const struct server *server, raft_id id, char out[NODE_NAM
              (unsigned long long)id);
 }
 
-static void reply_node(const struct server *server, const struct member *member,
-                       struct buffer *out)
+static void reply_node(const struct server *server, const struct member *member, struct buffer *out)
 {
     char name[NODE_NAME_MAX];
 

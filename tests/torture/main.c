@@ -115,7 +115,8 @@ static int read_flags(struct flags *flags, int argc, char **argv)
 {
     const char *program = getenv("RAFTKV");
 
-    *flags = (struct flags){program ? program : "build/raftkv", "linearizable", NULL, {20, 20, 20, 5}, 8, 0};
+    *flags = (struct flags){
+        program ? program : "build/raftkv", "linearizable", NULL, {20, 20, 20, 5}, 8, 0};
     flags->seed = (uint64_t)time(NULL);
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 == argc || read_flag(flags, argv[i], argv[i + 1])) {
@@ -149,8 +150,8 @@ static uint32_t random_below(uint64_t *state, uint32_t bound)
 }
 
 /* Asks one node for a field of INFO; copies its value. 0, or -1. */
-static int ask_field(const struct fleet *fleet, int node, const char *section,
-                     const char *field, char *out, size_t size)
+static int ask_field(const struct fleet *fleet, int node, const char *section, const char *field,
+                     char *out, size_t size)
 {
     struct caller caller;
     struct reply reply;
@@ -232,8 +233,7 @@ static int await_progress(struct workload *workload)
 /* ---- Rounds ---- */
 
 /* The nodes that a round concerns, as a set of bits. */
-static unsigned choose_victims(const struct fleet *fleet, enum round_kind kind,
-                               uint64_t *random)
+static unsigned choose_victims(const struct fleet *fleet, enum round_kind kind, uint64_t *random)
 {
     int leader;
 
@@ -303,8 +303,7 @@ static enum round_kind next_kind(const int left[ROUND_KINDS], int total, uint64_
     return (enum round_kind)kind;
 }
 
-static int run_rounds(struct fleet *fleet, struct workload *workload,
-                      const struct flags *flags)
+static int run_rounds(struct fleet *fleet, struct workload *workload, const struct flags *flags)
 {
     int left[ROUND_KINDS];
     int total = 0;
@@ -364,8 +363,7 @@ static int replicas_agree(const struct fleet *fleet)
         int equal = 1;
 
         for (int i = 0; i < NODES; i++) {
-            if (ask_field(fleet, i, "digest", "keyspace_digest", digests[i],
-                          sizeof digests[i])) {
+            if (ask_field(fleet, i, "digest", "keyspace_digest", digests[i], sizeof digests[i])) {
                 snprintf(digests[i], sizeof digests[i], "no answer");
                 equal = 0;
             }
@@ -484,7 +482,8 @@ static int torture(struct fleet *fleet, const struct flags *flags)
     counts = workload_count(workload);
     is_good = is_good && judge(fleet, workload, flags);
     printf("%s   %llu operations ok, %llu failed, %llu unknown; longest time without an "
-           "acknowledged write %llu ms\n", is_good ? "ok" : "FAIL", (unsigned long long)counts.ok,
+           "acknowledged write %llu ms\n",
+           is_good ? "ok" : "FAIL", (unsigned long long)counts.ok,
            (unsigned long long)counts.failed, (unsigned long long)counts.unknown,
            (unsigned long long)counts.gap_ms_max);
     workload_free(workload);
@@ -503,8 +502,8 @@ static void catch_signals(void)
 
 int main(int argc, char **argv)
 {
-    const char *node_flags[] = {"--election-ms", "150", "--heartbeat-ms", "30", "--reads", NULL,
-                                NULL};
+    const char *node_flags[] = {
+        "--election-ms", "150", "--heartbeat-ms", "30", "--reads", NULL, NULL};
     struct fleet fleet;
     struct flags flags;
     int status = read_flags(&flags, argc, argv);

@@ -6,8 +6,8 @@
  * counter, so that the order of stamps never claims more than what really was the order.
  *
  * Keys are of two kinds: counters (INCR, GET) and registers (SET, APPEND, GET). A key that has
- * collected several operations of unknown outcome is left for a fresh one: each of them doubles what
- * the checker may have to look at.
+ * collected several operations of unknown outcome is left for a fresh one: each of them adds to
+ * what the checker may have to look at.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -23,14 +23,14 @@
 #include "raftkv/caller.h"
 
 enum {
-    PLACES = 8,           /* keys in use at a time; the first ones are counters */
+    PLACES = 8, /* keys in use at a time; the first ones are counters */
     COUNTERS = 3,
-    UNKNOWN_A_KEY = 5,    /* then a place gets a fresh key */
+    UNKNOWN_A_KEY = 5, /* then a place gets a fresh key */
     PIPELINE_MAX = 6,
     CONNECT_MS = 500,
     ANSWER_MS = 3000,
     RETRY_MS = 10,
-    LEDGER_ONE_IN = 6,    /* pipelines that are a write to the ledger */
+    LEDGER_ONE_IN = 6, /* pipelines that are a write to the ledger */
     READ_BACK_MS = 20000
 };
 
@@ -252,10 +252,10 @@ static void note(struct workload *workload, struct operation *operation, const s
         operation->returned = ++workload->stamp;
     }
     if (operation->outcome == OPERATION_OK && operation->kind == OPERATION_GET) {
-        operation->value = reply->kind == REPLY_NULL
-                               ? OPERATION_NO_VALUE
-                               : history_value(&workload->history, reply->text.data,
-                                               reply->text.size);
+        operation->value =
+            reply->kind == REPLY_NULL
+                ? OPERATION_NO_VALUE
+                : history_value(&workload->history, reply->text.data, reply->text.size);
     } else if (operation->outcome == OPERATION_OK) {
         operation->number = reply->integer;
     } else if (operation->outcome == OPERATION_UNKNOWN && operation->kind != OPERATION_GET) {
@@ -277,8 +277,7 @@ static int random_kind(struct client *client, uint32_t place)
     return random_below(client, 3) ? OPERATION_APPEND : OPERATION_SET;
 }
 
-static void add_request(struct client *client, const struct operation *operation,
-                        const char *value)
+static void add_request(struct client *client, const struct operation *operation, const char *value)
 {
     static const char *const words[] = {"GET", "SET", "INCR", "APPEND"};
     char key[32];
@@ -299,8 +298,8 @@ static void begin_operation(struct client *client, struct operation *operation)
     char value[48];
 
     snprintf(value, sizeof value, "<%" PRIu32 ".%" PRIu64 ">", client->number, client->written++);
-    *operation = (struct operation){.client = client->number,
-                                    .kind = (uint8_t)random_kind(client, place)};
+    *operation =
+        (struct operation){.client = client->number, .kind = (uint8_t)random_kind(client, place)};
     lock(workload);
     operation->key = workload->keys[place];
     operation->called = ++workload->stamp;
@@ -440,8 +439,7 @@ struct workload *workload_start(const unsigned *ports, int port_count, int clien
     }
     for (int i = 0; workload->clients && i < clients; i++) {
         open_client(workload, i, seed);
-        if (pthread_create(&workload->clients[i].thread, NULL, run_client,
-                           &workload->clients[i])) {
+        if (pthread_create(&workload->clients[i].thread, NULL, run_client, &workload->clients[i])) {
             break;
         }
         workload->client_count++;
@@ -489,8 +487,7 @@ void workload_free(struct workload *workload)
 /* ---- Reading back ---- */
 
 /* A GET that is repeated until some node answers it. 0, or -1 when the time is up. */
-static int get_surely(struct client *client, const char *key, struct reply *reply,
-                      uint64_t *called)
+static int get_surely(struct client *client, const char *key, struct reply *reply, uint64_t *called)
 {
     struct slice args[2] = {slice_of("GET"), slice_of(key)};
     uint64_t deadline = now_ms() + READ_BACK_MS;

@@ -7,6 +7,7 @@
 #include "../../examples/wal.h"
 #include "disk.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 struct wal_store {
     struct store store;
     struct disk *disk;
+    struct io io; /* the disk's table, while the process lives */
     wal *log; /* null: closed */
     struct wal_options options;
     store_replay *replay; /* while it restores */
@@ -58,12 +60,70 @@ static int wal_store_sync(struct store *store, uint64_t seq)
     return it->status;
 }
 
+/* ---- A dead process: closing its log must not reach the disk any more ------------------------ */
+
+static int dead_open(void *ctx, const char *path, int flags, int mode)
+{
+    (void)ctx;
+    (void)path;
+    (void)flags;
+    (void)mode;
+    return -EIO;
+}
+
+static long dead_pwritev(void *ctx, int fd, const struct iovec *parts, int count, uint64_t offset)
+{
+    (void)ctx;
+    (void)fd;
+    (void)parts;
+    (void)count;
+    (void)offset;
+    return -EIO;
+}
+
+static long dead_pwrite(void *ctx, int fd, const void *data, size_t size, uint64_t offset)
+{
+    (void)ctx;
+    (void)fd;
+    (void)data;
+    (void)size;
+    (void)offset;
+    return -EIO;
+}
+
+static int dead_file_call(void *ctx, int fd)
+{
+    (void)ctx;
+    (void)fd;
+    return -EIO;
+}
+
+static int dead_path_call(void *ctx, const char *path)
+{
+    (void)ctx;
+    (void)path;
+    return -EIO;
+}
+
+static void kill_process(struct wal_store *it)
+{
+    disk_kill(it->disk);
+    it->io.open = dead_open;
+    it->io.pwrite = dead_pwrite;
+    it->io.pwritev = dead_pwritev;
+    it->io.fdatasync = dead_file_call;
+    it->io.fsync = dead_file_call;
+    it->io.close = dead_file_call;
+    it->io.unlink = dead_path_call;
+}
+
+/* What was written stays in the kernel's memory when a process is killed; power takes that too. */
 static void wal_store_power_off(struct store *store)
 {
     struct wal_store *it = wal_of(store);
     int killed = !disk_is_off(it->disk) && rng_chance(&store->rng, 300000);
     if (killed) {
-        disk_kill(it->disk); /* the process dies, what it wrote stays in the kernel's memory */
+        kill_process(it);
     } else {
         disk_power_off(it->disk);
     }
@@ -71,6 +131,7 @@ static void wal_store_power_off(struct store *store)
         wal_close(it->log);
         it->log = NULL;
     }
+    it->io = *disk_io(it->disk);
     disk_fail_at(it->disk, 0, DISK_FAULT_NONE, 0);
     if (!killed) {
         disk_restart(it->disk);
@@ -165,7 +226,8 @@ struct store *store_wal_new(struct rng rng, struct counters *counters, raft_id n
     it->store.kind = &wal_kind;
     it->store.rng = rng;
     it->store.counters = counters;
-    it->options.io = disk_io(it->disk);
+    it->io = *disk_io(it->disk);
+    it->options.io = &it->io;
     it->options.directory = "/wal";
     it->options.cluster = WAL_CLUSTER;
     it->options.node = node;

@@ -22,8 +22,8 @@
  * None of these rules hides an order: each turns any order that breaks it into one that keeps it.
  *
  * Sets of returned operations are remembered by a 128-bit sum. Two sets with the same sum would
- * make the search give up a branch too early: it could reject what is right (with a chance of about one
- * in 10^25), but never accept what is wrong.
+ * make the search give up a branch too early: it could reject what is right (with a chance of about
+ * one in 10^25), but never accept what is wrong.
  */
 #include "linearize.h"
 

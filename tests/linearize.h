@@ -4,8 +4,8 @@
  * Wing's linearizability).
  *
  * Keys are judged one by one, which is exact because no operation concerns two of them. An
- * operation whose outcome is unknown may have taken effect at any time after its call, or never; one that is
- * known to have failed never has.
+ * operation whose outcome is unknown may have taken effect at any time after its call, or never;
+ * one that is known to have failed never has.
  */
 #ifndef LINEARIZE_H
 #define LINEARIZE_H

@@ -79,7 +79,7 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(PROGRAM_SRC))
 all: lib examples $(SIM) $(BENCH) ## the library, the examples, simulator and benchmark
 lib: $(LIB) ## build/libkeelson.a
 examples: $(EXAMPLES) $(RAFTKV) $(DEMO) ## hello, counter, raftkv
-unit: $(TESTS) $(FUZZERS)
+unit: $(TESTS) $(FUZZERS) $(RAFTKV)
 programs: all unit $(TORTURE)
 
 # ---- Building ------------------------------------------------------------------------------------
@@ -155,8 +155,9 @@ test: programs ## everything that a change must pass, in under three minutes
 	    $(if $(SIM),'$(SIM) --seed 1 --runs $(TEST_SIM_RUNS) --jobs 2')
 check: test ## the same
 
-unit-test: unit
-	@$(RUNNER) $(UNIT_COMMANDS)
+# A short run of the simulator goes with them.
+unit-test: unit $(SIM)
+	@$(RUNNER) $(UNIT_COMMANDS) $(if $(SIM),'$(SIM) --seed 1 --runs 200 --jobs 2')
 
 MEMCHECK := valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=all \
             --errors-for-leak-kinds=all --child-silent-after-fork=yes
@@ -166,7 +167,7 @@ valgrind: unit ## unit and scenario tests under memcheck: no error, no leak
 	else echo 'skip valgrind: not installed'; fi
 
 SANITIZERS := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
-sanitize: ## unit and scenario tests with AddressSanitizer and UndefinedBehaviorSanitizer
+sanitize: ## the same and a short simulation with AddressSanitizer and UBSan
 	@mkdir -p $(BUILD)/sanitize && echo 'int main(void) { return 0; }' > $(BUILD)/sanitize/probe.c
 	@if $(CC) $(SANITIZERS) -o $(BUILD)/sanitize/probe $(BUILD)/sanitize/probe.c 2>/dev/null; then \
 	    $(MAKE) --no-print-directory BUILD='$(BUILD)/sanitize' \

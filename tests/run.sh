@@ -4,9 +4,10 @@
 #     BUILD=build sh tests/run.sh 'build/test_log' 'sh tests/check_docs.sh' ...
 #
 # A command says `N passed, N failed` in its last line; one that says nothing counts as one test by
-# its exit status. A crash, or a failure status without a failed test, counts as a failure. The
-# whole output goes to $BUILD/log/; lines of failed and skipped tests are shown. The last line is
-# the sum. RUN_UNDER is put before each command (valgrind); TEST_SECONDS bounds each.
+# its exit status. A crash, a failure status without a failed test, and a program that tested
+# nothing count as a failure. The whole output goes to $BUILD/log/; lines of failed and skipped
+# tests are shown. The last line is the sum. RUN_UNDER is put before each command (valgrind);
+# TEST_SECONDS bounds each.
 set -u
 logs=$BUILD/log
 limit=
@@ -40,13 +41,17 @@ for command in "$@"; do
         good=0
         bad=0
     fi
+    if [ "$status" -eq 0 ] && [ "$good" -eq 0 ] && [ "$bad" -eq 0 ]; then
+        bad=1
+        echo "FAIL $name: it tested nothing"
+    fi
     if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
         bad=1
         [ "$status" -eq 124 ] && echo "FAIL $name: it did not end within its time"
         [ "$status" -ne 124 ] && echo "FAIL $name: it ended with status $status"
     fi
     printf '%-26s %4d passed, %d failed, %d s\n' "$name" "$good" "$bad" "$seconds"
-    grep -E '^skip ' "$log" | sed 's/^/    /'
+    grep -E '^skip[ :]' "$log" | sed 's/^/    /'
     if [ "$bad" -ne 0 ] && ! grep -E '^FAIL ' "$log" | sed 's/^/    /' | grep .; then
         tail -n 25 "$log" | sed 's/^/    | /'
     fi

@@ -32,10 +32,11 @@
 
 enum {
     ACCEPTS_PER_TURN = 16,
-    READS_PER_TURN = 8,              /* so that one busy peer leaves room for the others */
-    ACCEPT_PAUSE_MS = 100,           /* when descriptors have run out */
-    PARTS_MAX = 192,                 /* byte ranges in one writev */
-    GREETING_BYTES = 512,            /* input buffer of a stranger: room for a hello */
+    READS_PER_TURN = 8,                     /* so that one busy peer leaves room for the others */
+    ACCEPT_PAUSE_MS = 100,                  /* when descriptors have run out */
+    PARTS_MAX = 192,                        /* byte ranges in one writev */
+    PARTS_OF_MESSAGE = 1 + RAFT_RANGES_MAX, /* its header and its entries */
+    GREETING_BYTES = 512,                   /* input buffer of a stranger: room for a hello */
     INPUT_BYTES = 64 * 1024,         /* input buffer of a peer, until a larger frame fills it */
     FRAME_TARGET_BYTES = 256 * 1024, /* a frame ends here: its reader waits for its end */
     OUTPUT_KEEP_BYTES = 1024 * 1024  /* a drained queue above this is given back */
@@ -69,7 +70,7 @@ struct connection {
 /* A message that waits for transport_flush. */
 struct gathered {
     uint8_t head[FRAME_HEADER + FRAME_PREFIX + RAFT_MESSAGE_HEADER]; /* a frame may begin here */
-    raft_buf parts[2];                                               /* entries, lent */
+    raft_buf parts[RAFT_RANGES_MAX];                                 /* entries, lent */
     size_t part_count;
     size_t bytes; /* without the frame's header */
 };
@@ -426,7 +427,8 @@ static int add_frame(struct transport *t, struct gathered *messages, size_t *nex
         bytes += messages[*next].bytes;
         count += add_message(parts + count, &messages[*next]);
         (*next)++;
-    } while (*next < end && room - count >= 3 && bytes + messages[*next].bytes <= limit);
+    } while (*next < end && room - count >= PARTS_OF_MESSAGE &&
+             bytes + messages[*next].bytes <= limit);
     frame_header(parts, (size_t)count, first->head);
     parts[0] = part_of(first->head, sizeof first->head);
     t->stats.frames_sent++;
@@ -441,7 +443,7 @@ static void flush_peer(struct transport *t, struct peer *peer)
         struct iovec parts[PARTS_MAX];
         size_t begin = next;
         int count = 0;
-        while (next < end && PARTS_MAX - count >= 3) {
+        while (next < end && PARTS_MAX - count >= PARTS_OF_MESSAGE) {
             count += add_frame(t, peer->gathered, &next, end, parts + count, PARTS_MAX - count);
         }
         t->stats.messages_sent += next - begin;

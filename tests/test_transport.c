@@ -408,24 +408,40 @@ static void entries_arrive_intact_without_a_copy_on_the_way_out(void)
     end_pair(&world, &one, &two);
 }
 
-static void a_message_in_two_ranges_arrives_as_one(void)
+/* As many ranges as the engine may lend at once, several such messages in one flush. */
+static void messages_in_many_ranges_arrive_as_one_each(void)
 {
     struct world world;
     struct station one, two;
+    struct payload payloads[RAFT_RANGES_MAX];
     begin_pair(&world, &one, &two);
     connect_pair(&world, &one, &two);
-    struct payload first = make_entries(3, 20, 1), second = make_entries(2, 33, 9);
-    raft_message message = append_of(1, 2, &first);
-    message.range_count = 2;
-    message.ranges[1] = (raft_range){13, 3, second.count, second.size, second.data};
-    uint32_t checksum = range_checksum(&message);
-    transport_send(one.transport, &message);
-    TURN_UNTIL(&world, two.kept_count == 1, &one, &two);
-    CHECK_EQ(two.kept[0].message.range_count, 1);
-    CHECK_EQ(two.kept[0].message.ranges[0].count, 5);
-    CHECK_EQ(two.kept[0].checksum, checksum);
-    free(first.data);
-    free(second.data);
+    for (size_t ranges = 1; ranges <= RAFT_RANGES_MAX; ranges++) {
+        size_t count = 0;
+        raft_message message;
+        for (size_t i = 0; i < ranges; i++) {
+            payloads[i] = make_entries((uint32_t)i + 2, 20 + 7 * (uint32_t)i, (uint8_t)(i + 1));
+        }
+        message = append_of(1, 2, &payloads[0]);
+        message.range_count = ranges;
+        for (size_t i = 0; i < ranges; i++) {
+            message.ranges[i] =
+                (raft_range){10 + count, 3, payloads[i].count, payloads[i].size, payloads[i].data};
+            count += payloads[i].count;
+        }
+        uint32_t checksum = range_checksum(&message);
+        size_t before = two.kept_count;
+        transport_send(one.transport, &message);
+        transport_send(one.transport, &message);
+        TURN_UNTIL(&world, two.kept_count == before + 2, &one, &two);
+        CHECK_EQ(two.kept[before + 1].message.range_count, 1);
+        CHECK_EQ(two.kept[before + 1].message.ranges[0].count, count);
+        CHECK_EQ(two.kept[before].checksum, checksum);
+        CHECK_EQ(two.kept[before + 1].checksum, checksum);
+        for (size_t i = 0; i < ranges; i++) {
+            free(payloads[i].data);
+        }
+    }
     end_pair(&world, &one, &two);
 }
 
@@ -1320,7 +1336,7 @@ static void run_all(void)
 {
     RUN(messages_arrive_both_ways_in_order);
     RUN(entries_arrive_intact_without_a_copy_on_the_way_out);
-    RUN(a_message_in_two_ranges_arrives_as_one);
+    RUN(messages_in_many_ranges_arrive_as_one_each);
     RUN(what_is_sent_while_connecting_is_kept);
     RUN(on_message_may_send_and_flush);
     RUN(every_call_moves_at_most_a_byte);

@@ -135,18 +135,28 @@ static void tick_faults(struct sim *sim)
     if (sim->now_us - sim->phase_began_us >= sim->plan.fault_us) {
         sim->watching = 0;
         sim->backlog = longest_log(sim) - sim->checker.chosen.count;
+        sim->healed_at = sim->checker.chosen.count;
         enter_phase(sim, PHASE_CORE);
         faults_heal_core(sim);
     }
 }
 
-/* Where logs may be full, nothing can be demanded but a leader that has committed all it has. */
+/*
+ * Where logs may be full, nothing can be demanded but a leader that has committed all it has. One
+ * outside the quorum, over bad links, may work off what it had: that any of it commits is enough.
+ */
 static int core_works(const struct sim *sim)
 {
     const struct node *leader = find_leader(sim);
-    return client_probe_succeeded(sim) ||
-           (sim->plan.log_bytes_max != 0 && leader != NULL &&
-            leader->status.commit_index == leader->status.last_index);
+    if (leader != NULL && sim->plan.log_bytes_max != 0 &&
+        leader->status.commit_index == leader->status.last_index) {
+        return 1;
+    }
+    if (leader != NULL && !sim->core[leader->position] &&
+        leader->status.commit_index > sim->healed_at) {
+        return 1;
+    }
+    return client_probe_succeeded(sim);
 }
 
 static void tick_core(struct sim *sim, struct result *result)

@@ -140,7 +140,8 @@ struct sim {
     int core[SIM_NODES_MAX];
     raft_term stable_term;
     uint64_t stable_changes;
-    uint64_t backlog; /* entries not chosen yet when the healing began */
+    uint64_t backlog;     /* entries not chosen yet when the healing began */
+    raft_index healed_at; /* the last chosen by then */
     int watching; /* a leader is established in a calm run or phase */
     uint64_t timeout_us; /* the longest election timeout, in true time */
 };

@@ -165,8 +165,8 @@ int main(void)
 
     ok = ok && propose(&world, "hello,") && agree_on(&world, "hello,");
     world.cut_off = ok ? propose(&world, " nobody hears this") : 0;
-    printf("%5d ms: server %d is cut off, with a proposal that nobody heard\n",
-           (int)world.now_ms, (int)world.cut_off);
+    printf("%5d ms: server %d is cut off, with a proposal that nobody heard\n", (int)world.now_ms,
+           (int)world.cut_off);
     ok = ok && propose(&world, " world") && agree_on(&world, "hello, world");
     world.cut_off = 0;
     printf("%5d ms: it is back\n", (int)world.now_ms);

@@ -291,6 +291,7 @@ struct raft__peer {
     raft_index next;        /* probing: the cursor; replicating: the next to send */
     raft_index commit_told; /* the commit index it was sent last (R33) */
     uint64_t round_echoed;  /* the newest round it answered (R49) */
+    uint64_t since_round;   /* replies to older rounds say nothing of the present probe or window */
     struct raft__window window;
     uint8_t state;  /* RAFT_PEER_* */
     uint8_t paused; /* probing: an append is outstanding (R31) */

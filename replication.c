@@ -315,6 +315,7 @@ void raft__progress_reset(raft *node)
         peer->next = node->own_first;
         peer->commit_told = 0;
         peer->round_echoed = 0;
+        peer->since_round = 0;
         peer->state = RAFT_PEER_PROBE;
         peer->paused = 0;
         peer->nudge = 0;
@@ -354,7 +355,10 @@ RAFT_APART static void receive_refusal(raft *node, struct raft__peer *peer,
         return;
     }
     if (peer->state == RAFT_PEER_REPLICATE) {
-        raft__peer_probe(peer);
+        if (message->round >= peer->since_round) {
+            raft__peer_probe(peer);
+            peer->since_round = ++node->round; /* a question of its own, told from those before */
+        }
         return;
     }
     if (message->refused_index != peer->next - 1) {
@@ -366,7 +370,7 @@ RAFT_APART static void receive_refusal(raft *node, struct raft__peer *peer,
     peer->paused = 0;
 }
 
-static void receive_ack(raft *node, struct raft__peer *peer, raft_index index)
+static void receive_ack(raft *node, struct raft__peer *peer, raft_index index, uint64_t round)
 {
     if (index > peer->match) {
         peer->match = index;
@@ -374,7 +378,7 @@ static void receive_ack(raft *node, struct raft__peer *peer, raft_index index)
     }
     if (peer->state == RAFT_PEER_REPLICATE) {
         window_pop(&peer->window, index);
-    } else if (index + 1 >= peer->next) {
+    } else if (index + 1 >= peer->next && round >= peer->since_round) {
         peer->state = RAFT_PEER_REPLICATE;
         peer->paused = 0;
     }
@@ -419,7 +423,7 @@ int raft__progress_receive(raft *node, const raft_message *message)
     } else if (message->refused) {
         receive_refusal(node, peer, message);
     } else {
-        receive_ack(node, peer, message->index);
+        receive_ack(node, peer, message->index, message->round);
     }
     return RAFT_OK;
 }

@@ -889,10 +889,18 @@ static inline raft_index lone_last(const raft_message *append)
     return append->index + (append->range_count ? append->ranges[0].count : 0);
 }
 
+/* The round that an honest peer echoes: that of the newest append sent to it. */
+static inline uint64_t lone_round(const lone *l, raft_id from)
+{
+    const raft_message *append = lone_newest(l, RAFT_MESSAGE_APPEND, from);
+    return append ? append->round : 0;
+}
+
 /* Peer `from` answers the append in full: everything up to its end is durable there. */
 static inline int lone_ack(lone *l, raft_id from, raft_index index)
 {
     raft_message m = lone_message(RAFT_MESSAGE_APPEND_REPLY, from, lone_status(l).term);
+    m.round = lone_round(l, from);
     m.index = index;
     return lone_receive(l, &m);
 }
@@ -902,6 +910,7 @@ static inline int lone_refuse(lone *l, raft_id from, raft_index refused, raft_in
                               raft_term hint_term)
 {
     raft_message m = lone_message(RAFT_MESSAGE_APPEND_REPLY, from, lone_status(l).term);
+    m.round = lone_round(l, from);
     m.refused = 1;
     m.refused_index = refused;
     m.index = hint;

@@ -324,8 +324,7 @@ static void window_lost_whole_is_found_by_one_empty_append(void)
     CHECK_EQ(probe->index, 1);
     CHECK(probe->range_count > 0);
     CHECK_EQ(lone_peer(&l, 2).inflight_messages, 0);
-    lone_serve(&l, 0); /* completes writes; nobody answers */
-    CHECK_EQ(lone_ack(&l, 2, 2), RAFT_OK);
+    CHECK_EQ(lone_ack(&l, 2, 2), RAFT_OK); /* of what the probe carried */
     lone_serve(&l, 0xe);
     CHECK_EQ(lone_peer(&l, 2).match, 11);
     CHECK_STR(lone_close(&l), "sound");
@@ -350,6 +349,36 @@ static void refusal_while_replicating_goes_back_to_the_match(void)
     lone_poll(&l);
     CHECK_EQ(lone_count(&l, RAFT_MESSAGE_APPEND, 2), 1);
     CHECK_EQ(lone_find(&l, RAFT_MESSAGE_APPEND, 2, 0)->index, 3);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
+/* R29, R31: what answers messages of before the fall to probing neither ends it nor repeats it. */
+static void late_answers_do_not_end_the_probe(void)
+{
+    lone l;
+    leader_with(&l, NULL);
+    for (int i = 0; i < 6; i++) {
+        lone_propose(&l);
+        lone_poll(&l);
+    }
+    raft_message late = lone_message(RAFT_MESSAGE_APPEND_REPLY, 2, lone_status(&l).term);
+    late.round = lone_round(&l, 2);
+    late.index = 3;
+    CHECK_EQ(lone_receive(&l, &late), RAFT_OK);
+    CHECK_EQ(lone_refuse(&l, 2, 5, 4, 1), RAFT_OK);
+    lone_clear(&l);
+    lone_poll(&l);
+    CHECK_EQ(lone_count(&l, RAFT_MESSAGE_APPEND, 2), 1);
+    CHECK(lone_round(&l, 2) > late.round);
+    CHECK_EQ(lone_receive(&l, &late), RAFT_OK); /* once more, of no more than is known */
+    CHECK_EQ(lone_peer(&l, 2).state, RAFT_PEER_PROBE);
+    late.index = 5; /* it proves more, which counts, but not that the probe has arrived */
+    CHECK_EQ(lone_receive(&l, &late), RAFT_OK);
+    CHECK_EQ(lone_peer(&l, 2).match, 5);
+    CHECK_EQ(lone_peer(&l, 2).state, RAFT_PEER_PROBE);
+    CHECK_EQ(lone_ack(&l, 2, 7), RAFT_OK);
+    CHECK_EQ(lone_peer(&l, 2).state, RAFT_PEER_REPLICATE);
+    CHECK_EQ(lone_peer(&l, 2).next, 8);
     CHECK_STR(lone_close(&l), "sound");
 }
 
@@ -800,6 +829,7 @@ int main(void)
     RUN(new_entries_save_the_empty_append);
     RUN(window_lost_whole_is_found_by_one_empty_append);
     RUN(refusal_while_replicating_goes_back_to_the_match);
+    RUN(late_answers_do_not_end_the_probe);
     RUN(refusal_from_within_the_pipeline_loses_no_entry);
     RUN(silent_peer_holds_up_nobody_and_is_caught_up_later);
     RUN(quota_refuses_beyond_its_bytes);

@@ -367,6 +367,39 @@ static void a_pre_vote_for_another_term_is_flagged(void)
     CHECK_FLAGGED("R18");
 }
 
+/* Node 1, which holds an entry, is asked by node 2, which holds none, and grants. */
+static void grant_to_a_worse_log(int question, int answer, raft_term term)
+{
+    begin();
+    elect(0, 1);
+    write_entry(1, 1, 1, NULL, 1);
+    world.status[1].durable_index = 1;
+    observe(1);
+    raft_message asked = message(question, 2, 1, term);
+    asked.round = 7;
+    asked.asked_term = question == RAFT_MESSAGE_PRE_VOTE ? term + 1 : 0;
+    checker_received(&world.checker, 1, &asked, RAFT_OK, &world.status[1]);
+    if (question == RAFT_MESSAGE_VOTE) {
+        write_state(1, term, id_of(2), 1);
+    }
+    raft_message grant = message(answer, 1, 2, term);
+    grant.round = 7;
+    grant.asked_term = asked.asked_term;
+    send(&grant, 1);
+}
+
+static void a_vote_for_a_worse_log_is_flagged(void)
+{
+    grant_to_a_worse_log(RAFT_MESSAGE_VOTE, RAFT_MESSAGE_VOTE_REPLY, 2);
+    CHECK_FLAGGED("R12");
+}
+
+static void a_pre_vote_for_a_worse_log_is_flagged(void)
+{
+    grant_to_a_worse_log(RAFT_MESSAGE_PRE_VOTE, RAFT_MESSAGE_PRE_VOTE_REPLY, 1);
+    CHECK_FLAGGED("R12");
+}
+
 static void an_append_of_an_old_term_that_is_accepted_is_flagged(void)
 {
     begin();
@@ -1053,6 +1086,8 @@ int main(void)
     RUN(terms_without_end_are_flagged);
     RUN(a_pre_vote_that_changes_its_receiver_is_flagged);
     RUN(a_pre_vote_for_another_term_is_flagged);
+    RUN(a_vote_for_a_worse_log_is_flagged);
+    RUN(a_pre_vote_for_a_worse_log_is_flagged);
     RUN(an_append_of_an_old_term_that_is_accepted_is_flagged);
     RUN(a_refused_message_that_changes_its_receiver_is_flagged);
     RUN(a_term_sent_before_it_is_durable_is_flagged);

@@ -472,6 +472,8 @@ void checker_started(struct checker *checker, int node)
     it->up = 1;
     it->incarnation++;
     memset(&it->status, 0, sizeof it->status);
+    memset(it->votes_asked, 0, sizeof it->votes_asked);
+    memset(it->pre_votes_asked, 0, sizeof it->pre_votes_asked);
     it->apply_next = 1;
     it->applied = 0;
     it->proposals_open = 0;
@@ -510,9 +512,25 @@ static void check_vote_request(struct checker *checker, int node, const raft_mes
     }
 }
 
+/* R12, R18: nobody votes, nor would vote, for a log that is worse than the own. */
+static void check_grant(struct checker *checker, int node, const raft_message *message)
+{
+    int candidate = position_of(checker, message->to);
+    int is_vote = message->kind == RAFT_MESSAGE_VOTE_REPLY;
+    const struct checker_question *asked = is_vote ? &checker->nodes[node].votes_asked[candidate]
+                                                   : &checker->nodes[node].pre_votes_asked[candidate];
+    raft_term term = is_vote ? message->term : message->asked_term;
+    if (!message->refused && asked->round == message->round && asked->term == term &&
+        asked->log_is_worse) {
+        checker_fail(checker, "R12", "node %d grants %s to node %d, whose log is worse than its own",
+                     node, is_vote ? "its vote" : "a pre-vote", candidate);
+    }
+}
+
 static void check_vote_reply(struct checker *checker, int node, const raft_message *message)
 {
     struct checker_term *term = term_of(checker, message->term);
+    check_grant(checker, node, message);
     if (message->refused) {
         return;
     }
@@ -629,6 +647,8 @@ static void check_message_kind(struct checker *checker, int node, const raft_mes
         check_append_reply(checker, node, message);
         break;
     case RAFT_MESSAGE_PRE_VOTE_REPLY:
+        check_grant(checker, node, message);
+        break;
     case RAFT_MESSAGE_HEARTBEAT_REPLY:
         break;
     default:
@@ -653,6 +673,40 @@ void checker_sent(struct checker *checker, int node, const raft_message *message
     check_message_kind(checker, node, message);
 }
 
+/*
+ * Whether the log that a candidate advertises is worse than that of the one asked. What is in memory
+ * alone is not known here, so only where all of the log is durable, and then it is what was written.
+ */
+static int is_known_to_be_worse(const struct checker_node *it, const raft_message *message)
+{
+    raft_index last = it->status.last_index;
+    if (it->status.durable_index != last || it->issued.count != last) {
+        return 0;
+    }
+    raft_term last_term = term_at(&it->issued, last);
+    return message->index_term < last_term ||
+           (message->index_term == last_term && message->index < last);
+}
+
+/* A question may come again, from before a restart even, when its sender's log was shorter. */
+static void note_question(struct checker *checker, int node, const raft_message *message)
+{
+    struct checker_node *it = &checker->nodes[node];
+    int candidate = position_of(checker, message->from);
+    if (candidate == NOBODY ||
+        (message->kind != RAFT_MESSAGE_PRE_VOTE && message->kind != RAFT_MESSAGE_VOTE)) {
+        return;
+    }
+    int is_vote = message->kind == RAFT_MESSAGE_VOTE;
+    raft_term term = is_vote ? message->term : message->asked_term;
+    struct checker_question *asked = is_vote ? &it->votes_asked[candidate]
+                                             : &it->pre_votes_asked[candidate];
+    int again = asked->round == message->round && asked->term == term;
+    asked->log_is_worse = is_known_to_be_worse(it, message) && (!again || asked->log_is_worse);
+    asked->round = message->round;
+    asked->term = term;
+}
+
 void checker_received(struct checker *checker, int node, const raft_message *message, int result,
                       const raft_status *status)
 {
@@ -660,6 +714,7 @@ void checker_received(struct checker *checker, int node, const raft_message *mes
     if (before->size == 0) {
         return;
     }
+    note_question(checker, node, message);
     int moved = status->term != before->term || status->vote != before->vote ||
                 status->last_index != before->last_index ||
                 status->commit_index != before->commit_index;

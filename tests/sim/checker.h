@@ -52,6 +52,13 @@ struct checker_write {
     size_t link_count;
 };
 
+/* The last question of a kind that a node was asked by a candidate. */
+struct checker_question {
+    uint64_t round;
+    raft_term term;   /* that the candidate wants to lead */
+    int log_is_worse; /* the candidate's log is known to be worse than that of the one asked */
+};
+
 struct checker_node {
     int up;
     uint64_t incarnation;
@@ -65,6 +72,8 @@ struct checker_node {
     size_t pending_count;
     struct checker_log pending_links;
     raft_status status; /* as last observed; size 0: not observed since it started */
+    struct checker_question votes_asked[CHECKER_NODES_MAX]; /* by the candidate's position */
+    struct checker_question pre_votes_asked[CHECKER_NODES_MAX];
     raft_index apply_next;
     raft_index applied; /* completed */
     uint64_t proposals_open;

@@ -197,7 +197,7 @@ static const char *failure(void)
 
 /* The first violation is one of this invariant. */
 #define CHECK_FLAGGED(invariant) CHECK(strncmp(failure(), invariant ": ", sizeof(invariant)) == 0)
-#define CHECK_CLEAN() CHECK_STR(failure(), "")
+#define CHECK_CLEAN()            CHECK_STR(failure(), "")
 
 /* ---- Honest histories -------------------------------------------------------------------------- */
 

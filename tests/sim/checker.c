@@ -170,8 +170,9 @@ static uint64_t entry_seen(struct checker *checker, int node, uint64_t previous_
     struct registry_entry *known = registry_find(&checker->registry, entry->index, entry->term);
     if (known == NULL) {
         if (entry->kind != RAFT_ENTRY_NOOP || entry->size != 0) {
-            checker_fail(checker, "I3", "node %d has entry %" PRIu64 "/%" PRIu64
-                         " that nobody proposed", node, entry->index, entry->term);
+            checker_fail(checker, "I3",
+                         "node %d has entry %" PRIu64 "/%" PRIu64 " that nobody proposed", node,
+                         entry->index, entry->term);
         }
         known = registry_add(&checker->registry, entry->index, entry->term, content);
     }
@@ -208,8 +209,9 @@ void checker_proposed(struct checker *checker, int node, raft_index index, raft_
     checker->nodes[node].proposals_open++;
     checker->outcomes[OUTCOME_OPEN]++;
     if (term_of(checker, term)->leader != node) {
-        checker_fail(checker, "I4", "node %d takes a proposal in term %" PRIu64
-                     ", which it does not lead", node, term);
+        checker_fail(checker, "I4",
+                     "node %d takes a proposal in term %" PRIu64 ", which it does not lead", node,
+                     term);
     }
 }
 
@@ -264,8 +266,9 @@ static void append_ranges(struct checker *checker, int node, struct checker_log 
         raft_range range = write->ranges[i];
         raft_entry entry;
         if (range.first != log->count + 1 || range.term < term_at(log, log->count)) {
-            checker_fail(checker, "R32", "node %d writes %" PRIu64 "/%" PRIu64 " after %zu/%" PRIu64,
-                         node, range.first, range.term, log->count, term_at(log, log->count));
+            checker_fail(checker, "R32",
+                         "node %d writes %" PRIu64 "/%" PRIu64 " after %zu/%" PRIu64, node,
+                         range.first, range.term, log->count, term_at(log, log->count));
             return;
         }
         size_t expected = range.count;
@@ -302,9 +305,9 @@ void checker_wrote(struct checker *checker, int node, const raft_write *write)
         checker_fail(checker, "R4", "node %d writes an entry above its written term", node);
     }
     struct checker_write *pending = &it->pending[it->pending_count++];
-    *pending = (struct checker_write){write->seq,           write->has_state,
-                                      write->state,         write->truncate_from,
-                                      it->pending_links.count, it->issued.count - before};
+    *pending = (struct checker_write){
+        write->seq,           write->has_state,        write->state,
+        write->truncate_from, it->pending_links.count, it->issued.count - before};
     for (size_t i = before; i < it->issued.count; i++) {
         log_append(&it->pending_links, it->issued.links[i]);
     }
@@ -460,8 +463,10 @@ void checker_started(struct checker *checker, int node)
 {
     struct checker_node *it = &checker->nodes[node];
     if (!restored_is_legal(it)) {
-        checker_fail(checker, "V21", "node %d restored term %" PRIu64 " and %zu entries, which it "
-                     "never stored so", node, it->restored_state.term, it->restored.count);
+        checker_fail(checker, "V21",
+                     "node %d restored term %" PRIu64 " and %zu entries, which it "
+                     "never stored so",
+                     node, it->restored_state.term, it->restored.count);
     }
     it->durable_state = it->restored_state;
     it->issued_state = it->restored_state;
@@ -502,13 +507,15 @@ static void check_vote_request(struct checker *checker, int node, const raft_mes
 {
     const struct checker_node *it = &checker->nodes[node];
     if (term_of(checker, message->term)->vote_durable[node] != message->from) {
-        checker_fail(checker, "I6", "node %d asks for votes in term %" PRIu64
-                     " before its own is durable", node, message->term);
+        checker_fail(checker, "I6",
+                     "node %d asks for votes in term %" PRIu64 " before its own is durable", node,
+                     message->term);
     }
     if (message->index > it->durable.count ||
         term_at(&it->durable, message->index) != message->index_term) {
-        checker_fail(checker, "I6", "node %d advertises %" PRIu64 "/%" PRIu64
-                     ", which is not durable", node, message->index, message->index_term);
+        checker_fail(checker, "I6",
+                     "node %d advertises %" PRIu64 "/%" PRIu64 ", which is not durable", node,
+                     message->index, message->index_term);
     }
 }
 
@@ -517,13 +524,15 @@ static void check_grant(struct checker *checker, int node, const raft_message *m
 {
     int candidate = position_of(checker, message->to);
     int is_vote = message->kind == RAFT_MESSAGE_VOTE_REPLY;
-    const struct checker_question *asked = is_vote ? &checker->nodes[node].votes_asked[candidate]
-                                                   : &checker->nodes[node].pre_votes_asked[candidate];
+    const struct checker_question *asked = is_vote
+                                               ? &checker->nodes[node].votes_asked[candidate]
+                                               : &checker->nodes[node].pre_votes_asked[candidate];
     raft_term term = is_vote ? message->term : message->asked_term;
     if (!message->refused && asked->round == message->round && asked->term == term &&
         asked->log_is_worse) {
-        checker_fail(checker, "R12", "node %d grants %s to node %d, whose log is worse than its own",
-                     node, is_vote ? "its vote" : "a pre-vote", candidate);
+        checker_fail(checker, "R12",
+                     "node %d grants %s to node %d, whose log is worse than its own", node,
+                     is_vote ? "its vote" : "a pre-vote", candidate);
     }
 }
 
@@ -535,8 +544,9 @@ static void check_vote_reply(struct checker *checker, int node, const raft_messa
         return;
     }
     if (term->vote_durable[node] != message->to) {
-        checker_fail(checker, "I6", "node %d grants its vote in term %" PRIu64
-                     " before it is durable", node, message->term);
+        checker_fail(checker, "I6",
+                     "node %d grants its vote in term %" PRIu64 " before it is durable", node,
+                     message->term);
     }
     if (term->vote_sent[node] != 0 && term->vote_sent[node] != message->to) {
         checker_fail(checker, "V2", "node %d votes twice in term %" PRIu64, node, message->term);
@@ -574,8 +584,9 @@ static void check_append(struct checker *checker, int node, const raft_message *
         count += range.count;
         if (range.first != index + 1 || range.term < message->index_term ||
             range.term > message->term) {
-            checker_fail(checker, "R32", "node %d sends %" PRIu64 "/%" PRIu64 " after %" PRIu64
-                         "/%" PRIu64, node, range.first, range.term, index, message->index_term);
+            checker_fail(checker, "R32",
+                         "node %d sends %" PRIu64 "/%" PRIu64 " after %" PRIu64 "/%" PRIu64, node,
+                         range.first, range.term, index, message->index_term);
             return;
         }
         while (raft_range_next(&range, &entry)) {
@@ -584,8 +595,10 @@ static void check_append(struct checker *checker, int node, const raft_message *
         }
     }
     if (chain != 0 && index <= log->count && chain_at(log, index) != chain) {
-        checker_fail(checker, "R32", "leader %d sends entries up to %" PRIu64 " that are not its "
-                     "own", node, index);
+        checker_fail(checker, "R32",
+                     "leader %d sends entries up to %" PRIu64 " that are not its "
+                     "own",
+                     node, index);
     }
     if (checker->setup.append_bytes_max != 0 && bytes > checker->setup.append_bytes_max &&
         count > 1) {
@@ -601,13 +614,16 @@ static void check_append_reply(struct checker *checker, int node, const raft_mes
         return;
     }
     if (message->index > it->durable.count) {
-        checker_fail(checker, "I6", "node %d acknowledges %" PRIu64 ", but only %zu entries are "
-                     "durable", node, message->index, it->durable.count);
+        checker_fail(checker, "I6",
+                     "node %d acknowledges %" PRIu64 ", but only %zu entries are "
+                     "durable",
+                     node, message->index, it->durable.count);
         return;
     }
     if (message->term < it->durable_state.term) {
-        checker_fail(checker, "I7", "node %d acknowledges entries in term %" PRIu64
-                     " after a promise of %" PRIu64, node, message->term, it->durable_state.term);
+        checker_fail(checker, "I7",
+                     "node %d acknowledges entries in term %" PRIu64 " after a promise of %" PRIu64,
+                     node, message->term, it->durable_state.term);
     }
     if (leader != NOBODY && term_of(checker, message->term)->leader == leader) {
         const struct checker_node *peer = &checker->nodes[leader];
@@ -615,8 +631,10 @@ static void check_append_reply(struct checker *checker, int node, const raft_mes
                     peer->status.term == message->term;
         if (leads && message->index <= peer->issued.count &&
             !log_holds(&it->durable, message->index, chain_at(&peer->issued, message->index))) {
-            checker_fail(checker, "I6", "node %d acknowledges %" PRIu64
-                         ", where its log differs from its leader's", node, message->index);
+            checker_fail(checker, "I6",
+                         "node %d acknowledges %" PRIu64
+                         ", where its log differs from its leader's",
+                         node, message->index);
         }
     }
 }
@@ -699,8 +717,8 @@ static void note_question(struct checker *checker, int node, const raft_message 
     }
     int is_vote = message->kind == RAFT_MESSAGE_VOTE;
     raft_term term = is_vote ? message->term : message->asked_term;
-    struct checker_question *asked = is_vote ? &it->votes_asked[candidate]
-                                             : &it->pre_votes_asked[candidate];
+    struct checker_question *asked =
+        is_vote ? &it->votes_asked[candidate] : &it->pre_votes_asked[candidate];
     int again = asked->round == message->round && asked->term == term;
     asked->log_is_worse = is_known_to_be_worse(it, message) && (!again || asked->log_is_worse);
     asked->round = message->round;
@@ -722,8 +740,9 @@ void checker_received(struct checker *checker, int node, const raft_message *mes
         checker_fail(checker, "I22", "a pre-vote changed node %d", node);
     }
     if (message->kind == RAFT_MESSAGE_APPEND && message->term < before->term && moved) {
-        checker_fail(checker, "I7", "node %d accepted an append of term %" PRIu64 " in term %" PRIu64,
-                     node, message->term, before->term);
+        checker_fail(checker, "I7",
+                     "node %d accepted an append of term %" PRIu64 " in term %" PRIu64, node,
+                     message->term, before->term);
     }
     if (result < 0 && result != RAFT_ENOMEM && moved) {
         checker_fail(checker, "E", "node %d refused a message (%d) that changed it", node, result);
@@ -762,8 +781,9 @@ static void check_new_leader(struct checker *checker, int node, const raft_statu
                      status->term, term->leader, node);
     }
     if (!log_holds(&it->issued, needed, chain_at(&checker->chosen, needed))) {
-        checker_fail(checker, "I13", "leader %d of term %" PRIu64 " lacks the chosen entry %" PRIu64,
-                     node, status->term, needed);
+        checker_fail(checker, "I13",
+                     "leader %d of term %" PRIu64 " lacks the chosen entry %" PRIu64, node,
+                     status->term, needed);
     }
     for (int i = 0; i < checker->setup.node_count; i++) {
         votes += term->vote_durable[i] == checker->setup.ids[node];
@@ -785,15 +805,18 @@ static void check_commit(struct checker *checker, int node, const raft_status *s
 {
     const struct checker_node *it = &checker->nodes[node];
     if (status->commit_index > checker->chosen.count) {
-        checker_fail(checker, "I11", "node %d (role %d, term %" PRIu64 ") commits %" PRIu64
-                     ", only %zu entries are chosen", node, status->role, status->term,
-                     status->commit_index, checker->chosen.count);
+        checker_fail(checker, "I11",
+                     "node %d (role %d, term %" PRIu64 ") commits %" PRIu64
+                     ", only %zu entries are chosen",
+                     node, status->role, status->term, status->commit_index, checker->chosen.count);
         return;
     }
     if (status->role == RAFT_ROLE_LEADER && status->commit_index > it->status.commit_index &&
         term_at(&checker->chosen, status->commit_index) != status->term) {
-        checker_fail(checker, "I13", "leader %d of term %" PRIu64 " commits up to %" PRIu64
-                     ", an entry of term %" PRIu64, node, status->term, status->commit_index,
+        checker_fail(checker, "I13",
+                     "leader %d of term %" PRIu64 " commits up to %" PRIu64
+                     ", an entry of term %" PRIu64,
+                     node, status->term, status->commit_index,
                      term_at(&checker->chosen, status->commit_index));
     }
     if (status->commit_index > checker->commit_max) {
@@ -806,9 +829,11 @@ static void check_monotone(struct checker *checker, int node, const raft_status 
     const raft_status *before = &checker->nodes[node].status;
     if (status->applied_index > status->commit_index || status->commit_index > status->last_index ||
         status->durable_index > status->last_index) {
-        checker_fail(checker, "I2", "node %d: applied %" PRIu64 ", commit %" PRIu64
-                     ", durable %" PRIu64 ", last %" PRIu64, node, status->applied_index,
-                     status->commit_index, status->durable_index, status->last_index);
+        checker_fail(checker, "I2",
+                     "node %d: applied %" PRIu64 ", commit %" PRIu64 ", durable %" PRIu64
+                     ", last %" PRIu64,
+                     node, status->applied_index, status->commit_index, status->durable_index,
+                     status->last_index);
     }
     if (before->size != 0 &&
         (status->term < before->term || status->commit_index < before->commit_index ||
@@ -823,7 +848,8 @@ static void check_durable_index(struct checker *checker, int node, const raft_st
     const struct checker_node *it = &checker->nodes[node];
     raft_index index = status->durable_index;
     if (index > it->durable.count ||
-        (index <= it->issued.count && chain_at(&it->durable, index) != chain_at(&it->issued, index))) {
+        (index <= it->issued.count &&
+         chain_at(&it->durable, index) != chain_at(&it->issued, index))) {
         checker_fail(checker, "V11", "node %d takes entry %" PRIu64 " for durable", node, index);
     }
 }
@@ -870,8 +896,9 @@ void checker_peer(struct checker *checker, int node, const raft_peer_status *pee
     const struct checker_node *it = &checker->nodes[position];
     raft_index *known = &term_of(checker, leader->status.term)->match[position];
     if (peer->match >= peer->next || peer->match < *known) {
-        checker_fail(checker, "V9", "leader %d: match %" PRIu64 " of node %d, next %" PRIu64
-                     ", was %" PRIu64, node, peer->match, position, peer->next, *known);
+        checker_fail(checker, "V9",
+                     "leader %d: match %" PRIu64 " of node %d, next %" PRIu64 ", was %" PRIu64,
+                     node, peer->match, position, peer->next, *known);
     }
     *known = peer->match;
     if (it->durable_state.term == leader->status.term &&
@@ -884,9 +911,9 @@ void checker_peer(struct checker *checker, int node, const raft_peer_status *pee
     if (peer->inflight_messages > setup->inflight_messages_max ||
         peer->inflight_bytes > setup->inflight_bytes_max + setup->append_bytes_max +
                                    setup->entry_bytes_max + 2 * RAFT_ENTRY_HEADER) {
-        checker_fail(checker, "I24", "leader %d has %zu messages of %" PRIu64
-                     " bytes in flight to node %d", node, peer->inflight_messages,
-                     peer->inflight_bytes, position);
+        checker_fail(checker, "I24",
+                     "leader %d has %zu messages of %" PRIu64 " bytes in flight to node %d", node,
+                     peer->inflight_messages, peer->inflight_bytes, position);
     }
 }
 
@@ -901,11 +928,13 @@ static void check_applied_entry(struct checker *checker, int node, const raft_en
         checker_fail(checker, "I1", "node %d applies %" PRIu64 "/%" PRIu64 ", which is not chosen",
                      node, entry->index, entry->term);
     } else if (known == NULL || known->content != entry_content(entry)) {
-        checker_fail(checker, "I3", "node %d applies %" PRIu64 "/%" PRIu64
-                     " with a content of its own", node, entry->index, entry->term);
+        checker_fail(checker, "I3",
+                     "node %d applies %" PRIu64 "/%" PRIu64 " with a content of its own", node,
+                     entry->index, entry->term);
     } else if (known->outcome == OUTCOME_DROPPED) {
-        checker_fail(checker, "V18", "node %d applies %" PRIu64 "/%" PRIu64
-                     ", which was reported dropped", node, entry->index, entry->term);
+        checker_fail(checker, "V18",
+                     "node %d applies %" PRIu64 "/%" PRIu64 ", which was reported dropped", node,
+                     entry->index, entry->term);
     }
 }
 
@@ -946,8 +975,9 @@ static void close_proposal(struct checker *checker, int node, struct registry_en
                            int outcome)
 {
     if (entry->outcome != OUTCOME_OPEN) {
-        checker_fail(checker, "I29", "proposal %" PRIu64 "/%" PRIu64 " of node %d is answered twice",
-                     entry->index, entry->term, node);
+        checker_fail(checker, "I29",
+                     "proposal %" PRIu64 "/%" PRIu64 " of node %d is answered twice", entry->index,
+                     entry->term, node);
         return;
     }
     entry->outcome = outcome;
@@ -981,8 +1011,9 @@ void checker_applied(struct checker *checker, int node, raft_index index)
             continue; /* what was given up as unknown may still be applied */
         }
         if (next <= entry->floor) {
-            checker_fail(checker, "I26", "write %" PRIu64 " began after %" PRIu64
-                         " was acknowledged", next, entry->floor);
+            checker_fail(checker, "I26",
+                         "write %" PRIu64 " began after %" PRIu64 " was acknowledged", next,
+                         entry->floor);
         }
         close_proposal(checker, node, entry, OUTCOME_APPLIED);
         acknowledge(checker, next);
@@ -991,8 +1022,8 @@ void checker_applied(struct checker *checker, int node, raft_index index)
 
 uint64_t checker_read_tag(struct checker *checker, int node)
 {
-    raft_index floor = checker->commit_max > checker->acknowledged ? checker->commit_max
-                                                                   : checker->acknowledged;
+    raft_index floor =
+        checker->commit_max > checker->acknowledged ? checker->commit_max : checker->acknowledged;
     checker->reads = vector_grow(checker->reads, checker->read_count, &checker->read_capacity,
                                  sizeof *checker->reads);
     checker->reads[checker->read_count++] =
@@ -1012,20 +1043,24 @@ static void check_read_served(struct checker *checker, int node, const struct ch
 {
     const struct checker_node *it = &checker->nodes[node];
     if (index < read->floor) {
-        checker_fail(checker, "I21", "node %d serves a read at %" PRIu64 ", %" PRIu64
-                     " was committed before it began", node, index, read->floor);
+        checker_fail(checker, "I21",
+                     "node %d serves a read at %" PRIu64 ", %" PRIu64
+                     " was committed before it began",
+                     node, index, read->floor);
     }
     if (it->applied < index) {
-        checker_fail(checker, "I21", "node %d serves a read at %" PRIu64
-                     " having applied only %" PRIu64, node, index, it->applied);
+        checker_fail(checker, "I21",
+                     "node %d serves a read at %" PRIu64 " having applied only %" PRIu64, node,
+                     index, it->applied);
     }
     acknowledge(checker, it->applied);
 }
 
 static void check_read_answer(struct checker *checker, int node, const raft_event *event)
 {
-    struct checker_read *read =
-        event->tag == 0 || event->tag > checker->read_count ? NULL : &checker->reads[event->tag - 1];
+    struct checker_read *read = event->tag == 0 || event->tag > checker->read_count
+                                    ? NULL
+                                    : &checker->reads[event->tag - 1];
     if (read == NULL || !read->open || read->node != node ||
         read->incarnation != checker->nodes[node].incarnation) {
         checker_fail(checker, "I29", "node %d answers read %" PRIu64 ", which is not open", node,
@@ -1058,13 +1093,14 @@ static void check_dropped(struct checker *checker, int node, const raft_event *e
 {
     struct registry_entry *entry = registry_find(&checker->registry, index, event->term);
     if (!is_own_proposal(checker, node, entry)) {
-        checker_fail(checker, "I29", "node %d drops %" PRIu64 "/%" PRIu64
-                     ", which it did not take", node, index, event->term);
+        checker_fail(checker, "I29", "node %d drops %" PRIu64 "/%" PRIu64 ", which it did not take",
+                     node, index, event->term);
         return;
     }
     if (event->status == RAFT_EDROPPED && !can_never_be_chosen(checker, index, event->term)) {
-        checker_fail(checker, "V18", "node %d reports %" PRIu64 "/%" PRIu64
-                     " dropped, but it may yet be applied", node, index, event->term);
+        checker_fail(checker, "V18",
+                     "node %d reports %" PRIu64 "/%" PRIu64 " dropped, but it may yet be applied",
+                     node, index, event->term);
     }
     close_proposal(checker, node, entry,
                    event->status == RAFT_EDROPPED ? OUTCOME_DROPPED : OUTCOME_UNKNOWN);
@@ -1115,14 +1151,17 @@ void checker_quiet(struct checker *checker)
     for (int i = 0; i < checker->setup.node_count; i++) {
         const struct checker_node *it = &checker->nodes[i];
         if (it->proposals_open != 0 || it->reads_open != 0) {
-            checker_fail(checker, "I29", "node %d leaves %" PRIu64 " proposals and %" PRIu64
-                         " reads without an answer", i, it->proposals_open, it->reads_open);
+            checker_fail(checker, "I29",
+                         "node %d leaves %" PRIu64 " proposals and %" PRIu64
+                         " reads without an answer",
+                         i, it->proposals_open, it->reads_open);
         }
         if (!it->up || it->applied != checker->chosen.count ||
             !is_equal_to_chosen(checker, &it->durable)) {
-            checker_fail(checker, "V24", "node %d has applied %" PRIu64 " and stored %zu of %zu "
-                         "chosen entries", i, it->applied, it->durable.count,
-                         checker->chosen.count);
+            checker_fail(checker, "V24",
+                         "node %d has applied %" PRIu64 " and stored %zu of %zu "
+                         "chosen entries",
+                         i, it->applied, it->durable.count, checker->chosen.count);
         }
     }
 }

@@ -14,7 +14,7 @@
 #include "registry.h"
 
 #define CHECKER_NODES_MAX 8
-#define CHECKER_TERM_MAX ((raft_term)1 << 20) /* beyond it something raises terms without end */
+#define CHECKER_TERM_MAX  ((raft_term)1 << 20) /* beyond it something raises terms without end */
 
 struct checker_setup {
     int node_count;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define VALUE_BYTES_MAX 4096
-#define BATCH_MAX 16
+#define BATCH_MAX       16
 
 void client_init(struct sim *sim)
 {
@@ -67,7 +67,8 @@ static int propose_one(struct node *node, struct probe *name)
         return result;
     }
     COUNT(&sim->counters, proposals_taken);
-    checker_proposed(&sim->checker, node->position, name->index, name->term, value.data, value.size);
+    checker_proposed(&sim->checker, node->position, name->index, name->term, value.data,
+                     value.size);
     check_quota(node, value.size);
     return result;
 }
@@ -161,8 +162,7 @@ void client_step(struct sim *sim)
     } else if (node != NULL) {
         client_operate(node);
     }
-    sim_schedule(sim, 1 + rng_exponential(&sim->rng, mean_pause(sim)), EVENT_CLIENT, NULL, 0,
-                 NULL);
+    sim_schedule(sim, 1 + rng_exponential(&sim->rng, mean_pause(sim)), EVENT_CLIENT, NULL, 0, NULL);
 }
 
 /* From inside apply and notify. */
@@ -198,9 +198,8 @@ int client_probe_succeeded(const struct sim *sim)
     const struct client *client = &sim->client;
     size_t kept = client->probe_count < PROBES_MAX ? client->probe_count : PROBES_MAX;
     for (size_t i = 0; i < kept; i++) {
-        const struct registry_entry *entry = registry_find(
-            &sim->checker.registry, client->probes[i].index,
-            client->probes[i].term);
+        const struct registry_entry *entry =
+            registry_find(&sim->checker.registry, client->probes[i].index, client->probes[i].term);
         if (entry != NULL && entry->outcome == OUTCOME_APPLIED) {
             return 1;
         }

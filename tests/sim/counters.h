@@ -72,14 +72,14 @@ enum counter {
 #define X(name, floor) COUNT_##name,
     COUNTERS(X)
 #undef X
-    COUNTER_COUNT
+        COUNTER_COUNT
 };
 
 struct counters {
     uint64_t value[COUNTER_COUNT];
 };
 
-#define COUNT(counters, name) ((void)(counters)->value[COUNT_##name]++)
+#define COUNT(counters, name)             ((void)(counters)->value[COUNT_##name]++)
 #define COUNT_ADD(counters, name, amount) ((void)((counters)->value[COUNT_##name] += (amount)))
 
 #endif

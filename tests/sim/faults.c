@@ -27,10 +27,10 @@ enum fault {
 static uint64_t mean_distance(const struct plan *plan, enum fault fault)
 {
     const uint64_t distances[FAULT_COUNT] = {
-        plan->crash_every_us,       plan->partition_every_us,   plan->kind_loss_every_us,
-        plan->clog_every_us,        plan->replay_every_us,      plan->pause_every_us,
-        plan->clock_every_us,       plan->hang_every_us,        plan->write_fault_every_us,
-        plan->apply_fault_every_us, plan->allocation_every_us,  plan->hint_every_us,
+        plan->crash_every_us,       plan->partition_every_us,  plan->kind_loss_every_us,
+        plan->clog_every_us,        plan->replay_every_us,     plan->pause_every_us,
+        plan->clock_every_us,       plan->hang_every_us,       plan->write_fault_every_us,
+        plan->apply_fault_every_us, plan->allocation_every_us, plan->hint_every_us,
         plan->campaign_every_us};
     return distances[fault];
 }

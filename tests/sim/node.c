@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRUE_RATE ((uint64_t)1 << 20)
+#define TRUE_RATE  ((uint64_t)1 << 20)
 #define UNSET_BYTE 0xdb
-#define FAR_MS UINT64_C(1000000000) /* a deadline further away than this is no deadline */
+#define FAR_MS     UINT64_C(1000000000) /* a deadline further away than this is no deadline */
 
 /* ---- Clock ----------------------------------------------------------------------------------- */
 
@@ -44,7 +44,8 @@ void node_set_rate(struct node *node, uint64_t millionths)
 {
     node->clock.ms = node_now_ms(node);
     node->clock.at_us = node->sim->now_us;
-    node->clock.rate = TRUE_RATE / 1000000 * millionths + TRUE_RATE % 1000000 * millionths / 1000000;
+    node->clock.rate =
+        TRUE_RATE / 1000000 * millionths + TRUE_RATE % 1000000 * millionths / 1000000;
 }
 
 int node_is_paused(const struct node *node)
@@ -157,9 +158,10 @@ static void trace_write(struct node *node, const raft_write *write)
         for (size_t i = 0; i < write->range_count; i++) {
             count += write->ranges[i].count;
         }
-        sim_trace(node->sim, "n%d write %" PRIu64 ": term %" PRIu64 " vote %" PRIu64
-                  " truncate %" PRIu64 " append %" PRIu64 "+%" PRIu64, node->position, write->seq,
-                  write->has_state ? write->state.term : 0,
+        sim_trace(node->sim,
+                  "n%d write %" PRIu64 ": term %" PRIu64 " vote %" PRIu64 " truncate %" PRIu64
+                  " append %" PRIu64 "+%" PRIu64,
+                  node->position, write->seq, write->has_state ? write->state.term : 0,
                   write->has_state ? write->state.vote : 0, write->truncate_from, first, count);
     }
 }
@@ -200,8 +202,7 @@ static void schedule_sync(struct node *node, uint64_t seq)
 {
     struct sim *sim = node->sim;
     int calm = !sim_is_faulty(sim);
-    uint64_t mean = calm ? sim->plan.timeout_ms * 1000 / 400
-                         : sim->plan.sync_us * node->slowness;
+    uint64_t mean = calm ? sim->plan.timeout_ms * 1000 / 400 : sim->plan.sync_us * node->slowness;
     uint64_t at = sim->now_us + 1 + rng_exponential(&sim->rng, mean);
     if (at < node->sync_at) {
         at = node->sync_at;
@@ -221,9 +222,9 @@ static int node_persist(void *host, const raft_write *write)
     trace_write(node, write);
     record_write(node, write);
     if (node->status.error != RAFT_OK || write->seq != node->write_last + 1) {
-        checker_fail(&sim->checker, "R9", "node %d writes %" PRIu64 " after %" PRIu64
-                     ", its error is %d", node->position, write->seq, node->write_last,
-                     node->status.error);
+        checker_fail(&sim->checker, "R9",
+                     "node %d writes %" PRIu64 " after %" PRIu64 ", its error is %d",
+                     node->position, write->seq, node->write_last, node->status.error);
     }
     checker_wrote(&sim->checker, node->position, write);
     int result = node->store->kind->write(node->store, write);
@@ -389,10 +390,12 @@ void node_applied(struct node *node, raft_index index)
 static void trace_event(struct node *node, const raft_event *event)
 {
     static const char *const names[6] = {"", "role", "leader", "read", "dropped", "fatal"};
-    sim_trace(node->sim, "n%d event %s: role %d term %" PRIu64 " leader %" PRIu64 " status %d index %"
-              PRIu64 " %" PRIu64 "..%" PRIu64, node->position,
-              names[event->kind > 0 && event->kind < 6 ? event->kind : 0], event->role, event->term,
-              event->leader, event->status, event->index, event->first, event->last);
+    sim_trace(node->sim,
+              "n%d event %s: role %d term %" PRIu64 " leader %" PRIu64 " status %d index %" PRIu64
+              " %" PRIu64 "..%" PRIu64,
+              node->position, names[event->kind > 0 && event->kind < 6 ? event->kind : 0],
+              event->role, event->term, event->leader, event->status, event->index, event->first,
+              event->last);
 }
 
 static void node_notify(void *host, const raft_event *event)
@@ -627,8 +630,9 @@ static void check_hung_leader(struct node *node)
     uint64_t since = node->issued_ms[(node->write_told + 1) % RAFT_WRITES_MAX];
     uint64_t bound = node->sim->plan.timeout_ms * 4;
     if (node_now_ms(node) > since + bound) {
-        checker_fail(&node->sim->checker, "R9", "node %d leads with a write outstanding for %" PRIu64
-                     " ms", node->position, node_now_ms(node) - since);
+        checker_fail(&node->sim->checker, "R9",
+                     "node %d leads with a write outstanding for %" PRIu64 " ms", node->position,
+                     node_now_ms(node) - since);
     }
 }
 
@@ -707,8 +711,10 @@ void node_poll(struct node *node)
 static void check_refusal(struct node *node, const struct packet *packet, int result)
 {
     if (packet->damaged && result >= 0) {
-        checker_fail(&node->sim->checker, "R66", "node %d took a message of kind %d that it should "
-                     "refuse", node->position, packet->message.kind);
+        checker_fail(&node->sim->checker, "R66",
+                     "node %d took a message of kind %d that it should "
+                     "refuse",
+                     node->position, packet->message.kind);
     }
     int expected = result == RAFT_OK || result == RAFT_ENOMEM || result == RAFT_EFULL ||
                    node->status.error != RAFT_OK;

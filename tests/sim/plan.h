@@ -21,15 +21,15 @@ enum plan_store {
 #define PLAN_NUMBERS(X)                                                                            \
     X(nodes)                                                                                       \
     X(store)                                                                                       \
-    X(calm)             /* no faults at all: nobody may be deposed (I28) */                        \
-    X(repeat)           /* run twice and compare (I27) */                                          \
-    X(timeout_ms)       /* T */                                                                    \
+    X(calm)       /* no faults at all: nobody may be deposed (I28) */                              \
+    X(repeat)     /* run twice and compare (I27) */                                                \
+    X(timeout_ms) /* T */                                                                          \
     X(heartbeat_ms)                                                                                \
     X(no_pre_vote)                                                                                 \
     X(no_check_quorum)                                                                             \
     X(no_stickiness)                                                                               \
     X(apply_ahead)                                                                                 \
-    X(wide_ids)         /* ids that need all their bits */                                         \
+    X(wide_ids) /* ids that need all their bits */                                                 \
     X(log_bytes_max)                                                                               \
     X(uncommitted_bytes_max)                                                                       \
     X(entry_bytes_max)                                                                             \
@@ -38,21 +38,21 @@ enum plan_store {
     X(inflight_messages_max)                                                                       \
     X(inflight_bytes_max)                                                                          \
     X(reads_max)                                                                                   \
-    X(fault_us)         /* how long faults go on */                                                \
-    X(core_wild)        /* while a quorum is healed, links to the rest stay bad */                 \
-    X(old_mail)         /* messages sent before the healing still arrive after it */               \
-    X(encoded_ppm)      /* messages that travel as bytes */                                        \
-    X(delay_us)         /* of messages, mean */                                                    \
-    X(delay_tail_ppm)   /* messages that take much longer */                                       \
+    X(fault_us)       /* how long faults go on */                                                  \
+    X(core_wild)      /* while a quorum is healed, links to the rest stay bad */                   \
+    X(old_mail)       /* messages sent before the healing still arrive after it */                 \
+    X(encoded_ppm)    /* messages that travel as bytes */                                          \
+    X(delay_us)       /* of messages, mean */                                                      \
+    X(delay_tail_ppm) /* messages that take much longer */                                         \
     X(drop_ppm)                                                                                    \
     X(duplicate_ppm)                                                                               \
     X(damage_ppm)                                                                                  \
     X(foreign_ppm)                                                                                 \
-    X(poll_delay_us)    /* of a host between an input and raft_poll, mean */                       \
-    X(poll_late_us)     /* of a host after its deadline, mean */                                   \
-    X(persist_ok_ppm)   /* writes that persist finishes itself */                                  \
-    X(sync_us)          /* of a write, mean */                                                     \
-    X(told_us)          /* from the sync to raft_persisted, mean */                                \
+    X(poll_delay_us)  /* of a host between an input and raft_poll, mean */                         \
+    X(poll_late_us)   /* of a host after its deadline, mean */                                     \
+    X(persist_ok_ppm) /* writes that persist finishes itself */                                    \
+    X(sync_us)        /* of a write, mean */                                                       \
+    X(told_us)        /* from the sync to raft_persisted, mean */                                  \
     X(apply_pending_ppm)                                                                           \
     X(apply_us)                                                                                    \
     X(drift_ppm)        /* of a node's clock, at most */                                           \
@@ -63,10 +63,10 @@ enum plan_store {
     X(client_batch_max)                                                                            \
     X(client_bytes_max)                                                                            \
     X(reentrant_ppm)                                                                               \
-    X(allocation_ppm)   /* allocations that fail, in bad times */                                  \
-    X(crash_every_us)   /* these are mean times between faults; 0: never */                        \
-    X(crash_all_ppm)    /* crashes that strike everybody */                                        \
-    X(down_us)          /* mean time until a restart */                                            \
+    X(allocation_ppm) /* allocations that fail, in bad times */                                    \
+    X(crash_every_us) /* these are mean times between faults; 0: never */                          \
+    X(crash_all_ppm)  /* crashes that strike everybody */                                          \
+    X(down_us)        /* mean time until a restart */                                              \
     X(partition_every_us)                                                                          \
     X(kind_loss_every_us)                                                                          \
     X(clog_every_us)                                                                               \
@@ -87,7 +87,7 @@ struct plan {
 #undef X
 };
 
-/* Draws the plan of a seed. store: PLAN_STORE_*. */
+/* Draws the plan of a seed. */
 struct plan plan_draw(uint64_t seed, enum plan_store store);
 
 /* Prints everything that is not 0. */

@@ -31,7 +31,8 @@ static size_t place_of(const struct registry *registry, raft_index index, raft_t
     return place;
 }
 
-struct registry_entry *registry_find(const struct registry *registry, raft_index index, raft_term term)
+struct registry_entry *registry_find(const struct registry *registry, raft_index index,
+                                     raft_term term)
 {
     if (registry->count == 0 || index == 0) {
         return NULL;

@@ -8,14 +8,9 @@
 #include "raft.h"
 
 #define CHAIN_BASE UINT64_C(0x6b65656c736f6e01) /* the chain of the empty log */
-#define NOBODY (-1)
+#define NOBODY     (-1)
 
-enum outcome {
-    OUTCOME_OPEN,
-    OUTCOME_APPLIED,
-    OUTCOME_DROPPED,
-    OUTCOME_UNKNOWN
-};
+enum outcome { OUTCOME_OPEN, OUTCOME_APPLIED, OUTCOME_DROPPED, OUTCOME_UNKNOWN };
 
 struct registry_entry {
     raft_index index; /* 0: a free place of the table */
@@ -38,7 +33,8 @@ uint64_t entry_content(const raft_entry *entry);
 uint64_t entry_chain(uint64_t previous_chain, raft_term term, uint64_t content);
 
 /* The entry, or null. Valid until registry_add. */
-struct registry_entry *registry_find(const struct registry *registry, raft_index index, raft_term term);
+struct registry_entry *registry_find(const struct registry *registry, raft_index index,
+                                     raft_term term);
 
 /* Adds an entry that is not there: a no-op of unknown chain, to be filled in by the caller. */
 struct registry_entry *registry_add(struct registry *registry, raft_index index, raft_term term,

@@ -13,9 +13,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define EVENTS_MAX 3000000
+#define EVENTS_MAX        3000000
 #define LIVENESS_TIMEOUTS 20
-#define STABLE_TIMEOUTS 10
+#define STABLE_TIMEOUTS   10
 
 /* ---- Bookkeeping ----------------------------------------------------------------------------- */
 
@@ -120,16 +120,17 @@ static void check_undisturbed(struct sim *sim)
 {
     if (sim->watching && (sim->checker.leader_changes != sim->stable_changes ||
                           highest_term(sim) != sim->stable_term || find_leader(sim) == NULL)) {
-        checker_fail(&sim->checker, "I28", "a healthy leader of term %" PRIu64
-                     " is deposed; the term is %" PRIu64 " now", sim->stable_term,
-                     highest_term(sim));
+        checker_fail(&sim->checker, "I28",
+                     "a healthy leader of term %" PRIu64 " is deposed; the term is %" PRIu64 " now",
+                     sim->stable_term, highest_term(sim));
     }
 }
 
 /* A calm run is watched as soon as a leader has settled. */
 static void tick_faults(struct sim *sim)
 {
-    if (sim->plan.calm && !sim->watching && sim->checker.commit_max > 0 && timeouts_passed(sim) > 4) {
+    if (sim->plan.calm && !sim->watching && sim->checker.commit_max > 0 &&
+        timeouts_passed(sim) > 4) {
         watch_leader(sim);
     }
     if (sim->now_us - sim->phase_began_us >= sim->plan.fault_us) {
@@ -169,8 +170,10 @@ static void tick_core(struct sim *sim, struct result *result)
         faults_heal_all(sim);
     } else if (sim->now_us - sim->phase_began_us >
                LIVENESS_TIMEOUTS * sim->timeout_us + time_to_send(sim, sim->backlog)) {
-        checker_fail(&sim->checker, "I25", "a healthy quorum commits nothing in %d election "
-                     "timeouts", LIVENESS_TIMEOUTS);
+        checker_fail(&sim->checker, "I25",
+                     "a healthy quorum commits nothing in %d election "
+                     "timeouts",
+                     LIVENESS_TIMEOUTS);
     }
 }
 
@@ -244,9 +247,8 @@ static void tick(struct sim *sim, struct result *result)
 /* What the host does waits while its process is paused; the disk and the network go on. */
 static int must_wait(const struct event *event, const struct node *node)
 {
-    return node_is_paused(node) &&
-           (event->kind == EVENT_PERSISTED || event->kind == EVENT_APPLIED ||
-            event->kind == EVENT_OPERATE);
+    return node_is_paused(node) && (event->kind == EVENT_PERSISTED ||
+                                    event->kind == EVENT_APPLIED || event->kind == EVENT_OPERATE);
 }
 
 static void handle_node(struct sim *sim, const struct event *event)

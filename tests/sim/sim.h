@@ -20,11 +20,11 @@
 #include "raft.h"
 #include "random.h"
 
-#define NEVER UINT64_MAX
-#define CLUSTER UINT64_C(0x6b65656c)
-#define MESSAGE_KINDS 9
+#define NEVER           UINT64_MAX
+#define CLUSTER         UINT64_C(0x6b65656c)
+#define MESSAGE_KINDS   9
 #define ARCHIVE_PACKETS 256
-#define PROBES_MAX 64
+#define PROBES_MAX      64
 
 enum event_kind {
     EVENT_DELIVER,   /* data: the packet */
@@ -33,10 +33,10 @@ enum event_kind {
     EVENT_APPLIED,   /* apply up to index `value` is done */
     EVENT_RESTART,
     EVENT_CLIENT,
-    EVENT_OPERATE,   /* a client's request reaches a node that was paused */
-    EVENT_FAULT,     /* value: FAULT_* */
-    EVENT_UNCUT,     /* a partition of epoch `value` ends */
-    EVENT_TICK       /* the run looks at its phase */
+    EVENT_OPERATE, /* a client's request reaches a node that was paused */
+    EVENT_FAULT,   /* value: FAULT_* */
+    EVENT_UNCUT,   /* a partition of epoch `value` ends */
+    EVENT_TICK     /* the run looks at its phase */
 };
 
 enum phase {
@@ -53,9 +53,9 @@ struct store;
 struct packet {
     int from; /* positions */
     int to;
-    uint64_t epoch;  /* of the network when it was sent */
-    int damaged;     /* the receiver has to refuse it */
-    size_t size;     /* of bytes */
+    uint64_t epoch;       /* of the network when it was sent */
+    int damaged;          /* the receiver has to refuse it */
+    size_t size;          /* of bytes */
     const uint8_t *bytes; /* encoded; null where it travels as a message */
     raft_message message;
 };
@@ -66,8 +66,8 @@ struct network {
     uint64_t clogged_until[SIM_NODES_MAX][SIM_NODES_MAX];
     uint64_t last_arrival[SIM_NODES_MAX][SIM_NODES_MAX];
     uint64_t epoch;
-    uint64_t partition; /* number of the present one */
-    int healthy[SIM_NODES_MAX]; /* links between healthy nodes are clean */
+    uint64_t partition;                      /* number of the present one */
+    int healthy[SIM_NODES_MAX];              /* links between healthy nodes are clean */
     struct packet *archive[ARCHIVE_PACKETS]; /* a sample of everything ever sent */
     uint64_t archived;
 };
@@ -99,12 +99,12 @@ struct node {
     struct rng allocation_rng;
     size_t allocated; /* bytes that the engine holds */
     struct store *store;
-    uint64_t write_last;   /* issued */
-    uint64_t write_synced; /* finished by the disk */
-    uint64_t write_told;   /* told to the engine */
-    uint64_t sync_at;      /* when the last write issued will be finished */
+    uint64_t write_last;                 /* issued */
+    uint64_t write_synced;               /* finished by the disk */
+    uint64_t write_told;                 /* told to the engine */
+    uint64_t sync_at;                    /* when the last write issued will be finished */
     uint64_t issued_ms[RAFT_WRITES_MAX]; /* node clock at which write seq % MAX was issued */
-    raft_range applying;    /* lent by an apply that is outstanding; count 0: none */
+    raft_range applying;                 /* lent by an apply that is outstanding; count 0: none */
     uint64_t applying_hash;
     raft_status status;
 };
@@ -142,8 +142,8 @@ struct sim {
     uint64_t stable_changes;
     uint64_t backlog;     /* entries not chosen yet when the healing began */
     raft_index healed_at; /* the last chosen by then */
-    int watching; /* a leader is established in a calm run or phase */
-    uint64_t timeout_us; /* the longest election timeout, in true time */
+    int watching;         /* a leader is established in a calm run or phase */
+    uint64_t timeout_us;  /* the longest election timeout, in true time */
 };
 
 struct result {
@@ -190,7 +190,7 @@ void node_campaign(struct node *node);
 void node_hint(struct node *node, raft_id peer);
 uint64_t node_now_ms(const struct node *node);
 void node_set_rate(struct node *node, uint64_t millionths); /* of a true clock's */
-void node_changed(struct node *node); /* after every call on the engine */
+void node_changed(struct node *node);                       /* after every call on the engine */
 int node_is_paused(const struct node *node);
 
 /* network.c */

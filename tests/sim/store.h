@@ -37,7 +37,7 @@ struct store {
     const struct store_kind *kind;
     struct rng rng;
     struct counters *counters;
-    char error[160]; /* why restore failed, where the store knows */
+    char error[160];  /* why restore failed, where the store knows */
     int lent_changed; /* what was lent to it is not what it was: the engine has broken its word */
 };
 

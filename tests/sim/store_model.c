@@ -63,10 +63,11 @@ static int model_write(struct store *store, const raft_write *write)
     }
     struct model_write *pending = &model->pending[model->pending_count++];
     pending->write = *write;
-    pending->ranges = arena_copy(model->arena, write->ranges, write->range_count * sizeof(raft_range));
+    pending->ranges =
+        arena_copy(model->arena, write->ranges, write->range_count * sizeof(raft_range));
     pending->write.ranges = pending->ranges;
-    pending->meta = write->meta == NULL ? NULL
-                                        : arena_copy(model->arena, write->meta, write->meta_size);
+    pending->meta =
+        write->meta == NULL ? NULL : arena_copy(model->arena, write->meta, write->meta_size);
     pending->lent_hash = hash_ranges(write);
     return RAFT_PENDING;
 }
@@ -138,7 +139,8 @@ static size_t steps_of(const struct model_write *pending)
 static void forget_pending(struct model *model, size_t count)
 {
     model->pending_count -= count;
-    memmove(model->pending, model->pending + count, model->pending_count * sizeof model->pending[0]);
+    memmove(model->pending, model->pending + count,
+            model->pending_count * sizeof model->pending[0]);
 }
 
 static void model_power_off(struct store *store)
@@ -260,8 +262,8 @@ static void model_free(struct store *store)
     free(store);
 }
 
-static const struct store_kind model_kind = {model_write,  model_sync,    model_power_off,
-                                             model_plant,  model_mend,    model_is_off,
+static const struct store_kind model_kind = {model_write,   model_sync, model_power_off,
+                                             model_plant,   model_mend, model_is_off,
                                              model_restore, model_free};
 
 struct store *store_model_new(struct arena *arena, struct rng rng, struct counters *counters)

@@ -12,19 +12,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WAL_GROUP 1
+#define WAL_GROUP   1
 #define WAL_CLUSTER 7
 
 struct wal_store {
     struct store store;
     struct disk *disk;
     struct io io; /* the disk's table, while the process lives */
-    wal *log; /* null: closed */
+    wal *log;     /* null: closed */
     struct wal_options options;
     store_replay *replay; /* while it restores */
     void *replay_ctx;
-    uint64_t done;        /* reported by the log since the last sync */
-    int status;           /* worst of what it reported */
+    uint64_t done; /* reported by the log since the last sync */
+    int status;    /* worst of what it reported */
 };
 
 static struct wal_store *wal_of(struct store *store)
@@ -141,8 +141,8 @@ static void wal_store_power_off(struct store *store)
 static void wal_store_plant(struct store *store, int crash)
 {
     struct wal_store *it = wal_of(store);
-    static const enum disk_fault faults[4] = {DISK_FAULT_EIO, DISK_FAULT_ENOSPC,
-                                              DISK_FAULT_PARTIAL, DISK_FAULT_SHORT};
+    static const enum disk_fault faults[4] = {DISK_FAULT_EIO, DISK_FAULT_ENOSPC, DISK_FAULT_PARTIAL,
+                                              DISK_FAULT_SHORT};
     enum disk_fault fault = crash ? DISK_FAULT_CRASH : faults[rng_below(&store->rng, 4)];
     disk_fail_at(it->disk, disk_calls(it->disk) + rng_between(&store->rng, 1, 12), fault, 0);
 }
@@ -202,8 +202,8 @@ static void wal_store_free(struct store *store)
     free(it);
 }
 
-static const struct store_kind wal_kind = {wal_store_write, wal_store_sync,   wal_store_power_off,
-                                           wal_store_plant, wal_store_mend,   wal_store_is_off,
+static const struct store_kind wal_kind = {wal_store_write,   wal_store_sync, wal_store_power_off,
+                                           wal_store_plant,   wal_store_mend, wal_store_is_off,
                                            wal_store_restore, wal_store_free};
 
 struct store *store_wal_new(struct rng rng, struct counters *counters, raft_id node,

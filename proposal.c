@@ -152,9 +152,7 @@ void raft__own_settle(raft *node)
 {
     for (uint32_t i = node->own_count; i > 0; i--) {
         struct raft__own *run = &node->own[i - 1];
-        if (run->status == 0) {
-            own_judge(node, run);
-        }
+        own_judge(node, run);
         if (run->first > run->last) {
             own_forget(node, i - 1);
         }

@@ -601,7 +601,7 @@ static int found(struct cluster_node *node)
 {
     static const char *const blobs[CLUSTER_MAX + 1] = {"",  "a", "b", "c", "d",
                                                        "e", "f", "g", "h", "i"};
-    raft_member members[CLUSTER_MAX] = {{0, NULL, 0}};
+    raft_member members[CLUSTER_MAX] = {{.id = 0}};
     size_t count = node->cluster->founders;
     if (node->id > count) {
         return RAFT_OK;

@@ -283,11 +283,13 @@ static int found_group(struct server *server, char error[SERVER_ERROR_MAX])
     int status;
 
     for (size_t i = 0; i < count; i++) {
-        members[i] = (raft_member){options->founders[i].id, options->founders[i].blob,
-                                   options->founders[i].blob_size};
+        members[i] = (raft_member){.id = options->founders[i].id,
+                                   .blob = options->founders[i].blob,
+                                   .blob_size = options->founders[i].blob_size};
     }
     if (count == 0) {
-        members[count++] = (raft_member){options->id, blob, sole_blob(server, blob)};
+        members[count++] =
+            (raft_member){.id = options->id, .blob = blob, .blob_size = sole_blob(server, blob)};
     }
     status = raft_bootstrap(server->node, members, count);
     if (status != RAFT_OK) {

@@ -328,6 +328,7 @@ int consensus_open(struct server *server, char error[SERVER_ERROR_MAX])
 {
     server->cluster = options_cluster_id(server->options->cluster);
     server->give_up_ms = UINT64_MAX;
+    pending_init(&server->pending, sizeof(struct waiter));
     if (open_node(server, error) || open_log(server, error)) {
         return -1;
     }

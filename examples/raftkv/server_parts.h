@@ -8,7 +8,7 @@
  *   info.c       INFO
  *   consensus.c  the callbacks of the engine, the log, proposals and reads
  *
- * A write waits for its entry (pending.h). A read waits for whichever comes first: the confirmation
+ * A write waits for its entry (../pending.h). A read waits for whichever comes first: the confirmation
  * of the raft_read of its turn, or the moment before the same client's next write is applied. The
  * second is as good as the first: that write was proposed after the read arrived, so when its entry
  * is applied here with the term in which it was proposed, the state before it holds everything that
@@ -21,12 +21,12 @@
 #include "../address.h"
 #include "../io.h"
 #include "../loop.h"
+#include "../pending.h"
 #include "../transport.h"
 #include "../wal.h"
 #include "client.h"
 #include "commands.h"
 #include "options.h"
-#include "pending.h"
 #include "raft.h"
 #include "say.h"
 #include "server.h"
@@ -41,6 +41,13 @@ struct member {
     char peer[MEMBER_ADDRESS_MAX]; /* HOST:PORT; "": it has none */
     char host[MEMBER_ADDRESS_MAX]; /* for clients; "": not told */
     unsigned port;
+};
+
+/* Who waits for an entry: a request of a client, by names that outlive the client. */
+struct waiter {
+    uint32_t slot;       /* place in the table of clients */
+    uint32_t generation; /* tells it from another client at that place */
+    uint64_t number;     /* of the request, counted by the client */
 };
 
 /* The writes of a turn, proposed together at its end. */

@@ -1026,12 +1026,15 @@ int transport_open(const struct transport_options *options, struct transport **o
     t->listen_fd = -1;
     t->accept_again_ms = UINT64_MAX;
     int status = set_options(t, options);
+    if (!status) {
+        t->accepted = calloc(t->options.connections_max, sizeof *t->accepted);
+        status = t->accepted ? 0 : -ENOMEM;
+    }
     if (status) {
         free(t);
         return status;
     }
-    t->accepted = calloc(t->options.connections_max, sizeof *t->accepted);
-    status = t->accepted ? start_listening(t) : -ENOMEM;
+    status = start_listening(t);
     if (status) {
         transport_close(t);
         return status;

@@ -590,7 +590,8 @@ static int reserve_issued(wal *log)
         return 0;
     }
     for (size_t i = 0; i < log->issued_count; i++) {
-        ring[i] = log->issued[(log->issued_first + i) % log->issued_capacity];
+        size_t slot = log->issued_first + i;
+        ring[i] = log->issued[slot < log->issued_capacity ? slot : slot - log->issued_capacity];
     }
     free(log->issued);
     log->issued = ring;

@@ -213,7 +213,7 @@ int caller_receive(struct caller *caller, struct reply *reply, int timeout_ms)
 
 int caller_ask(struct caller *caller, const char *words, struct reply *reply, int timeout_ms)
 {
-    struct slice args[ARGS_MAX];
+    struct slice args[ARGS_MAX] = {{NULL, 0}};
     size_t count = 0;
 
     while (*words && count < ARGS_MAX) {

@@ -399,11 +399,17 @@ static int grow_batch(struct batch *batch)
     struct waiter *waiters;
     raft_buf *parts;
 
-    batch->sizes = sizes ? sizes : batch->sizes;
+    if (sizes) {
+        batch->sizes = sizes;
+    }
     waiters = realloc(batch->waiters, capacity * sizeof *waiters);
-    batch->waiters = waiters ? waiters : batch->waiters;
+    if (waiters) {
+        batch->waiters = waiters;
+    }
     parts = realloc(batch->parts, capacity * sizeof *parts);
-    batch->parts = parts ? parts : batch->parts;
+    if (parts) {
+        batch->parts = parts;
+    }
     if (!sizes || !waiters || !parts) {
         return -1;
     }

@@ -543,7 +543,8 @@ void reply_bulk(struct buffer *out, struct slice value)
     if (value.size > 0) {
         memcpy(room + head_size, value.data, value.size);
     }
-    memcpy(room + head_size + value.size, "\r\n", 2);
+    room[head_size + value.size] = '\r';
+    room[head_size + value.size + 1] = '\n';
     buffer_commit(out, head_size + value.size + 2);
 }
 

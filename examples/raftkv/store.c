@@ -542,8 +542,8 @@ static const struct entry *bucket_at(const struct store *store, size_t position)
 {
     size_t size = store->current->size;
 
-    return position < size ? store->current->buckets[position]
-                           : store->old->buckets[position - size];
+    return store->old == NULL || position < size ? store->current->buckets[position]
+                                                 : store->old->buckets[position - size];
 }
 
 /*
@@ -567,13 +567,13 @@ static const struct entry *random_chain(struct store *store)
 int store_random_key(struct store *store, struct slice *key)
 {
     const struct entry *chain;
-    size_t length = 0;
+    size_t length = 1; /* a filled bucket has at least one */
 
     if (store->count == 0) {
         return 0;
     }
     chain = random_chain(store);
-    for (const struct entry *e = chain; e != NULL; e = e->next) {
+    for (const struct entry *e = chain->next; e != NULL; e = e->next) {
         length++;
     }
     for (size_t skip = (size_t)(next_random(store) % length); skip > 0; skip--) {

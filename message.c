@@ -24,9 +24,11 @@
 
 /* ---- Entries -------------------------------------------------------------------------------- */
 
+/* A size that does not fit in a size_t is answered with more than any buffer has. */
 size_t raft_entry_size(size_t payload_size)
 {
-    return raft__entry_size(payload_size);
+    return payload_size > SIZE_MAX - (RAFT_ENTRY_HEADER + 7) ? SIZE_MAX
+                                                             : raft__entry_size(payload_size);
 }
 
 int raft_entry_encode(const raft_entry *entry, void *out, size_t capacity)

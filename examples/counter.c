@@ -13,6 +13,7 @@
 #include "raft.h"
 #include "wal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,14 +212,27 @@ static void add(struct counter *counter, int64_t amount)
     }
 }
 
+/* The whole text is a number of 64 bits. */
+static int parse_amount(const char *text, int64_t *amount)
+{
+    char *end;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0) {
+        return 0;
+    }
+    *amount = number;
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     struct counter counter = {.status = RAFT_OK};
-    if (argc < 2 || argc > 3) {
+    int64_t amount = 1;
+    if (argc < 2 || argc > 3 || (argc == 3 && !parse_amount(argv[2], &amount))) {
         fprintf(stderr, "usage: counter DIRECTORY [AMOUNT]\n");
         return 2;
     }
-    int64_t amount = argc == 3 ? strtoll(argv[2], NULL, 10) : 1;
 
     counter.status = start(&counter, argv[1]);
     if (counter.status == RAFT_OK) {

@@ -47,6 +47,14 @@ if [ -x "$BUILD/counter" ]; then
 
     "$BUILD/counter" >/dev/null 2>&1
     expect counter_refuses_a_missing_directory_argument 2 $?
+    for amount in '' x 1x 1.5 ' ' 0x10 -- 9223372036854775808; do
+        said=$("$BUILD/counter" "$work/refused" "$amount" 2>&1)
+        status=$?
+        case $said in usage*) ;; *) status="$status: $said" ;; esac
+        expect "counter_refuses_'$amount'_as_an_amount" 2 "$status"
+    done
+    [ ! -e "$work/refused" ]
+    expect counter_that_refused_has_written_nothing 0 $?
 fi
 
 echo "$passed passed, $failed failed"

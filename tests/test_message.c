@@ -731,6 +731,21 @@ static void entry_is_refused_where_it_does_not_fit(void)
     CHECK_EQ(raft_entry_encode(&e, bytes, 24), RAFT_OK);
 }
 
+/* A size that wrapped around would let a small buffer pass for large enough. */
+static void entry_size_never_wraps_around(void)
+{
+    for (size_t below = 0; below < 64; below++) {
+        size_t payload_size = SIZE_MAX - below;
+        size_t size = raft_entry_size(payload_size);
+        if (below < 15) {
+            CHECK_EQ(size, SIZE_MAX);
+        } else {
+            CHECK(size > payload_size && size - payload_size < 16);
+        }
+        CHECK(size <= raft_entry_size(payload_size + (below > 0)));
+    }
+}
+
 static void entry_of_2_to_the_30_bytes_is_refused(void)
 {
     uint8_t bytes[64];
@@ -939,6 +954,7 @@ int main(void)
     RUN(null_is_answered_with_an_argument_error);
     RUN(entries_of_every_small_size_survive);
     RUN(entry_is_refused_where_it_does_not_fit);
+    RUN(entry_size_never_wraps_around);
     RUN(entry_of_2_to_the_30_bytes_is_refused);
     RUN(entry_that_no_log_can_hold_is_not_encoded);
     RUN(walk_over_a_malformed_range_ends_early);

@@ -11,6 +11,12 @@
 
 #include "io.h"
 
+#ifdef __has_include
+#if defined(__linux__) && __has_include(<sys/random.h>)
+#define HAS_GETRANDOM 1
+#endif
+#endif
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +29,9 @@
 #include <sys/epoll.h>
 #endif
 #include <sys/file.h>
+#ifdef HAS_GETRANDOM
+#include <sys/random.h>
+#endif
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -171,6 +180,17 @@ static int os_file_size(void *ctx, int fd, uint64_t *size)
         return -EINVAL;
     }
     *size = (uint64_t)status.st_size;
+    return 0;
+}
+
+static int os_file_mode(void *ctx, int fd, unsigned *mode)
+{
+    (void)ctx;
+    struct stat status;
+    if (fstat(fd, &status) < 0) {
+        return -errno;
+    }
+    *mode = (unsigned)status.st_mode & 07777u;
     return 0;
 }
 
@@ -440,14 +460,12 @@ static uint64_t os_now_ms(void *ctx)
     return os_now_us(ctx) / 1000u;
 }
 
-static int os_random(void *ctx, void *data, size_t size)
+static int random_from_file(uint8_t *bytes, size_t size)
 {
-    (void)ctx;
     int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return -errno;
     }
-    uint8_t *bytes = data;
     size_t got = 0;
     int error = 0;
     while (got < size && error == 0) {
@@ -464,6 +482,26 @@ static int os_random(void *ctx, void *data, size_t size)
     return -error;
 }
 
+/* Asks the kernel itself where that is possible: that needs no descriptor, which a server that is
+ * called too often has not left. */
+static int os_random(void *ctx, void *data, size_t size)
+{
+    (void)ctx;
+    uint8_t *bytes = data;
+    size_t got = 0;
+#ifdef HAS_GETRANDOM
+    while (got < size) {
+        ssize_t result = getrandom(bytes + got, size - got, 0);
+        if (result > 0) {
+            got += (size_t)result;
+        } else if (result == 0 || errno != EINTR) {
+            break;
+        }
+    }
+#endif
+    return got < size ? random_from_file(bytes + got, size - got) : 0;
+}
+
 const struct io io_posix = {
     .ctx = NULL,
     .open = os_open,
@@ -476,6 +514,7 @@ const struct io io_posix = {
     .ftruncate = os_ftruncate,
     .allocate = os_allocate,
     .file_size = os_file_size,
+    .file_mode = os_file_mode,
     .rename = os_rename,
     .unlink = os_unlink,
     .mkdir = os_mkdir,

@@ -37,6 +37,7 @@ struct io {
     int (*ftruncate)(void *ctx, int fd, uint64_t size);
     int (*allocate)(void *ctx, int fd, uint64_t size); /* reserve and zero up to size */
     int (*file_size)(void *ctx, int fd, uint64_t *size);
+    int (*file_mode)(void *ctx, int fd, unsigned *mode); /* who may do what, as chmod numbers it */
     int (*rename)(void *ctx, const char *from, const char *to);
     int (*unlink)(void *ctx, const char *path);
     int (*mkdir)(void *ctx, const char *path, int mode);

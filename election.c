@@ -14,32 +14,6 @@
  */
 #include "raft_internal.h"
 
-/* ---- Who we are ----------------------------------------------------------------------------- */
-
-uint32_t raft__position_of(const raft *node, raft_id id)
-{
-    uint32_t position = 0;
-    while (position < node->peer_count && node->peers[position].id != id) {
-        position++;
-    }
-    return position;
-}
-
-static raft__set bit_of(const raft *node, uint32_t position)
-{
-    return position < node->peer_count ? (raft__set)1 << position : 0;
-}
-
-static raft__set all_voters(const raft *node)
-{
-    return node->quorums.halves[0].voters | node->quorums.halves[1].voters;
-}
-
-int raft__is_voter(const raft *node)
-{
-    return (bit_of(node, node->self) & all_voters(node)) != 0;
-}
-
 /* ---- Timers --------------------------------------------------------------------------------- */
 
 /* splitmix64: any seed will do, and the state is one word. */
@@ -54,7 +28,7 @@ void raft__draw_timer(raft *node)
 {
     uint64_t shortest = node->options.election_timeout_ms;
     uint64_t drawn = shortest + election_random(node) % shortest;
-    node->election_at_ms = raft__is_voter(node) ? node->now_ms + drawn : RAFT_NEVER; /* R16 */
+    node->election_at_ms = raft__may_campaign(node) ? node->now_ms + drawn : RAFT_NEVER; /* R16 */
     node->timer_reset = 0;
 }
 
@@ -102,6 +76,9 @@ static void leave_leadership(raft *node)
     raft__own_remember(node);
     raft__reads_fail(node);
     raft__progress_free(node);
+    node->transfer_target = 0;
+    node->change_due = 0;
+    node->regression_due = 0;
     node->contact = 0;
     node->contact_fresh = 0;
     raft__draw_timer(node);
@@ -126,12 +103,19 @@ void raft__become_follower(raft *node, raft_term term, raft_id leader)
     node->dirty = 1;
 }
 
+/* A server that a membership has left out, but not for certain, campaigns without a vote (R16). */
+static raft__set own_ballot(const raft *node)
+{
+    return raft__bit_of(node, node->self) & raft__voters(node);
+}
+
 static void begin_campaign(raft *node, int role)
 {
     node->role = (uint8_t)role;
     node->leader = 0; /* R20: else two followers of a dead leader refuse each other */
     node->granted = 0;
     node->refused = 0;
+    node->self_asked = 0;
     node->round++; /* replies to earlier campaigns do not count (R13) */
     node->request_due = 1;
     node->dirty = 1;
@@ -168,6 +152,22 @@ static void become_leader(raft *node)
     raft__progress_reset(node);
 }
 
+/* Who may campaign keeps its timer; who may not has none (R16). */
+void raft__membership_changed(raft *node)
+{
+    int may = raft__may_campaign(node);
+    if (node->role == RAFT_ROLE_LEADER) {
+        return;
+    }
+    if (!may && node->role != RAFT_ROLE_FOLLOWER) {
+        raft__become_follower(node, node->state.term, 0);
+    }
+    if (may != (node->election_at_ms != RAFT_NEVER)) {
+        node->timer_reset = 1;
+        node->dirty = 1;
+    }
+}
+
 /* ---- Campaigning ---------------------------------------------------------------------------- */
 
 /* A pre-vote quorum can both elect and commit, or leading would be of no use (Q3). */
@@ -198,7 +198,7 @@ static void count_ballots(raft *node)
  */
 int raft__campaign(raft *node)
 {
-    if (!raft__is_voter(node)) {
+    if (!raft__may_campaign(node)) {
         return RAFT_ENOTMEMBER;
     }
     if (!raft__state_is_durable(node) || !raft__log_is_durable(node)) {
@@ -212,7 +212,7 @@ int raft__campaign(raft *node)
         return RAFT_OK;
     }
     begin_campaign(node, RAFT_ROLE_PRE_CANDIDATE);
-    node->granted = bit_of(node, node->self);
+    node->granted = own_ballot(node);
     count_ballots(node);
     return RAFT_OK;
 }
@@ -220,9 +220,9 @@ int raft__campaign(raft *node)
 /* A candidate's term, vote or log have become durable: its own vote counts from now on (R1). */
 void raft__election_durable(raft *node)
 {
-    raft__set self = bit_of(node, node->self);
-    if ((node->granted & self) == 0 && raft__state_is_durable(node) && raft__log_is_durable(node)) {
-        node->granted |= self;
+    if (!node->self_asked && raft__state_is_durable(node) && raft__log_is_durable(node)) {
+        node->self_asked = 1;
+        node->granted |= own_ballot(node);
         count_ballots(node);
     }
 }
@@ -236,7 +236,7 @@ void raft__election_send(raft *node)
     int pre = node->role == RAFT_ROLE_PRE_CANDIDATE;
     node->request_due = 0;
     for (uint32_t i = 0; i < node->peer_count; i++) {
-        if (i == node->self || (bit_of(node, i) & all_voters(node)) == 0) {
+        if (i == node->self || (raft__bit_of(node, i) & raft__voters(node)) == 0) {
             continue;
         }
         raft_message message;
@@ -330,7 +330,8 @@ void raft__ballot_receive(raft *node, const raft_message *message)
         raft__become_follower(node, message->term, 0);
         return;
     }
-    raft__set voter = bit_of(node, raft__position_of(node, message->from)) & all_voters(node);
+    raft__set voter =
+        raft__bit_of(node, raft__position_of(node, message->from)) & raft__voters(node);
     if (voter == 0 || !ballot_counts(node, message)) {
         return;
     }
@@ -350,10 +351,13 @@ void raft__ballot_receive(raft *node, const raft_message *message)
  */
 static void check_quorum(raft *node)
 {
-    raft__set alive = node->heard | bit_of(node, node->self);
+    raft__set alive = node->heard | raft__bit_of(node, node->self);
     node->quorum_ok = (uint8_t)raft__quorum_has(&node->quorums, RAFT__COMMIT, alive);
     node->quorum_at_ms = node->now_ms + node->options.election_timeout_ms;
     node->heard = 0;
+    node->checked_before = node->checked_last;
+    node->checked_last = node->log.last_index;
+    node->change_due = 1; /* looked at regularly: a learner may have caught up */
     if (!node->quorum_ok && !node->options.no_check_quorum) {
         raft__become_follower(node, node->state.term, 0);
     }

@@ -26,6 +26,15 @@ void raft__log_init(struct raft__log *log, uint64_t bytes_max)
     log->bytes_max = bytes_max;
 }
 
+void raft__log_begin(struct raft__log *log, raft_index index, raft_term term)
+{
+    RAFT_ASSERT(log->segment_count == 0 && log->run_count == 0);
+    log->base_index = index;
+    log->base_term = term;
+    log->last_index = index;
+    log->last_term = term;
+}
+
 /* ---- Segments ------------------------------------------------------------------------------- */
 
 static inline uint32_t segment_offset(const struct raft__segment *segment, uint32_t entry)

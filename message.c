@@ -5,19 +5,21 @@
  * An entry: u32 payload size, u8 kind, three zero bytes, the payload, zero bytes up to a multiple
  * of eight.
  *
- * A message is a header of one size for all kinds, then the entries back to back:
+ * A message is a header of one size for all kinds, then what it carries:
  *
- *      0  u8  format (1)      1  u8  kind       2  u8  refused    3  u8  protocol
- *      4  u32 entry count     8  u64 cluster   16  u64 group     24  u64 from
- *     32  u64 to             40  u64 term      48  u64 round     56  u64 index
- *     64  u64 index_term     72  u64 commit, in an append reply: refused_index
- *     80  u64 term of the entries, in pre-votes: asked_term
- *     88  u64 bytes of entries
+ *      0  u8  format (1)      1  u8  kind       2  u8  flags; 1: refused      3  u8  protocol
+ *      4  u32 entries, in a snapshot: bytes of metadata
+ *      8  u64 cluster        16  u64 group     24  u64 from                  32  u64 to
+ *     40  u64 term           48  u64 round     56  u64 index                 64  u64 index_term
+ *     72  u64 and 80 u64: two fields that depend on the kind, see `layouts`
+ *     88  u64 bytes behind the header: metadata, chunk, entries back to back
  *
  * Everything is little-endian. What a kind does not use is zero and is checked to be zero, so each
  * message has exactly one encoding.
  */
 #include "raft_internal.h"
+
+#include <stddef.h>
 
 #define MESSAGE_FORMAT 1u
 #define PAYLOAD_MAX    ((size_t)1 << 30)
@@ -31,11 +33,27 @@ size_t raft_entry_size(size_t payload_size)
                                                              : raft__entry_size(payload_size);
 }
 
+/* Only proposals have payloads of any size; no-ops and stripped entries have none. */
+static int kind_may_have(uint32_t kind, size_t payload_size)
+{
+    switch (kind) {
+    case RAFT_ENTRY_DATA:
+        return 1;
+    case RAFT_ENTRY_NOOP:
+    case RAFT_ENTRY_STRIPPED:
+        return payload_size == 0;
+    case RAFT_ENTRY_CONFIG:
+        return payload_size > 0 && payload_size <= RAFT_META_MAX;
+    default:
+        return 0;
+    }
+}
+
 int raft_entry_encode(const raft_entry *entry, void *out, size_t capacity)
 {
     if (entry == NULL || out == NULL || (entry->data == NULL && entry->size != 0) ||
-        entry->kind < RAFT_ENTRY_DATA || entry->kind > RAFT_ENTRY_NOOP ||
-        (entry->kind == RAFT_ENTRY_NOOP && entry->size != 0)) {
+        entry->kind < RAFT_ENTRY_DATA || entry->kind > RAFT_ENTRY_STRIPPED ||
+        !kind_may_have((uint32_t)entry->kind, entry->size)) {
         return RAFT_EARG;
     }
     if (entry->size >= PAYLOAD_MAX || capacity < raft_entry_size(entry->size)) {
@@ -57,7 +75,7 @@ static size_t entry_measure(const uint8_t *data, size_t size)
     if (payload_size >= PAYLOAD_MAX || whole > size) {
         return 0;
     }
-    if (kind != RAFT_ENTRY_DATA && (kind != RAFT_ENTRY_NOOP || payload_size != 0)) {
+    if (kind != RAFT_ENTRY_DATA && !kind_may_have(kind, payload_size)) {
         return 0;
     }
     unsigned padding = (unsigned)(whole - RAFT_ENTRY_HEADER - payload_size);
@@ -90,7 +108,7 @@ int raft_range_next(raft_range *range, raft_entry *entry)
     return 1;
 }
 
-int raft__range_valid(const raft_range *range)
+unsigned raft__range_kinds(const raft_range *range)
 {
     if (range->data == NULL || range->count == 0 ||
         range->size / RAFT_ENTRY_HEADER < range->count) {
@@ -102,15 +120,17 @@ int raft__range_valid(const raft_range *range)
     }
     const uint8_t *data = (const uint8_t *)range->data;
     size_t left = range->size;
+    unsigned kinds = 0;
     for (size_t i = 0; i < range->count; i++) {
         size_t whole = entry_measure(data, left);
         if (whole == 0) {
             return 0;
         }
+        kinds |= 1u << data[4];
         data += whole;
         left -= whole;
     }
-    return left == 0;
+    return left == 0 ? kinds : 0;
 }
 
 void raft__range_skip(raft_range *range, size_t count)
@@ -136,63 +156,196 @@ static int position_valid(const raft_message *message)
            message->index_term <= message->term;
 }
 
-/* The ranges of an append continue prev, in one term between prev's and the sender's (R32). */
-RAFT_APART static int append_valid(const raft_message *message)
+/* The ranges continue prev, in one term between prev's and the sender's (R32). */
+RAFT_APART static unsigned entries_check(const raft_message *message)
 {
     raft_index next = message->index + 1;
+    unsigned kinds = RAFT__VALID;
     if (message->term == 0 || !position_valid(message) || message->commit > RAFT_LIMIT ||
         message->range_count > RAFT_RANGES_MAX) {
         return 0;
     }
     for (size_t i = 0; i < message->range_count; i++) {
         const raft_range *range = &message->ranges[i];
-        if (range->first != next || range->term != message->ranges[0].term ||
-            range->term < message->index_term || range->term > message->term ||
-            !raft__range_valid(range)) {
+        unsigned found = 0;
+        if (range->first == next && range->term == message->ranges[0].term &&
+            range->term >= message->index_term && range->term <= message->term) {
+            found = raft__range_kinds(range);
+        }
+        if (found == 0) {
             return 0;
         }
+        kinds |= found;
         next += range->count;
     }
-    return 1;
+    return kinds;
 }
 
-int raft__message_valid(const raft_message *message)
+/* A snapshot ends at an entry of a term that the sender has reached (R36). */
+static int snapshot_valid(const raft_message *message)
 {
-    if (message->term > RAFT_LIMIT) {
+    int begins = message->offset == 0;
+    return message->term > 0 && message->index > 0 && position_valid(message) &&
+           (message->meta.data != NULL) == begins && (message->meta.size != 0) == begins &&
+           message->meta.size <= RAFT_META_MAX &&
+           (message->chunk.data != NULL || message->chunk.size == 0) &&
+           message->offset <= RAFT_LIMIT && message->chunk.size <= RAFT_LIMIT - message->offset &&
+           (message->chunk.size > 0 || (message->flags & RAFT_FLAG_LAST) != 0);
+}
+
+/* What a server forwards is entries of the host, one or more, whose term the leader will decide. */
+static int propose_valid(const raft_message *message)
+{
+    raft_range range = {1, 1, 0, message->chunk.size, message->chunk.data};
+    const uint8_t *data = (const uint8_t *)message->chunk.data;
+    size_t left = message->chunk.size;
+    if (message->term == 0 || data == NULL || message->nonce == 0) {
         return 0;
     }
-    if (message->kind == RAFT_MESSAGE_APPEND) {
-        return append_valid(message);
+    while (left > 0) {
+        size_t whole = entry_measure(data, left);
+        if (whole == 0) {
+            return 0;
+        }
+        data += whole;
+        left -= whole;
+        range.count++;
     }
-    if (message->range_count != 0) {
-        return 0;
-    }
+    return raft__range_kinds(&range) == 1u << RAFT_ENTRY_DATA;
+}
+
+static int refusal_or(const raft_message *message, int valid)
+{
+    return message->refused
+               ? message->index <= RAFT_LIMIT && message->index_term <= message->term &&
+                     message->refused_index <= RAFT_LIMIT
+               : valid;
+}
+
+/* Of the kinds without entries. */
+static int fields_valid(const raft_message *message)
+{
     switch (message->kind) {
     case RAFT_MESSAGE_PRE_VOTE:
         return position_valid(message) && message->asked_term > message->term &&
                message->asked_term <= RAFT_LIMIT;
     case RAFT_MESSAGE_PRE_VOTE_REPLY:
-        return message->asked_term > 0 && message->asked_term <= RAFT_LIMIT;
+        return position_valid(message) && message->asked_term > 0 &&
+               message->asked_term <= RAFT_LIMIT;
     case RAFT_MESSAGE_VOTE:
-        return message->term > 0 && position_valid(message);
+        return message->term > 0 && position_valid(message) && message->tag_term <= message->term &&
+               (message->tag_term > 0 || !message->tag_round);
     case RAFT_MESSAGE_VOTE_REPLY:
-    case RAFT_MESSAGE_HEARTBEAT_REPLY:
         return message->term > 0;
+    case RAFT_MESSAGE_HEARTBEAT_REPLY:
+        return message->term > 0 && message->credit_ms <= RAFT__LEASE_MAX;
     case RAFT_MESSAGE_APPEND_REPLY:
-        return message->term > 0 && message->index <= RAFT_LIMIT &&
-               message->index_term <= message->term && message->refused_index <= RAFT_LIMIT;
+        return message->term > 0 && refusal_or(message, message->index <= RAFT_LIMIT &&
+                                                            message->credit_ms <= RAFT__LEASE_MAX);
     case RAFT_MESSAGE_HEARTBEAT:
         return message->term > 0 && message->commit <= RAFT_LIMIT;
+    case RAFT_MESSAGE_SNAPSHOT:
+        return snapshot_valid(message);
+    case RAFT_MESSAGE_SNAPSHOT_REPLY:
+        return message->term > 0 && message->index > 0 && position_valid(message) &&
+               message->offset <= RAFT_LIMIT;
+    case RAFT_MESSAGE_TRANSFER:
+        return message->term > 0 && message->tag_term > 0 && message->tag_term <= message->term;
+    case RAFT_MESSAGE_READ:
+        return message->term > 0 && message->nonce != 0;
+    case RAFT_MESSAGE_READ_REPLY:
+    case RAFT_MESSAGE_PROPOSE_REPLY:
+        return message->term > 0 && position_valid(message);
+    case RAFT_MESSAGE_PROPOSE:
+        return propose_valid(message);
+    case RAFT_MESSAGE_PULL:
+        return position_valid(message);
+    case RAFT_MESSAGE_PULL_REPLY:
+        return refusal_or(message, 0);
     default:
         return 0;
     }
 }
 
+unsigned raft__message_check(const raft_message *message)
+{
+    if (message->term > RAFT_LIMIT) {
+        return 0;
+    }
+    if (message->kind == RAFT_MESSAGE_APPEND ||
+        (message->kind == RAFT_MESSAGE_PULL_REPLY && !message->refused)) {
+        return entries_check(message);
+    }
+    return message->range_count == 0 && fields_valid(message) ? RAFT__VALID : 0;
+}
+
 /* ---- The wire ------------------------------------------------------------------------------- */
 
-static int is_pre_vote(int kind)
+/* What a kind says beyond the fields that all have. A field at offset 0 is none. */
+struct layout {
+    uint8_t has_index; /* index and index_term */
+    uint8_t refusable; /* a reply that may say no */
+    uint8_t flags;     /* RAFT_FLAG_* that it may carry */
+    uint8_t first;     /* the field in bytes 72 to 79 */
+    uint8_t first_no;  /* and where it is refused */
+    uint8_t second;    /* the field in bytes 80 to 87; of entries: their term */
+};
+
+#define AT(field) ((uint8_t)offsetof(raft_message, field))
+
+enum { TO_LEADER = RAFT_FLAG_FULL | RAFT_FLAG_IDLE };
+
+static const struct layout layouts[] = {
+    [RAFT_MESSAGE_PRE_VOTE] = {1, 0, 0, 0, 0, AT(asked_term)},
+    [RAFT_MESSAGE_PRE_VOTE_REPLY] = {1, 1, RAFT_FLAG_LOG, 0, 0, AT(asked_term)},
+    [RAFT_MESSAGE_VOTE] = {1, 0, 0, AT(tag_round), 0, AT(tag_term)},
+    [RAFT_MESSAGE_VOTE_REPLY] = {0, 1, 0, 0, 0, 0},
+    [RAFT_MESSAGE_APPEND] = {1, 0, 0, AT(commit), 0, 0},
+    [RAFT_MESSAGE_APPEND_REPLY] = {1, 1, TO_LEADER, AT(credit_ms), AT(refused_index), 0},
+    [RAFT_MESSAGE_HEARTBEAT] = {0, 0, RAFT_FLAG_CREDIT | RAFT_FLAG_NO_QUORUM | RAFT_FLAG_SLEEP,
+                                AT(commit), 0, 0},
+    [RAFT_MESSAGE_HEARTBEAT_REPLY] = {0, 1, TO_LEADER, AT(credit_ms), AT(credit_ms), 0},
+    [RAFT_MESSAGE_SNAPSHOT] = {1, 0, RAFT_FLAG_LAST, AT(offset), 0, 0},
+    [RAFT_MESSAGE_SNAPSHOT_REPLY] = {1, 1, TO_LEADER, AT(offset), AT(offset), 0},
+    [RAFT_MESSAGE_TRANSFER] = {0, 0, 0, AT(tag_round), 0, AT(tag_term)},
+    [RAFT_MESSAGE_READ] = {0, 0, 0, AT(nonce), 0, AT(request)},
+    [RAFT_MESSAGE_READ_REPLY] = {1, 1, 0, AT(nonce), AT(nonce), AT(request)},
+    [RAFT_MESSAGE_PROPOSE] = {0, 0, 0, AT(nonce), 0, AT(request)},
+    [RAFT_MESSAGE_PROPOSE_REPLY] = {1, 1, 0, AT(nonce), AT(nonce), AT(request)},
+    [RAFT_MESSAGE_PULL] = {1, 0, 0, 0, 0, 0},
+    [RAFT_MESSAGE_PULL_REPLY] = {1, 1, RAFT_FLAG_LAST, AT(commit), AT(refused_index), 0},
+};
+
+enum { KIND_LAST = RAFT_MESSAGE_PULL_REPLY };
+
+static int carries_entries(int kind)
 {
-    return kind == RAFT_MESSAGE_PRE_VOTE || kind == RAFT_MESSAGE_PRE_VOTE_REPLY;
+    return kind == RAFT_MESSAGE_APPEND || kind == RAFT_MESSAGE_PULL_REPLY;
+}
+
+static uint8_t first_field(const struct layout *layout, const raft_message *message)
+{
+    return message->refused ? layout->first_no : layout->first;
+}
+
+/* The value of the field at an offset that a layout gives; 0 where it gives none. */
+static uint64_t field_get(const raft_message *message, uint8_t offset)
+{
+    uint64_t value = 0;
+    if (offset != 0) {
+        memcpy(&value, (const uint8_t *)message + offset, sizeof(value));
+    }
+    return value;
+}
+
+/* Sets it; false where the layout gives none and the value is not 0. */
+static int field_set(raft_message *message, uint8_t offset, uint64_t value)
+{
+    if (offset == 0) {
+        return value == 0;
+    }
+    memcpy((uint8_t *)message + offset, &value, sizeof(value));
+    return 1;
 }
 
 static size_t entries_size(const raft_message *message)
@@ -215,17 +368,20 @@ static size_t entries_count(const raft_message *message)
 
 size_t raft_message_size(const raft_message *message)
 {
-    return RAFT_MESSAGE_HEADER + entries_size(message);
+    return RAFT_MESSAGE_HEADER + message->meta.size + message->chunk.size + entries_size(message);
 }
 
 void raft_encode_header(const raft_message *message, uint8_t out[RAFT_MESSAGE_HEADER])
 {
+    int known = message->kind >= RAFT_MESSAGE_PRE_VOTE && message->kind <= KIND_LAST;
+    const struct layout *layout = &layouts[known ? message->kind : 0];
     raft_term entries_term = message->range_count > 0 ? message->ranges[0].term : 0;
+    uint64_t second = layout->second ? field_get(message, layout->second) : entries_term;
     out[0] = MESSAGE_FORMAT;
     out[1] = (uint8_t)message->kind;
-    out[2] = message->refused != 0;
+    out[2] = (uint8_t)(message->flags | (message->refused != 0));
     out[3] = (uint8_t)message->protocol;
-    raft__put32(out + 4, (uint32_t)entries_count(message));
+    raft__put32(out + 4, (uint32_t)(entries_count(message) + message->meta.size));
     raft__put64(out + 8, message->cluster);
     raft__put64(out + 16, message->group);
     raft__put64(out + 24, message->from);
@@ -234,82 +390,79 @@ void raft_encode_header(const raft_message *message, uint8_t out[RAFT_MESSAGE_HE
     raft__put64(out + 48, message->round);
     raft__put64(out + 56, message->index);
     raft__put64(out + 64, message->index_term);
-    raft__put64(out + 72, message->kind == RAFT_MESSAGE_APPEND_REPLY ? message->refused_index
-                                                                     : message->commit);
-    raft__put64(out + 80, is_pre_vote(message->kind) ? message->asked_term : entries_term);
-    raft__put64(out + 88, entries_size(message));
+    raft__put64(out + 72, field_get(message, first_field(layout, message)));
+    raft__put64(out + 80, second);
+    raft__put64(out + 88, raft_message_size(message) - RAFT_MESSAGE_HEADER);
+}
+
+static uint8_t *put_bytes(uint8_t *at, const void *data, size_t size)
+{
+    if (size > 0) {
+        memcpy(at, data, size);
+    }
+    return at + size;
 }
 
 size_t raft_encode(const raft_message *message, void *out, size_t capacity)
 {
-    if (message == NULL || out == NULL || capacity < raft_message_size(message)) {
+    if (message == NULL || out == NULL || message->kind < RAFT_MESSAGE_PRE_VOTE ||
+        message->kind > KIND_LAST || capacity < raft_message_size(message)) {
         return 0;
     }
     uint8_t *at = (uint8_t *)out;
     raft_encode_header(message, at);
-    at += RAFT_MESSAGE_HEADER;
+    at = put_bytes(at + RAFT_MESSAGE_HEADER, message->meta.data, message->meta.size);
+    at = put_bytes(at, message->chunk.data, message->chunk.size);
     for (size_t i = 0; i < message->range_count; i++) {
-        memcpy(at, message->ranges[i].data, message->ranges[i].size);
-        at += message->ranges[i].size;
+        at = put_bytes(at, message->ranges[i].data, message->ranges[i].size);
     }
     return (size_t)(at - (uint8_t *)out);
 }
 
-/* Whether each field that the kind does not use is zero. */
-static int unused_is_zero(const raft_message *message)
+/* The entries behind the header, as the one range of the message. */
+static int decode_entries(const uint8_t *body, size_t size, uint32_t count, uint64_t term,
+                          raft_message *message)
 {
-    enum { USES_INDEX = 1, USES_COMMIT = 2, USES_REFUSED = 4, USES_ASKED = 8 };
-    static const uint8_t uses[] = {
-        [RAFT_MESSAGE_PRE_VOTE] = USES_INDEX | USES_ASKED,
-        [RAFT_MESSAGE_PRE_VOTE_REPLY] = USES_REFUSED | USES_ASKED,
-        [RAFT_MESSAGE_VOTE] = USES_INDEX,
-        [RAFT_MESSAGE_VOTE_REPLY] = USES_REFUSED,
-        [RAFT_MESSAGE_APPEND] = USES_INDEX | USES_COMMIT,
-        [RAFT_MESSAGE_APPEND_REPLY] = USES_INDEX | USES_COMMIT | USES_REFUSED,
-        [RAFT_MESSAGE_HEARTBEAT] = USES_COMMIT,
-        [RAFT_MESSAGE_HEARTBEAT_REPLY] = USES_REFUSED,
-    };
-    unsigned mask = uses[message->kind];
-    int ok = message->refused == 0 || (mask & USES_REFUSED) != 0;
-    ok = ok && ((mask & USES_INDEX) != 0 || (message->index == 0 && message->index_term == 0));
-    ok = ok && ((mask & USES_COMMIT) != 0 || (message->commit == 0 && message->refused_index == 0));
-    return ok && ((mask & USES_ASKED) != 0 || message->asked_term == 0);
-}
-
-/* An accepted append reply has neither a hint's term nor a refused index. */
-static int reply_is_canonical(const raft_message *message)
-{
-    return message->kind != RAFT_MESSAGE_APPEND_REPLY || message->refused != 0 ||
-           (message->index_term == 0 && message->refused_index == 0);
-}
-
-/* The entries behind the header, as the one range of an append. */
-static int decode_entries(const uint8_t *in, size_t size, raft_message *message)
-{
-    uint32_t count = raft__get32(in + 4);
-    if (raft__get64(in + 88) != size - RAFT_MESSAGE_HEADER) {
-        return RAFT_EMALFORMED;
-    }
-    if (message->kind != RAFT_MESSAGE_APPEND || count == 0) {
-        int empty = count == 0 && size == RAFT_MESSAGE_HEADER;
-        int term_is_zero = message->kind != RAFT_MESSAGE_APPEND || raft__get64(in + 80) == 0;
-        return empty && term_is_zero ? RAFT_OK : RAFT_EMALFORMED;
+    if (count == 0) {
+        return size == 0 && term == 0;
     }
     raft_range *range = &message->ranges[0];
     range->first = message->index + 1;
-    range->term = raft__get64(in + 80);
+    range->term = term;
     range->count = count;
-    range->size = size - RAFT_MESSAGE_HEADER;
-    range->data = in + RAFT_MESSAGE_HEADER;
+    range->size = size;
+    range->data = body;
     message->range_count = 1;
-    return RAFT_OK;
+    return 1;
 }
 
-static void decode_header(const uint8_t *in, raft_message *message)
+/* Metadata and chunk of a snapshot; or the chunk of proposals that are forwarded. */
+static int decode_bytes(const uint8_t *body, size_t size, uint32_t meta_size, raft_message *message)
 {
-    memset(message, 0, sizeof(*message));
+    int is_snapshot = message->kind == RAFT_MESSAGE_SNAPSHOT;
+    if (meta_size > size || (!is_snapshot && meta_size > 0) ||
+        (!is_snapshot && message->kind != RAFT_MESSAGE_PROPOSE && size > 0)) {
+        return 0;
+    }
+    if (meta_size > 0) {
+        message->meta.data = body;
+        message->meta.size = meta_size;
+    }
+    if (size > meta_size) {
+        message->chunk.data = body + meta_size;
+        message->chunk.size = size - meta_size;
+    }
+    return 1;
+}
+
+/* Fills *message; false where a field that the kind does not use is not zero. */
+static int decode_header(const uint8_t *in, raft_message *message)
+{
+    const struct layout *layout = &layouts[in[1]];
+    memset(message, 0, offsetof(raft_message, ranges));
     message->kind = in[1];
-    message->refused = in[2];
+    message->refused = in[2] & 1;
+    message->flags = in[2] & ~1;
     message->protocol = in[3];
     message->cluster = raft__get64(in + 8);
     message->group = raft__get64(in + 16);
@@ -319,17 +472,21 @@ static void decode_header(const uint8_t *in, raft_message *message)
     message->round = raft__get64(in + 48);
     message->index = raft__get64(in + 56);
     message->index_term = raft__get64(in + 64);
-    if (message->kind == RAFT_MESSAGE_APPEND_REPLY) {
-        message->refused_index = raft__get64(in + 72);
-    } else {
-        message->commit = raft__get64(in + 72);
-    }
-    if (message->kind != RAFT_MESSAGE_APPEND) {
-        message->asked_term = raft__get64(in + 80);
-    }
+    return (message->flags & ~layout->flags) == 0 && (!message->refused || layout->refusable) &&
+           (layout->has_index || (message->index == 0 && message->index_term == 0)) &&
+           field_set(message, first_field(layout, message), raft__get64(in + 72)) &&
+           (carries_entries(message->kind) ||
+            field_set(message, layout->second, raft__get64(in + 80)));
 }
 
-int raft_decode(const void *data, size_t size, raft_message *message)
+/* An accepted append reply has no hint's term. */
+static int reply_is_canonical(const raft_message *message)
+{
+    return message->kind != RAFT_MESSAGE_APPEND_REPLY || message->refused ||
+           message->index_term == 0;
+}
+
+int raft__decode(const void *data, size_t size, raft_message *message, unsigned *kinds)
 {
     const uint8_t *in = (const uint8_t *)data;
     if (in == NULL || message == NULL) {
@@ -341,15 +498,24 @@ int raft_decode(const void *data, size_t size, raft_message *message)
     if (in[0] != MESSAGE_FORMAT) {
         return in[0] > MESSAGE_FORMAT ? RAFT_EVERSION : RAFT_EMALFORMED;
     }
-    if (in[1] < RAFT_MESSAGE_PRE_VOTE || in[1] > RAFT_MESSAGE_HEARTBEAT_REPLY || in[2] > 1) {
+    const uint8_t *body = in + RAFT_MESSAGE_HEADER;
+    size_t body_size = size - RAFT_MESSAGE_HEADER;
+    if (in[1] < RAFT_MESSAGE_PRE_VOTE || in[1] > KIND_LAST || !decode_header(in, message) ||
+        raft__get64(in + 88) != body_size || !reply_is_canonical(message)) {
         return RAFT_EMALFORMED;
     }
-    decode_header(in, message);
-    if (!unused_is_zero(message) || !reply_is_canonical(message) ||
-        decode_entries(in, size, message) != RAFT_OK || !raft__message_valid(message)) {
-        return RAFT_EMALFORMED;
-    }
-    return RAFT_OK;
+    uint32_t count = raft__get32(in + 4);
+    int whole = carries_entries(message->kind)
+                    ? decode_entries(body, body_size, count, raft__get64(in + 80), message)
+                    : decode_bytes(body, body_size, count, message);
+    *kinds = whole ? raft__message_check(message) : 0;
+    return *kinds != 0 ? RAFT_OK : RAFT_EMALFORMED;
+}
+
+int raft_decode(const void *data, size_t size, raft_message *message)
+{
+    unsigned kinds;
+    return raft__decode(data, size, message, &kinds);
 }
 
 /* ---- For people ----------------------------------------------------------------------------- */
@@ -397,9 +563,39 @@ static const char *kind_name(int kind)
         "append-reply",
         "heartbeat",
         "heartbeat-reply",
+        "snapshot",
+        "snapshot-reply",
+        "transfer",
+        "read",
+        "read-reply",
+        "propose",
+        "propose-reply",
+        "pull",
+        "pull-reply",
     };
-    int known = kind >= RAFT_MESSAGE_PRE_VOTE && kind <= RAFT_MESSAGE_HEARTBEAT_REPLY;
+    int known = kind >= RAFT_MESSAGE_PRE_VOTE && kind <= KIND_LAST;
     return names[known ? kind : 0];
+}
+
+static void describe_flags(struct raft__text *text, const raft_message *message)
+{
+    static const struct {
+        int flag;
+        const char *name;
+    } flags[] = {
+        {RAFT_FLAG_LOG, " log"},
+        {RAFT_FLAG_CREDIT, " credit"},
+        {RAFT_FLAG_NO_QUORUM, " no-quorum"},
+        {RAFT_FLAG_SLEEP, " sleep"},
+        {RAFT_FLAG_FULL, " full"},
+        {RAFT_FLAG_IDLE, " idle"},
+        {RAFT_FLAG_LAST, " last"},
+    };
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        if ((message->flags & flags[i].flag) != 0) {
+            raft__text_add(text, flags[i].name);
+        }
+    }
 }
 
 static void describe_position(struct raft__text *text, const char *label,
@@ -419,6 +615,51 @@ static void describe_append_reply(struct raft__text *text, const raft_message *m
     }
 }
 
+static void describe_entries(struct raft__text *text, const raft_message *message)
+{
+    describe_position(text, " prev=", message);
+    raft__text_number(text, " n=", entries_count(message));
+    raft__text_number(text, " bytes=", entries_size(message));
+    raft__text_number(text, " commit=", message->commit);
+}
+
+static void describe_yes_or_no(struct raft__text *text, const raft_message *message)
+{
+    raft__text_add(text, message->refused != 0 ? " no" : " yes");
+}
+
+static void describe_tag(struct raft__text *text, const raft_message *message)
+{
+    if (message->tag_term != 0) {
+        raft__text_number(text, " tag=", message->tag_term);
+        raft__text_number(text, "/", message->tag_round);
+    }
+}
+
+static void describe_snapshot(struct raft__text *text, const raft_message *message)
+{
+    describe_position(text, " at=", message);
+    raft__text_number(text, " offset=", message->offset);
+    if (message->kind == RAFT_MESSAGE_SNAPSHOT) {
+        raft__text_number(text, " meta=", message->meta.size);
+        raft__text_number(text, " bytes=", message->chunk.size);
+    } else if (message->refused != 0) {
+        raft__text_add(text, " no");
+    }
+}
+
+/* A request to the leader, or its answer. The nonce means nothing to people. */
+static void describe_request(struct raft__text *text, const raft_message *message)
+{
+    raft__text_number(text, " request=", message->request);
+    if (message->kind == RAFT_MESSAGE_PROPOSE) {
+        raft__text_number(text, " bytes=", message->chunk.size);
+    } else if (message->kind != RAFT_MESSAGE_READ) {
+        describe_position(text, " at=", message);
+        describe_yes_or_no(text, message);
+    }
+}
+
 static void describe_body(struct raft__text *text, const raft_message *message)
 {
     switch (message->kind) {
@@ -428,19 +669,18 @@ static void describe_body(struct raft__text *text, const raft_message *message)
         break;
     case RAFT_MESSAGE_PRE_VOTE_REPLY:
         raft__text_number(text, " asked=", message->asked_term);
-        raft__text_add(text, message->refused != 0 ? " no" : " yes");
+        describe_position(text, " last=", message);
+        describe_yes_or_no(text, message);
         break;
     case RAFT_MESSAGE_VOTE:
         describe_position(text, " last=", message);
+        describe_tag(text, message);
         break;
     case RAFT_MESSAGE_VOTE_REPLY:
-        raft__text_add(text, message->refused != 0 ? " no" : " yes");
+        describe_yes_or_no(text, message);
         break;
     case RAFT_MESSAGE_APPEND:
-        describe_position(text, " prev=", message);
-        raft__text_number(text, " n=", entries_count(message));
-        raft__text_number(text, " bytes=", entries_size(message));
-        raft__text_number(text, " commit=", message->commit);
+        describe_entries(text, message);
         break;
     case RAFT_MESSAGE_APPEND_REPLY:
         describe_append_reply(text, message);
@@ -451,8 +691,35 @@ static void describe_body(struct raft__text *text, const raft_message *message)
     case RAFT_MESSAGE_HEARTBEAT_REPLY:
         raft__text_add(text, message->refused != 0 ? " uncertain" : "");
         break;
+    case RAFT_MESSAGE_SNAPSHOT:
+    case RAFT_MESSAGE_SNAPSHOT_REPLY:
+        describe_snapshot(text, message);
+        break;
+    case RAFT_MESSAGE_TRANSFER:
+        describe_tag(text, message);
+        break;
+    case RAFT_MESSAGE_READ:
+    case RAFT_MESSAGE_READ_REPLY:
+    case RAFT_MESSAGE_PROPOSE:
+    case RAFT_MESSAGE_PROPOSE_REPLY:
+        describe_request(text, message);
+        break;
+    case RAFT_MESSAGE_PULL:
+        describe_position(text, " behind=", message);
+        break;
+    case RAFT_MESSAGE_PULL_REPLY:
+        if (message->refused != 0) {
+            describe_append_reply(text, message);
+        } else {
+            describe_entries(text, message);
+        }
+        break;
     default:
         break;
+    }
+    describe_flags(text, message);
+    if (message->credit_ms != 0) {
+        raft__text_number(text, " promised=", message->credit_ms);
     }
 }
 

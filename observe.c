@@ -6,6 +6,22 @@
 
 /* ---- Numbers -------------------------------------------------------------------------------- */
 
+/* Voters of a half that may fail while it still elects and commits. */
+static size_t half_tolerates(const struct raft__half *half)
+{
+    unsigned needed = half->quorum[RAFT__ELECTION] > half->quorum[RAFT__COMMIT]
+                          ? half->quorum[RAFT__ELECTION]
+                          : half->quorum[RAFT__COMMIT];
+    return raft__set_size(half->voters) - needed;
+}
+
+static size_t failures_tolerated(const raft *node)
+{
+    size_t now = half_tolerates(&node->quorums.halves[0]);
+    size_t former = half_tolerates(&node->quorums.halves[1]);
+    return raft__is_joint(node) && former < now ? former : now;
+}
+
 static void fill_status(const raft *node, raft_status *status)
 {
     status->id = node->id;
@@ -29,6 +45,13 @@ static void fill_status(const raft *node, raft_status *status)
     status->writes_pending = node->pending_count;
     status->reads_pending = node->reads.count;
     status->counters = node->counters;
+    status->membership_version = raft__config_index(node);
+    status->membership_joint = raft__is_joint(node);
+    status->voter_count = raft__set_size(node->quorums.halves[0].voters);
+    status->learner_count = raft__set_size(node->learners);
+    status->witness_count = raft__set_size(node->witnesses);
+    status->failures_tolerated = failures_tolerated(node);
+    status->transfer_target = node->transfer_target;
 }
 
 int raft_get_status(const raft *node, raft_status *status)
@@ -47,13 +70,37 @@ int raft_get_status(const raft *node, raft_status *status)
 
 int raft_get_member(const raft *node, size_t position, raft_member *member)
 {
-    struct raft__meta meta;
+    struct raft__config config;
     if (node == NULL || member == NULL || position >= node->peer_count) {
         return RAFT_EARG;
     }
-    int status = raft__meta_decode(node->meta, node->meta_size, &meta);
-    RAFT_ASSERT(status == RAFT_OK); /* it was decoded when it came into force */
-    *member = meta.members[position];
+    raft__config_governing(node, &config);
+    *member = config.members[position];
+    return RAFT_OK;
+}
+
+int raft_get_membership(const raft *node, raft_membership *membership, raft_member *members,
+                        size_t capacity)
+{
+    struct raft__config config;
+    if (node == NULL || membership == NULL || membership->size < sizeof(membership->size) ||
+        (members == NULL && capacity != 0)) {
+        return RAFT_EARG;
+    }
+    if (node->configs.count == 0) {
+        return RAFT_ENOTMEMBER;
+    }
+    raft__config_governing(node, &config);
+    size_t size = membership->size < sizeof(config.is) ? membership->size : sizeof(config.is);
+    size_t count = config.is.member_count < capacity ? config.is.member_count : capacity;
+    config.is.version = raft__config_index(node);
+    config.is.committed = node->commit_index >= config.is.version;
+    config.is.members = members;
+    config.is.size = membership->size;
+    memcpy(membership, &config.is, size);
+    if (count > 0) {
+        memcpy(members, config.members, count * sizeof(*members));
+    }
     return RAFT_OK;
 }
 
@@ -73,6 +120,7 @@ int raft_get_peer(const raft *node, size_t position, raft_peer_status *status)
         status->inflight_messages = peer->window.count;
         status->inflight_bytes = is_self ? 0 : raft__inflight_bytes(node, peer);
         status->heard = is_self || (node->heard >> position & 1) != 0;
+        status->last_heard_ms = peer->heard_ms;
     }
     return RAFT_OK;
 }
@@ -109,15 +157,31 @@ static void describe_self(struct raft__text *text, const raft *node)
     raft__text_add(text, "\n");
 }
 
+static const char *member_name(const raft *node, size_t position)
+{
+    raft__set bit = (raft__set)1 << position;
+    if ((node->witnesses & bit) != 0) {
+        return " witness";
+    }
+    int stays = (node->quorums.halves[0].voters & bit) != 0;
+    int was = (node->quorums.halves[1].voters & bit) != 0;
+    if (raft__is_joint(node) && stays != was) {
+        return stays ? " voter-to-be" : " voter-leaving";
+    }
+    return stays ? " voter" : " learner";
+}
+
 static void describe_peer(struct raft__text *text, const raft *node, size_t position)
 {
     raft_peer_status peer;
     int known = raft_get_peer(node, position, &peer);
     RAFT_ASSERT(known == RAFT_OK);
     raft__text_number(text, "  ", peer.id);
-    raft__text_add(text, position == node->self ? " self" : " voter");
+    raft__text_add(text, member_name(node, position));
+    raft__text_add(text, position == node->self ? " self" : "");
     if (node->role == RAFT_ROLE_LEADER) {
-        raft__text_add(text, peer.state == RAFT_PEER_PROBE ? " probe" : " replicate");
+        static const char *const states[] = {" probe", " replicate", " snapshot", " lost"};
+        raft__text_add(text, states[peer.state]);
         raft__text_number(text, " match=", peer.match);
         raft__text_number(text, " next=", peer.next);
         raft__text_number(text, " inflight=", peer.inflight_messages);
@@ -202,9 +266,6 @@ static const char *check_leader(const raft *node)
     if (node->own_first == 0 || node->own_first > node->log.last_index ||
         raft__log_term(&node->log, node->own_first) != node->state.term) {
         return "a leader's log holds its no-op"; /* R17 */
-    }
-    if (!raft__state_is_durable(node)) {
-        return "a leader's term and vote are durable"; /* R1 */
     }
     for (uint32_t i = 0; i < node->peer_count; i++) {
         const struct raft__peer *peer = &node->peers[i];

@@ -1,7 +1,7 @@
 /*
  * The node: its life, its inputs and the one ordered flush. Start reading here; then election.c,
- * replication.c, proposal.c, read.c for the protocol, and log.c, membership.c, message.c for what
- * they rest on.
+ * replication.c, proposal.c, read.c, configuration.c for the protocol, and log.c, membership.c,
+ * message.c for what they rest on.
  *
  * Inputs change memory only. raft_poll advances the clock, fires timers, and lets everything leave
  * in one order (architecture: "inputs, one state, one ordered flush"):
@@ -76,17 +76,21 @@ const char *raft_strerror(int code)
         {RAFT_EMALFORMED, "no correct server produces this"},
         {RAFT_EFOREIGN, "the message is for another cluster, group, protocol or server"},
         {RAFT_ELIMIT, "terms or indexes are exhausted"},
+        {RAFT_ECONFLICT, "the membership has another version"},
         {RAFT_ENOTLEADER, "another server leads"},
         {RAFT_ENOLEADER, "no leader is known"},
         {RAFT_ENOTMEMBER, "this server is not a voting member of the group"},
         {RAFT_ENOMEM, "the allocator failed"},
         {RAFT_EFULL, "the log has reached its bound"},
-        {RAFT_EBUSY, "a limit is reached; try again later"},
+        {RAFT_EBUSY, "a limit is reached, or something has to end first; try again later"},
+        {RAFT_ETRANSFER, "leadership is being handed over"},
         {RAFT_EDROPPED, "the proposal was not and will never be applied"},
         {RAFT_EUNKNOWN, "the proposal may or may not be applied"},
+        {RAFT_ETIMEOUT, "no answer came in time; ask again"},
         {RAFT_ESTORAGE, "storage failed; the node has stopped"},
         {RAFT_EAPPLY, "the state machine failed; the node has stopped"},
         {RAFT_ECORRUPT, "what was restored contradicts itself"},
+        {RAFT_ESTOPPED, "the node was stopped"},
     };
     for (size_t i = 0; i < sizeof(sentences) / sizeof(sentences[0]); i++) {
         if (sentences[i].code == code) {
@@ -100,6 +104,12 @@ void raft_options_init(raft_options *options)
 {
     memset(options, 0, sizeof(*options));
     options->size = sizeof(*options);
+}
+
+void raft_membership_init(raft_membership *membership)
+{
+    memset(membership, 0, sizeof(*membership));
+    membership->size = sizeof(*membership);
 }
 
 void raft_callbacks_init(raft_callbacks *callbacks)
@@ -213,11 +223,6 @@ int raft_new(const raft_options *options, const raft_callbacks *callbacks, void 
     return RAFT_OK;
 }
 
-static void release(raft *node, void *p, size_t size)
-{
-    raft__free(&node->memory, p, size);
-}
-
 int raft_free(raft *node)
 {
     if (node == NULL) {
@@ -227,104 +232,140 @@ int raft_free(raft *node)
         return RAFT_EREENTRY;
     }
     struct raft__memory memory = node->memory;
-    raft__progress_free(node);
     raft__reads_free(node);
+    raft__configs_free(node);
     raft__log_free(&node->log, &memory);
-    release(node, node->peers, node->peer_count * sizeof(*node->peers));
-    release(node, node->meta, node->meta_size);
+    raft__free(&memory, node->meta, node->meta_size);
     raft__free(&memory, node, sizeof(*node));
     return RAFT_OK;
 }
 
-/* Takes a membership into force: peers in its order, all of them voters. */
-static int set_membership(raft *node, const struct raft__meta *meta, const void *encoded,
-                          size_t size)
+/*
+ * The founding membership as metadata of a snapshot of nothing, or of the state that every founder
+ * holds already. It reaches storage with the first write.
+ */
+static int found(raft *node, const struct raft__config *config, raft_index base_index)
 {
-    size_t peers_size = meta->member_count * sizeof(*node->peers);
-    struct raft__peer *peers =
-        (struct raft__peer *)raft__resize(&node->memory, NULL, 0, peers_size);
-    uint8_t *copy = (uint8_t *)raft__resize(&node->memory, NULL, 0, size);
-    if (peers == NULL || copy == NULL) {
-        release(node, peers, peers_size);
-        release(node, copy, size);
+    uint8_t bytes[RAFT_META_MAX];
+    struct raft__held held;
+    size_t config_size = raft__config_size(config);
+    raft_term base_term = base_index > 0 ? 1 : 0;
+    struct raft__meta meta = {base_index, base_term, 0, base_index, bytes, config_size};
+    raft__config_encode(config, bytes);
+    size_t size = raft__meta_size(config_size);
+    uint8_t *encoded = (uint8_t *)raft__resize(&node->memory, NULL, 0, size);
+    if (encoded == NULL) {
         return RAFT_ENOMEM;
     }
-    memset(peers, 0, peers_size);
-    raft__set voters = 0;
-    for (size_t i = 0; i < meta->member_count; i++) {
-        peers[i].id = meta->members[i].id;
-        voters |= (raft__set)1 << i;
+    if (raft__config_prepare(node, bytes, config_size, &held) != RAFT_OK) {
+        raft__free(&node->memory, encoded, size);
+        return RAFT_ENOMEM;
     }
-    memset(&node->quorums, 0, sizeof(node->quorums));
-    int status = raft__half_init(&node->quorums.halves[0], voters, meta->commit_quorum);
-    RAFT_ASSERT(status == RAFT_OK); /* at least one voter, and the wish was checked */
-    memcpy(copy, encoded, size);
-    node->peers = peers;
-    node->peer_count = (uint32_t)meta->member_count;
-    node->meta = copy;
+    raft__meta_encode(&meta, encoded);
+    node->meta = encoded;
     node->meta_size = size;
-    node->self = raft__position_of(node, node->id);
+    node->meta_unwritten = 1;
+    raft__config_push(node, base_index, &held);
+    raft__begin_at(node, base_index, base_term);
+    node->state.term = base_term;
+    node->state_version++; /* nothing is said before the founding is durable */
+    node->phase = RAFT__BOOTSTRAPPED;
     return RAFT_OK;
 }
 
-int raft_bootstrap(raft *node, const raft_member *members, size_t count)
+/* The membership as given, with owner slots in its order: the same on every founder. */
+static int founding_config(const raft *node, const raft_membership *membership,
+                           struct raft__config *config)
 {
-    if (node == NULL || members == NULL || raft__members_check(members, count) != RAFT_OK) {
+    struct raft__quorums quorums;
+    if (membership->size < sizeof(*membership) || membership->members == NULL ||
+        membership->member_count > RAFT_MEMBERS_MAX) {
+        return RAFT_EARG;
+    }
+    config->is = *membership;
+    config->is.joint = 0;
+    config->is.former_commit_quorum = 0;
+    config->protocol = node->options.protocol;
+    config->slot_high = (uint32_t)membership->member_count;
+    for (size_t i = 0; i < membership->member_count; i++) {
+        config->members[i] = membership->members[i];
+        config->members[i].promote = membership->members[i].promote != 0;
+        config->members[i].former_role = RAFT_MEMBER_NONE;
+        config->members[i].owner_slot = (uint32_t)i + 1;
+        config->members[i].session = 0;
+    }
+    return raft__config_check(config, &quorums);
+}
+
+int raft_bootstrap_at(raft *node, const raft_membership *membership, raft_index base_index)
+{
+    struct raft__config config;
+    if (node == NULL || membership == NULL || base_index > RAFT_LIMIT) {
         return RAFT_EARG;
     }
     if (node->inside != RAFT__OUTSIDE) {
         return RAFT_EREENTRY;
     }
+    if (founding_config(node, membership, &config) != RAFT_OK) {
+        return RAFT_EARG;
+    }
     if (node->phase != RAFT__FRESH) {
         return RAFT_ESTATE;
     }
-    struct raft__meta meta;
-    memset(&meta, 0, sizeof(meta));
-    meta.protocol = node->options.protocol;
-    meta.member_count = count;
-    memcpy(meta.members, members, count * sizeof(*members));
-    size_t size = raft__meta_size(&meta);
-    uint8_t *encoded = (uint8_t *)raft__resize(&node->memory, NULL, 0, size);
-    if (encoded == NULL) {
-        return RAFT_ENOMEM;
-    }
-    raft__meta_encode(&meta, encoded);
-    int status = set_membership(node, &meta, encoded, size);
-    release(node, encoded, size);
-    if (status == RAFT_OK) {
-        node->meta_unwritten = 1;
-        node->state_version++; /* nothing is said before the founding is durable */
-        node->phase = RAFT__BOOTSTRAPPED;
-    }
-    return status;
+    return found(node, &config, base_index);
+}
+
+int raft_bootstrap(raft *node, const raft_member *members, size_t count)
+{
+    raft_membership membership;
+    raft_membership_init(&membership);
+    membership.members = members;
+    membership.member_count = count;
+    return raft_bootstrap_at(node, &membership, 0);
 }
 
 /* ---- Restoring ------------------------------------------------------------------------------ */
 
+/* Begins the log behind a snapshot: what that covers is committed and applied. */
+void raft__begin_at(raft *node, raft_index index, raft_term term)
+{
+    raft__log_begin(&node->log, index, term);
+    node->commit_index = index;
+    node->applied_index = index;
+    node->commit_position = node->log.end_position;
+}
+
 static int restore_meta(raft *node, const raft_write *write)
 {
     struct raft__meta meta;
-    if (node->meta != NULL || node->log.last_index != 0) {
+    struct raft__held held;
+    if (node->configs.count != 0 || node->log.last_index != 0) {
         return RAFT_ECORRUPT; /* a group is founded once, before its first entry */
     }
     int status = raft__meta_decode(write->meta, write->meta_size, &meta);
     if (status != RAFT_OK) {
         return status;
     }
-    if (meta.protocol != node->options.protocol || meta.index != 0 || meta.term != 0 ||
-        meta.commit_quorum > meta.member_count) {
+    if (!raft__config_acceptable(node, meta.config, meta.config_size)) {
         return RAFT_ECORRUPT;
     }
-    return set_membership(node, &meta, write->meta, write->meta_size);
+    status = raft__config_prepare(node, meta.config, meta.config_size, &held);
+    if (status == RAFT_OK) {
+        raft__config_push(node, meta.version, &held);
+        raft__begin_at(node, meta.index, meta.term);
+    }
+    return status;
 }
 
 static int restore_range(raft *node, const raft_range *range)
 {
-    if (!raft__range_valid(range) || range->first != node->log.last_index + 1 ||
-        range->term < node->log.last_term) {
+    size_t matched;
+    unsigned kinds = raft__range_kinds(range);
+    if (kinds == 0 || range->first != node->log.last_index + 1 ||
+        range->term < node->log.last_term || !raft__configs_acceptable(node, range, kinds)) {
         return RAFT_ECORRUPT;
     }
-    return raft__log_append_range(&node->log, &node->memory, range, 0);
+    return raft__take_range(node, range, kinds, &matched);
 }
 
 /* In the order of storing: state, meta, truncation, ranges (R4). */
@@ -347,6 +388,7 @@ static int restore_write(raft *node, const raft_write *write)
             return RAFT_ECORRUPT;
         }
         raft__log_truncate(&node->log, &node->memory, write->truncate_from, 0);
+        raft__config_truncate(node, write->truncate_from);
     }
     for (size_t i = 0; i < write->range_count && status == RAFT_OK; i++) {
         status = restore_range(node, &write->ranges[i]);
@@ -389,6 +431,8 @@ int raft_start(raft *node, uint64_t now_ms)
     node->written_index = node->log.last_index;
     node->durable_index = node->log.last_index;
     node->told_term = node->state.term;
+    node->told_version = raft__config_index(node);
+    node->told_committed = node->configs.count > 0 && node->commit_index >= node->told_version;
     node->dirty = node->meta_unwritten;
     raft__draw_timer(node);
     return RAFT_OK;
@@ -439,6 +483,9 @@ static void note_truncation(raft *node, raft_index from)
     if (node->durable_index >= from) {
         node->durable_index = from - 1;
     }
+    if (raft__config_index(node) >= from) {
+        raft__config_truncate(node, from); /* the one before governs again (R41) */
+    }
     for (uint32_t i = 0; i < node->pending_count; i++) {
         if (node->pending[i].last_index >= from) {
             node->pending[i].last_index = from - 1;
@@ -471,12 +518,112 @@ RAFT_APART static int merge_range(raft *node, const raft_range *range)
     return status;
 }
 
-int raft__take_range(raft *node, const raft_range *range)
+static int take_plain_range(raft *node, const raft_range *range)
 {
     if (range->first <= node->log.last_index) {
         return merge_range(node, range);
     }
     return raft__log_append_range(&node->log, &node->memory, range, 0);
+}
+
+/* The first `count` entries of a range, which keeps the rest. */
+static raft_range range_head(const raft_range *range, size_t count)
+{
+    raft_range head = *range;
+    raft_range rest = *range;
+    raft_entry entry;
+    for (size_t i = 0; i < count; i++) {
+        (void)raft_range_next(&rest, &entry);
+    }
+    head.count = count;
+    head.size = range->size - rest.size;
+    return head;
+}
+
+/* How many entries there are before the first membership in a range, and that one. */
+static size_t find_config(const raft_range *range, raft_entry *config)
+{
+    raft_range rest = *range;
+    size_t before = 0;
+    while (raft_range_next(&rest, config) && config->kind != RAFT_ENTRY_CONFIG) {
+        before++;
+    }
+    return before;
+}
+
+int raft__configs_acceptable(const raft *node, const raft_range *range, unsigned kinds)
+{
+    raft_range rest = *range;
+    raft_entry entry;
+    if ((kinds & 1u << RAFT_ENTRY_CONFIG) == 0) {
+        return 1;
+    }
+    while (raft_range_next(&rest, &entry)) {
+        if (entry.kind == RAFT_ENTRY_CONFIG &&
+            !raft__config_acceptable(node, entry.data, entry.size)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int has_entry(const raft *node, raft_index index, raft_term term)
+{
+    return index <= node->log.base_index ||
+           (index <= node->log.last_index && raft__log_term(&node->log, index) == term);
+}
+
+/* One entry that holds a membership: with it in the log, the membership governs (R41). */
+static int take_config(raft *node, const raft_range *one, const raft_entry *entry)
+{
+    struct raft__held held;
+    if (has_entry(node, entry->index, entry->term)) {
+        return RAFT_OK;
+    }
+    int status = raft__config_prepare(node, entry->data, entry->size, &held);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    status = take_plain_range(node, one);
+    if (status != RAFT_OK) {
+        raft__config_discard(node, &held);
+        return status;
+    }
+    raft__config_push(node, entry->index, &held);
+    return RAFT_OK;
+}
+
+/* Entry by entry where a membership is; all of them were found acceptable before. */
+RAFT_APART static int take_range_with_configs(raft *node, const raft_range *range, size_t *matched)
+{
+    raft_range rest = *range;
+    *matched = 0;
+    while (rest.count > 0) {
+        raft_entry config;
+        size_t plain = find_config(&rest, &config);
+        int is_config = plain == 0;
+        raft_range head = range_head(&rest, is_config ? 1 : plain);
+        int status = is_config ? take_config(node, &head, &config) : take_plain_range(node, &head);
+        if (status != RAFT_OK) {
+            return status;
+        }
+        *matched += head.count;
+        rest.first += head.count;
+        rest.count -= head.count;
+        rest.size -= head.size;
+        rest.data = (const uint8_t *)rest.data + head.size;
+    }
+    return RAFT_OK;
+}
+
+int raft__take_range(raft *node, const raft_range *range, unsigned kinds, size_t *matched)
+{
+    if ((kinds & 1u << RAFT_ENTRY_CONFIG) != 0) {
+        return take_range_with_configs(node, range, matched);
+    }
+    int status = take_plain_range(node, range);
+    *matched = status == RAFT_OK ? range->count : 0;
+    return status;
 }
 
 /* ---- Committing --------------------------------------------------------------------------- */
@@ -538,7 +685,7 @@ RAFT_APART static void dispatch_election(raft *node, const raft_message *message
 }
 
 /* The one dispatcher. Elections judge terms by themselves; all else needs the own term (R11). */
-static int dispatch(raft *node, const raft_message *message)
+static int dispatch(raft *node, const raft_message *message, unsigned kinds)
 {
     if (message->kind <= RAFT_MESSAGE_VOTE_REPLY) {
         dispatch_election(node, message);
@@ -548,7 +695,7 @@ static int dispatch(raft *node, const raft_message *message)
         answer_stale(node, message);
         return RAFT_OK;
     }
-    if (message->kind == RAFT_MESSAGE_APPEND && raft__append_contradicts(node, message)) {
+    if (message->kind == RAFT_MESSAGE_APPEND && raft__append_contradicts(node, message, kinds)) {
         return RAFT_EMALFORMED;
     }
     if (message->term > node->state.term) {
@@ -556,11 +703,14 @@ static int dispatch(raft *node, const raft_message *message)
     }
     switch (message->kind) {
     case RAFT_MESSAGE_APPEND:
-        return raft__append_receive(node, message);
+        return raft__append_receive(node, message, kinds);
     case RAFT_MESSAGE_HEARTBEAT:
         return raft__heartbeat_receive(node, message);
-    default:
+    case RAFT_MESSAGE_APPEND_REPLY:
+    case RAFT_MESSAGE_HEARTBEAT_REPLY:
         return raft__progress_receive(node, message);
+    default:
+        return RAFT_EMALFORMED;
     }
 }
 
@@ -571,9 +721,9 @@ RAFT_APART static int refuse(raft *node, int status)
 }
 
 /* Takes a message that is for this server and well formed. */
-static int receive_valid(raft *node, const raft_message *message)
+static int receive_valid(raft *node, const raft_message *message, unsigned kinds)
 {
-    int status = dispatch(node, message);
+    int status = dispatch(node, message, kinds);
     if (status == RAFT_EMALFORMED) {
         return refuse(node, status);
     }
@@ -590,27 +740,26 @@ int raft_receive(raft *node, const raft_message *message)
     if (is_foreign(node, message)) {
         return refuse(node, RAFT_EFOREIGN); /* R66: before anything else is looked at */
     }
-    if (!raft__message_valid(message)) {
-        return refuse(node, RAFT_EMALFORMED);
-    }
-    return receive_valid(node, message);
+    unsigned kinds = raft__message_check(message);
+    return kinds == 0 ? refuse(node, RAFT_EMALFORMED) : receive_valid(node, message, kinds);
 }
 
 int raft_receive_bytes(raft *node, const void *data, size_t size)
 {
     raft_message message;
+    unsigned kinds;
     int status = raft__enter(node, 0);
     if (status != RAFT_OK) {
         return status;
     }
-    status = raft_decode(data, size, &message);
+    status = raft__decode(data, size, &message, &kinds);
     if (status != RAFT_OK) {
         return status == RAFT_EARG ? status : refuse(node, status);
     }
     if (is_foreign(node, &message)) {
         return refuse(node, RAFT_EFOREIGN);
     }
-    return receive_valid(node, &message); /* decoding has walked the entries already */
+    return receive_valid(node, &message, kinds); /* decoding has walked the entries already */
 }
 
 int raft_unreachable(raft *node, raft_id peer)
@@ -693,6 +842,8 @@ static void begin_write(raft *node, raft_write *write, raft_range *ranges)
     write->state = node->state;
     write->meta = node->meta_unwritten ? node->meta : NULL;
     write->meta_size = node->meta_unwritten ? node->meta_size : 0;
+    write->base_index = node->meta_unwritten ? node->log.base_index : 0;
+    write->base_term = node->meta_unwritten ? node->log.base_term : 0;
     write->truncate_from = node->truncated_from;
     write->ranges = ranges;
     write->range_count = gather_ranges(node, ranges);
@@ -817,10 +968,21 @@ static void complete_apply(raft *node)
     }
 }
 
+/* A witness has no state: what is committed counts as applied (R56). */
+static void skip_apply(raft *node, raft_index limit)
+{
+    node->applying_index = limit;
+    complete_apply(node);
+}
+
 /* Hands out one page, and marks the rest as waiting for the next poll. */
 static void flush_apply(raft *node)
 {
     raft_index limit = apply_limit(node);
+    if (node->is_witness && node->applied_index < limit) {
+        skip_apply(node, limit);
+        return;
+    }
     uint64_t budget = node->options.apply_bytes_max;
     while (node->applying_index == 0 && node->applied_index < limit) {
         raft_range range;
@@ -898,13 +1060,14 @@ static int may_have_events(const raft *node)
 {
     return node->reads.count != 0 || node->own_count != 0 || node->role != node->told_role ||
            node->leader != node->told_leader || node->state.term != node->told_term ||
-           node->error != RAFT_OK;
+           node->error != RAFT_OK || raft__config_is_untold(node) || node->regression_due;
 }
 
 static int next_event(raft *node, raft_event *event)
 {
-    return next_role_event(node, event) || raft__own_next(node, event) ||
-           raft__reads_next(node, event) || next_fatal_event(node, event);
+    return next_role_event(node, event) || raft__config_next(node, event) ||
+           raft__own_next(node, event) || raft__reads_next(node, event) ||
+           raft__regression_next(node, event) || next_fatal_event(node, event);
 }
 
 RAFT_APART static void flush_events(raft *node)
@@ -939,6 +1102,9 @@ int raft_poll(raft *node, uint64_t now_ms)
     }
     if (node->error == RAFT_OK) {
         raft__election_timers(node);
+        if (node->change_due) {
+            raft__config_step(node);
+        }
         if (has_unwritten(node) && has_place_to_write(node)) {
             flush_persist(node);
         }
@@ -946,7 +1112,8 @@ int raft_poll(raft *node, uint64_t now_ms)
             raft__leader_commit(node);
         }
         flush_messages(node);
-        node->dirty = 0; /* what still waits, waits for storage; apply and notify may cause more */
+        node->dirty =
+            node->change_due; /* the rest waits for storage; what follows may cause more */
         if (node->error == RAFT_OK && node->applied_index < node->commit_index) {
             flush_apply(node);
         }

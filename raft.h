@@ -591,7 +591,7 @@ enum {
      * is away nobody can lead, and if it never returns the entry is lost (R56).
      */
     RAFT_MEMBER_WITNESS = 2,
-    RAFT_MEMBER_NONE = 3 /* former_role only: was no member */
+    RAFT_MEMBER_NONE = 3 /* while joint: was no member before, or will be none */
 };
 
 /* A server of the group. */
@@ -608,7 +608,7 @@ typedef struct raft_member {
     uint32_t priority; /* at most 255: who has less than another voter campaigns later (R55) */
     uint32_t zone;     /* failure zone, at most 255; 0: none. See raft_membership.zones */
     /* From here on filled by raft_get_membership, and not looked at where a membership is given. */
-    int former_role;     /* while joint: the role in the membership that is being left */
+    int former_role;     /* while joint: the role in the membership that is being left; else NONE */
     uint32_t owner_slot; /* 1 to 65535, never given to another member */
     uint64_t session;    /* the version that added it */
 } raft_member;

@@ -2,8 +2,9 @@
  * What the engine's files share: the node, the log, and the prototypes that cross files. Never
  * installed.
  *
- * Calls run one way: raft.c → election, replication, proposal, read → membership, log, message.
- * membership.c and log.c know nothing of roles or messages; message.c knows nothing of the node.
+ * Calls run one way: raft.c → election, replication, proposal, read → configuration → membership,
+ * log, message. membership.c and log.c know nothing of roles or messages; message.c knows nothing
+ * of the node.
  *
  * R.., I.. and so on are the numbers of the safety rules and invariants in docs/rules.md.
  */
@@ -40,6 +41,8 @@
 #endif
 
 #define RAFT_LIMIT (UINT64_MAX >> 1) /* the highest term and index (R64) */
+
+#define RAFT__LEASE_MAX 60000u /* the longest lease, in milliseconds */
 
 /* ---- Memory --------------------------------------------------------------------------------- */
 
@@ -141,6 +144,9 @@ struct raft__log {
 };
 
 RAFT_INTERNAL void raft__log_init(struct raft__log *log, uint64_t bytes_max);
+
+/* The log is empty and begins behind the entry at index. */
+RAFT_INTERNAL void raft__log_begin(struct raft__log *log, raft_index index, raft_term term);
 RAFT_INTERNAL void raft__log_free(struct raft__log *log, const struct raft__memory *memory);
 
 /* The term of the entry at index; base_index <= index <= last_index. */
@@ -207,14 +213,25 @@ static inline size_t raft__entry_write(uint8_t *out, int kind, const void *paylo
     return size;
 }
 
-/* Whether data holds exactly count well-formed entries in size bytes. */
-RAFT_INTERNAL int raft__range_valid(const raft_range *range);
+/*
+ * 1 << RAFT_ENTRY_* for each kind that occurs, where data holds exactly count well-formed entries
+ * in size bytes; else 0.
+ */
+RAFT_INTERNAL unsigned raft__range_kinds(const raft_range *range);
 
 /* Drops the first count entries of a range; fewer than it has. */
 RAFT_INTERNAL void raft__range_skip(raft_range *range, size_t count);
 
-/* Whether every field is in its bounds and the entries are well formed (R32, R64). */
-RAFT_INTERNAL int raft__message_valid(const raft_message *message);
+/*
+ * RAFT__VALID and the kinds of its entries, where every field is in its bounds and the entries are
+ * well formed (R32, R64); else 0.
+ */
+enum { RAFT__VALID = 1, RAFT__PLAIN_KINDS = 7 }; /* valid, with proposals and no-ops alone */
+RAFT_INTERNAL unsigned raft__message_check(const raft_message *message);
+
+/* raft_decode, which tells the same besides. */
+RAFT_INTERNAL int raft__decode(const void *data, size_t size, raft_message *message,
+                               unsigned *kinds);
 
 /* Text under construction: counts on where the room ends, as snprintf does. */
 struct raft__text {
@@ -256,23 +273,52 @@ RAFT_INTERNAL int raft__quorum_has(const struct raft__quorums *quorums, int purp
 RAFT_INTERNAL uint64_t raft__quorum_value(const struct raft__quorums *quorums,
                                           const uint64_t *values);
 
-/* The founding metadata: a snapshot's before the first entry, so index and term are 0. */
+/*
+ * The same over data voters, as many as a commit quorum must contain: what has it is chosen as soon
+ * as the witnesses hold its header, so only then are they told (R56).
+ */
+RAFT_INTERNAL uint64_t raft__data_value(const struct raft__quorums *quorums, raft__set witnesses,
+                                        const uint64_t *values);
+
+/* The same where the quorum must cover two failure zones besides (R57); zones by position. */
+RAFT_INTERNAL uint64_t raft__zoned_value(const struct raft__quorums *quorums, const uint8_t *zones,
+                                         const uint64_t *values);
+
+/* A membership and what it holds beside what the host sees. Members' blobs are borrowed. */
+struct raft__config {
+    raft_membership is; /* is.members == members; version and committed are not part of it */
+    int protocol;
+    uint32_t slot_high; /* the highest owner slot ever given (P18) */
+    raft_member members[RAFT_MEMBERS_MAX];
+};
+
+/* RAFT_OK and its quorums, or RAFT_EARG: see raft_set_membership. */
+RAFT_INTERNAL int raft__config_check(const struct raft__config *config,
+                                     struct raft__quorums *quorums);
+
+/* Whether one step leads from the one to the other; positions are the same in both (R43, Q5). */
+RAFT_INTERNAL int raft__one_step_is_safe(const struct raft__half *now,
+                                         const struct raft__half *then);
+
+RAFT_INTERNAL size_t raft__config_size(const struct raft__config *config);
+RAFT_INTERNAL void raft__config_encode(const struct raft__config *config, uint8_t *out);
+
+/* RAFT_OK, RAFT_ECORRUPT, RAFT_EVERSION. Blobs point into data. */
+RAFT_INTERNAL int raft__config_decode(const void *data, size_t size, struct raft__config *config);
+
+/* What a snapshot says of itself: where it ends and who belonged to the group by then. */
 struct raft__meta {
     raft_index index;
     raft_term term;
     raft_term accepted_round;
-    int protocol;
-    unsigned commit_quorum; /* the wish; 0: majority */
-    size_t member_count;
-    raft_member members[RAFT_MEMBERS_MAX]; /* blobs point into the encoded bytes */
+    raft_index version; /* the index of the entry that held the membership */
+    const uint8_t *config;
+    size_t config_size;
 };
 
-RAFT_INTERNAL size_t raft__meta_size(const struct raft__meta *meta);
+RAFT_INTERNAL size_t raft__meta_size(size_t config_size);
 RAFT_INTERNAL void raft__meta_encode(const struct raft__meta *meta, uint8_t *out);
 RAFT_INTERNAL int raft__meta_decode(const void *data, size_t size, struct raft__meta *meta);
-
-/* RAFT_OK, or RAFT_EARG: an id 0 or twice, a blob too long, none or too many. */
-RAFT_INTERNAL int raft__members_check(const raft_member *members, size_t count);
 
 /* ---- The node ------------------------------------------------------------------------------- */
 
@@ -292,10 +338,36 @@ struct raft__peer {
     raft_index commit_told; /* the commit index it was sent last (R33) */
     uint64_t round_echoed;  /* the newest round it answered (R49) */
     uint64_t since_round;   /* replies to older rounds say nothing of the present probe or window */
+    uint64_t session_round; /* replies to older rounds are of an earlier membership (R28) */
+    uint64_t match_round;   /* the round of the reply that raised match last */
+    uint64_t heard_ms;      /* the sample at which it answered last; 0: never */
     struct raft__window window;
-    uint8_t state;  /* RAFT_PEER_* */
-    uint8_t paused; /* probing: an append is outstanding (R31) */
-    uint8_t nudge;  /* an empty append is due, to learn what was lost (R31) */
+    uint8_t *stripped; /* witness: the headers in the newest append to it */
+    uint8_t state;     /* RAFT_PEER_* */
+    uint8_t paused;    /* probing: an append is outstanding (R31) */
+    uint8_t nudge;     /* an empty append is due, to learn what was lost (R31) */
+    uint8_t full;      /* it has no memory for more entries at present */
+    uint8_t lost_told; /* RAFT_EVENT_REGRESSION was told */
+    uint8_t zone;
+    uint8_t priority;
+    uint8_t promote; /* a learner that is to become a voter when it has caught up (R65) */
+};
+
+/* A membership in the log: its entry's index and payload. The base is that of the snapshot. */
+struct raft__held {
+    raft_index index;
+    uint8_t *bytes;
+    uint32_t size;
+};
+
+/*
+ * All memberships in the log, oldest first, so that truncation at any point restores the one before
+ * (R41); the last one governs. Empty: none is known.
+ */
+struct raft__configs {
+    struct raft__held *items;
+    uint32_t count;
+    uint32_t capacity;
 };
 
 /* A write that the host has not completed. */
@@ -372,13 +444,21 @@ struct raft {
     raft_index applied_index;
     raft_index applying_index; /* last of the range that apply has in hand; 0: none */
 
-    /* The membership in force, in the order of its bits. */
+    /* The membership in force, its members in the order of their bits. */
+    struct raft__configs configs;
     struct raft__quorums quorums;
+    raft__set witnesses;
+    raft__set learners; /* in the membership to come, while joint */
     struct raft__peer *peers;
-    uint8_t *meta; /* encoded; blobs are read from it */
-    size_t meta_size;
     uint32_t peer_count;
-    uint32_t self; /* own position; peer_count: not a member */
+    uint32_t peer_capacity; /* the most members that any of `configs` has */
+    uint32_t self;          /* own position; peer_count: not a member */
+    uint8_t *meta;          /* of the snapshot that everything here begins with */
+    size_t meta_size;
+    uint32_t lease_ms; /* of the membership in force; 0: no leases */
+    uint32_t lease_drift_permille;
+    uint8_t zones;      /* commits must cover two failure zones */
+    uint8_t is_witness; /* keeps headers instead of payloads */
 
     /* Role and time. */
     raft_id leader; /* known in this term; 0: none */
@@ -405,7 +485,8 @@ struct raft {
     uint32_t reply_count;
 
     /* Leader. */
-    raft_index own_first; /* index of the no-op of this leadership */
+    raft_index own_first;    /* index of the no-op of this leadership */
+    raft_id transfer_target; /* who is to lead next; 0: no transfer (R53) */
     struct raft__reads reads;
     struct raft__own own[RAFT__OWN];
     uint32_t own_count;
@@ -428,13 +509,106 @@ struct raft {
     uint8_t contact_fresh; /* heard since the last sample (R59) */
     uint8_t timer_reset;   /* redraw the election timer at the next sample */
     uint8_t request_due;   /* campaign: requests are to be sent */
+    uint8_t self_asked;    /* candidate: the own vote is durable and counted */
     uint8_t ack_due;
     uint8_t refusal_due;
     uint8_t heartbeat_reply_due;
     uint8_t uncertain; /* the leader's commit index is beyond what is certified here */
+    uint8_t full;      /* the newest append could not be taken for want of memory */
     uint8_t quorum_ok;
     uint8_t match_moved; /* leader: the commit index may be due to move */
+
+    raft_index told_version; /* of the membership; and whether it was said to be committed */
+    uint8_t told_committed;
+    uint8_t regression_due;    /* a peer's loss is to be told */
+    uint8_t change_due;        /* leader: the membership may call for another one (R44, R65) */
+    raft_index checked_last;   /* leader: the last index at the last quorum check, */
+    raft_index checked_before; /* and at the one before */
+    raft_index witness_limit;  /* leader: witnesses may hear of entries up to here (R56) */
 };
+
+/* ---- configuration.c: the memberships in the log -------------------------------------------- */
+
+static inline raft_index raft__config_index(const raft *node)
+{
+    return node->configs.count == 0 ? 0 : node->configs.items[node->configs.count - 1].index;
+}
+
+static inline int raft__is_joint(const raft *node)
+{
+    return node->quorums.halves[1].voters != 0;
+}
+
+/* The position of a member, or peer_count; the bit of a position, 0 beyond the members. */
+RAFT_INTERNAL uint32_t raft__position_of(const raft *node, raft_id id);
+
+static inline raft__set raft__bit_of(const raft *node, uint32_t position)
+{
+    return position < node->peer_count ? (raft__set)1 << position : 0;
+}
+
+static inline raft__set raft__voters(const raft *node)
+{
+    return node->quorums.halves[0].voters | node->quorums.halves[1].voters;
+}
+
+/* Votes and counts: in either half while joint, witnesses too. */
+static inline int raft__is_voter(const raft *node)
+{
+    return (raft__bit_of(node, node->self) & raft__voters(node)) != 0;
+}
+
+/* A voter that holds data: it may lead, and be handed leadership. */
+static inline int raft__may_lead(const raft *node, uint32_t position)
+{
+    return (raft__bit_of(node, position) & raft__voters(node) & ~node->witnesses) != 0;
+}
+
+/*
+ * Whether this server may campaign (R16): a voter with data, or one that was such a voter until an
+ * entry that it does not know to be committed: its log may be the only one that can win.
+ */
+RAFT_INTERNAL int raft__may_campaign(const raft *node);
+
+/* The membership that governs, decoded; there is one. */
+RAFT_INTERNAL void raft__config_governing(const raft *node, struct raft__config *config);
+
+/* The newest membership at or below index; null: none. */
+RAFT_INTERNAL const struct raft__held *raft__config_at(const raft *node, raft_index index);
+
+/* Whether these are the bytes of a membership that this node can take. */
+RAFT_INTERNAL int raft__config_acceptable(const raft *node, const void *bytes, size_t size);
+
+/*
+ * Makes everything ready to take a membership into force, which then cannot fail: RAFT_OK or
+ * RAFT_ENOMEM. raft__config_push takes what was made ready; raft__config_discard gives it up.
+ */
+RAFT_INTERNAL int raft__config_prepare(raft *node, const void *bytes, size_t size,
+                                       struct raft__held *held);
+RAFT_INTERNAL void raft__config_push(raft *node, raft_index index, struct raft__held *held);
+RAFT_INTERNAL void raft__config_discard(raft *node, struct raft__held *held);
+
+/* Forgets memberships at from and above (R41); those that one at or below index has replaced. */
+RAFT_INTERNAL void raft__config_truncate(raft *node, raft_index from);
+RAFT_INTERNAL void raft__config_compact(raft *node, raft_index index);
+
+/* All are forgotten but this one, which a snapshot brings. */
+RAFT_INTERNAL void raft__config_reset(raft *node, raft_index version, struct raft__held *held);
+RAFT_INTERNAL void raft__configs_free(raft *node);
+
+/* Leader: what follows from the membership by itself: leaving a joint one, promoting (R44, R65). */
+RAFT_INTERNAL void raft__config_step(raft *node);
+
+/* Whether another membership governs, or is committed, than the host was told. */
+static inline int raft__config_is_untold(const raft *node)
+{
+    raft_index version = raft__config_index(node);
+    return version != node->told_version ||
+           (!node->told_committed && node->commit_index >= version && node->configs.count > 0);
+}
+
+/* Takes off what is to be told of memberships: fills the event and returns 1, or returns 0. */
+RAFT_INTERNAL int raft__config_next(raft *node, raft_event *event);
 
 /* ---- raft.c --------------------------------------------------------------------------------- */
 
@@ -449,8 +623,20 @@ static inline int raft__state_is_durable(const raft *node)
 
 RAFT_INTERNAL int raft__log_is_durable(const raft *node);
 
-/* Appends what the log does not hold of a range, replacing what contradicts it. */
-RAFT_INTERNAL int raft__take_range(raft *node, const raft_range *range);
+/* Begins the log behind a snapshot: what that covers is committed and applied. */
+RAFT_INTERNAL void raft__begin_at(raft *node, raft_index index, raft_term term);
+
+/*
+ * Appends what the log does not hold of a range, replacing what contradicts it, memberships in it
+ * included. kinds: as raft__range_kinds says, or more. *matched counts the entries that agree
+ * now: all of them on RAFT_OK.
+ */
+RAFT_INTERNAL int raft__take_range(raft *node, const raft_range *range, unsigned kinds,
+                                   size_t *matched);
+
+/* Whether every membership in a range can be taken by this node. */
+RAFT_INTERNAL int raft__configs_acceptable(const raft *node, const raft_range *range,
+                                           unsigned kinds);
 
 /* Moves the commit index to one beyond it; the other leaves alone what is committed already. */
 RAFT_INTERNAL void raft__commit_forward(raft *node, raft_index index);
@@ -460,6 +646,12 @@ static inline void raft__commit_to(raft *node, raft_index index)
     if (index > node->commit_index) {
         raft__commit_forward(node, index);
     }
+}
+
+/* A leader that hands over takes no new work (R53). */
+static inline int raft__is_transferring(const raft *node)
+{
+    return node->transfer_target != 0;
 }
 
 /* The gate of every input: RAFT_OK where the node may be changed now. Open: apply and notify. */
@@ -496,9 +688,20 @@ static inline void raft__message_begin(const raft *node, raft_message *message, 
     message->asked_term = 0;
     message->commit = 0;
     message->refused_index = 0;
+    message->credit_ms = 0;
+    message->tag_term = 0;
+    message->tag_round = 0;
+    message->offset = 0;
+    message->nonce = 0;
+    message->request = 0;
     message->kind = kind;
     message->protocol = node->options.protocol;
     message->refused = 0;
+    message->flags = 0;
+    message->meta.data = NULL;
+    message->meta.size = 0;
+    message->chunk.data = NULL;
+    message->chunk.size = 0;
     message->range_count = 0;
 }
 
@@ -506,12 +709,10 @@ RAFT_INTERNAL void raft__send(raft *node, const raft_message *message);
 
 /* ---- election.c ----------------------------------------------------------------------------- */
 
-RAFT_INTERNAL int raft__is_voter(const raft *node);
-
-/* The position of a member, or peer_count. */
-RAFT_INTERNAL uint32_t raft__position_of(const raft *node, raft_id id);
-
 RAFT_INTERNAL void raft__draw_timer(raft *node);
+
+/* Another membership governs: who may campaign, and who counts, may have changed. */
+RAFT_INTERNAL void raft__membership_changed(raft *node);
 
 /* Follows in a term at or above the own one; leader 0: nobody known. */
 RAFT_INTERNAL void raft__become_follower(raft *node, raft_term term, raft_id leader);
@@ -538,11 +739,25 @@ RAFT_INTERNAL void raft__reply(raft *node, const struct raft__reply *reply);
 
 RAFT_INTERNAL void raft__progress_reset(raft *node);
 RAFT_INTERNAL void raft__progress_free(raft *node);
-RAFT_INTERNAL int raft__append_contradicts(const raft *node, const raft_message *message);
-RAFT_INTERNAL int raft__append_receive(raft *node, const raft_message *message);
+RAFT_INTERNAL int raft__append_contradicts(const raft *node, const raft_message *message,
+                                           unsigned kinds);
+RAFT_INTERNAL int raft__append_receive(raft *node, const raft_message *message, unsigned kinds);
 RAFT_INTERNAL int raft__heartbeat_receive(raft *node, const raft_message *message);
 RAFT_INTERNAL int raft__progress_receive(raft *node, const raft_message *message);
 RAFT_INTERNAL void raft__peer_probe(struct raft__peer *peer);
+
+/* Nothing is known of the peer yet: a new leader begins so, and so does a new member. */
+RAFT_INTERNAL void raft__peer_reset(const raft *node, struct raft__peer *peer);
+RAFT_INTERNAL void raft__peer_free(raft *node, struct raft__peer *peer);
+
+/* Leader: whether the member at a position answered within the last election timeout. */
+RAFT_INTERNAL int raft__peer_is_alive(const raft *node, uint32_t position);
+
+/* Leader: whether it is alive and holds what the leader held a minimum timeout ago (R65). */
+RAFT_INTERNAL int raft__peer_has_caught_up(const raft *node, uint32_t position);
+
+/* Takes off the first peer that has lost its log and is not told: fills the event, returns 1. */
+RAFT_INTERNAL int raft__regression_next(raft *node, raft_event *event);
 RAFT_INTERNAL uint64_t raft__inflight_bytes(const raft *node, const struct raft__peer *peer);
 RAFT_INTERNAL void raft__follower_send(raft *node);
 RAFT_INTERNAL void raft__leader_send(raft *node);

@@ -86,12 +86,34 @@ RAFT_APART static int ranges_contradict(const raft *node, const raft_message *me
 }
 
 /*
+ * Headers without payload are for witnesses only, and for who does not know yet what it is; a
+ * membership must be one that this server understands.
+ */
+RAFT_APART static int kinds_acceptable(const raft *node, const raft_message *message,
+                                       unsigned kinds)
+{
+    if ((kinds & 1u << RAFT_ENTRY_STRIPPED) != 0 && node->self < node->peer_count &&
+        (raft__bit_of(node, node->self) & node->witnesses) == 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < message->range_count; i++) {
+        if (!raft__configs_acceptable(node, &message->ranges[i], kinds)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/*
  * Whether an append denies what is committed, or what its own term has certified: no correct leader
  * does. Judged before anything changes.
  */
-int raft__append_contradicts(const raft *node, const raft_message *message)
+int raft__append_contradicts(const raft *node, const raft_message *message, unsigned kinds)
 {
     raft_index fixed = node->commit_index;
+    if (kinds > RAFT__PLAIN_KINDS && !kinds_acceptable(node, message, kinds)) {
+        return 1;
+    }
     if (message->term == node->state.term && node->certified > fixed) {
         fixed = node->certified;
     }
@@ -106,15 +128,17 @@ int raft__append_contradicts(const raft *node, const raft_message *message)
 }
 
 /* Takes the ranges in, as many as memory allows; returns the last index that agrees now. */
-static raft_index take_ranges(raft *node, const raft_message *message, int *status)
+static raft_index take_ranges(raft *node, const raft_message *message, unsigned kinds, int *status)
 {
     raft_index matched = message->index;
     *status = RAFT_OK;
     for (size_t i = 0; i < message->range_count && *status == RAFT_OK; i++) {
-        *status = raft__take_range(node, &message->ranges[i]);
-        if (*status == RAFT_OK) {
-            matched += message->ranges[i].count;
-        }
+        size_t count = 0;
+        *status = raft__take_range(node, &message->ranges[i], kinds, &count);
+        matched += count;
+    }
+    if ((kinds & 1u << RAFT_ENTRY_STRIPPED) != 0) {
+        node->is_witness = 1; /* known before the membership that says so has come */
     }
     return matched;
 }
@@ -135,7 +159,7 @@ static void expect_more_than(raft *node, raft_index prev)
  * The message may repeat what is here: only from the first entry that differs is anything replaced
  * (R7). What it proves, and no more, is certified, acknowledged once durable, and committed (R25).
  */
-int raft__append_receive(raft *node, const raft_message *message)
+int raft__append_receive(raft *node, const raft_message *message, unsigned kinds)
 {
     int status = accept_leader(node, message->from);
     if (status != RAFT_OK) {
@@ -147,7 +171,7 @@ int raft__append_receive(raft *node, const raft_message *message)
         refuse_append(node, message);
         return RAFT_OK;
     }
-    raft_index matched = take_ranges(node, message, &status);
+    raft_index matched = take_ranges(node, message, kinds, &status);
     if (matched < node->commit_index) {
         matched = node->commit_index;
     }
@@ -159,10 +183,9 @@ int raft__append_receive(raft *node, const raft_message *message)
     }
     if (message->range_count > 0) {
         expect_more_than(node, message->index);
+        node->full = status != RAFT_OK; /* the leader is told, and waits with more */
     }
-    if (status == RAFT_OK) { /* else silence: an answer would only bring the same again at once */
-        node->ack_due = 1;
-    }
+    node->ack_due = 1;
     raft__commit_to(node, message->commit < node->certified ? message->commit : node->certified);
     return status;
 }
@@ -179,12 +202,19 @@ int raft__heartbeat_receive(raft *node, const raft_message *message)
     }
     note_round(node, message->round);
     node->uncertain = message->commit > node->certified;
+    node->full = 0; /* to be tried again: memory may have become free */
     if (message->round != 0) {
         node->heartbeat_reply_due = 1;
         node->dirty = 1;
     }
     raft__commit_to(node, message->commit < node->certified ? message->commit : node->certified);
     return RAFT_OK;
+}
+
+/* What every reply to the leader tells: while memory is short it sends no more entries. */
+static int reply_flags(const raft *node)
+{
+    return node->full ? RAFT_FLAG_FULL : 0;
 }
 
 RAFT_APART static void send_refusal(raft *node)
@@ -196,6 +226,7 @@ RAFT_APART static void send_refusal(raft *node)
     message.index = node->hint_index;
     message.index_term = node->hint_term;
     message.refused_index = node->refused_index;
+    message.flags = reply_flags(node);
     node->refusal_due = 0;
     raft__send(node, &message);
 }
@@ -212,6 +243,7 @@ static int send_ack(raft *node)
     raft__message_begin(node, &message, RAFT_MESSAGE_APPEND_REPLY, node->leader);
     message.round = node->leader_round;
     message.index = index;
+    message.flags = reply_flags(node);
     node->acked = index;
     node->ack_due = index < node->certified;
     raft__send(node, &message);
@@ -224,6 +256,7 @@ static void send_heartbeat_reply(raft *node)
     raft__message_begin(node, &message, RAFT_MESSAGE_HEARTBEAT_REPLY, node->leader);
     message.round = node->leader_round;
     message.refused = node->uncertain;
+    message.flags = reply_flags(node);
     raft__send(node, &message);
 }
 
@@ -247,6 +280,9 @@ void raft__follower_send(raft *node)
         }
     }
 }
+
+/* Headers for a witness in one append: a membership, or some hundred entries. */
+#define STRIPPED_BYTES ((size_t)RAFT_META_MAX + 16)
 
 /* ---- Leader: the window --------------------------------------------------------------------- */
 
@@ -307,30 +343,69 @@ static int window_has_room(raft *node, struct raft__peer *peer)
 
 /* ---- Leader: progress ----------------------------------------------------------------------- */
 
+void raft__peer_reset(const raft *node, struct raft__peer *peer)
+{
+    peer->match = 0;
+    peer->next = node->log.last_index + 1;
+    peer->commit_told = 0;
+    peer->round_echoed = 0;
+    peer->since_round = 0;
+    peer->session_round = node->round;
+    peer->match_round = 0;
+    peer->heard_ms = 0;
+    peer->state = RAFT_PEER_PROBE;
+    peer->paused = 0;
+    peer->nudge = 0;
+    peer->full = 0;
+    peer->lost_told = 0;
+    peer->window.count = 0;
+}
+
 void raft__progress_reset(raft *node)
 {
     for (uint32_t i = 0; i < node->peer_count; i++) {
-        struct raft__peer *peer = &node->peers[i];
-        peer->match = 0;
-        peer->next = node->own_first;
-        peer->commit_told = 0;
-        peer->round_echoed = 0;
-        peer->since_round = 0;
-        peer->state = RAFT_PEER_PROBE;
-        peer->paused = 0;
-        peer->nudge = 0;
+        raft__peer_reset(node, &node->peers[i]);
+        node->peers[i].next = node->own_first;
+        node->peers[i].session_round = 0; /* what answers this term answers this leadership */
     }
+    node->checked_last = node->own_first;
+    node->checked_before = node->own_first;
     node->match_moved = 1;
+    node->change_due = 1;
+}
+
+void raft__peer_free(raft *node, struct raft__peer *peer)
+{
+    static const struct raft__window none = {NULL, 0, 0, 0};
+    struct raft__window *window = &peer->window;
+    raft__free(&node->memory, window->last, window->capacity * sizeof(*window->last));
+    raft__free(&node->memory, peer->stripped, STRIPPED_BYTES);
+    *window = none;
+    peer->stripped = NULL;
 }
 
 void raft__progress_free(raft *node)
 {
-    static const struct raft__window none = {NULL, 0, 0, 0};
     for (uint32_t i = 0; i < node->peer_count; i++) {
-        struct raft__window *window = &node->peers[i].window;
-        raft__free(&node->memory, window->last, window->capacity * sizeof(*window->last));
-        *window = none;
+        raft__peer_free(node, &node->peers[i]);
     }
+}
+
+int raft__peer_is_alive(const raft *node, uint32_t position)
+{
+    if (position >= node->peer_count || node->peers[position].state == RAFT_PEER_LOST) {
+        return 0;
+    }
+    uint64_t heard_ms = node->peers[position].heard_ms;
+    return heard_ms != 0 &&
+           node->now_ms - heard_ms <= (uint64_t)node->options.election_timeout_ms * 2;
+}
+
+int raft__peer_has_caught_up(const raft *node, uint32_t position)
+{
+    return raft__peer_is_alive(node, position) &&
+           node->peers[position].state == RAFT_PEER_REPLICATE &&
+           node->peers[position].match >= node->checked_before;
 }
 
 /* Back to looking for the point of agreement; match is where it is for certain (R31). */
@@ -344,6 +419,39 @@ void raft__peer_probe(struct raft__peer *peer)
 }
 
 /*
+ * The peer denies, later than it acknowledged it, what it had acknowledged as durable: its storage
+ * was lost or set back. An id is one log for ever: it counts for nothing and gets nothing any more,
+ * until it is removed (R48).
+ */
+RAFT_APART static void lose_peer(raft *node, struct raft__peer *peer)
+{
+    raft__peer_probe(peer);
+    peer->match = 0;
+    peer->next = 1;
+    peer->round_echoed = 0;
+    peer->state = RAFT_PEER_LOST;
+    node->regression_due = 1;
+    node->dirty = 1;
+}
+
+int raft__regression_next(raft *node, raft_event *event)
+{
+    for (uint32_t i = 0; node->role == RAFT_ROLE_LEADER && i < node->peer_count; i++) {
+        struct raft__peer *peer = &node->peers[i];
+        if (peer->state == RAFT_PEER_LOST && !peer->lost_told) {
+            memset(event, 0, sizeof(*event));
+            event->kind = RAFT_EVENT_REGRESSION;
+            event->peer = peer->id;
+            event->term = node->state.term;
+            peer->lost_told = 1;
+            return 1;
+        }
+    }
+    node->regression_due = 0;
+    return 0;
+}
+
+/*
  * A refusal moves the cursor to the last entry here that can agree with the hint: at most one probe
  * for each distinct term (R30). Late refusals, of what is known to match or of an older probe,
  * change nothing (R29).
@@ -351,6 +459,10 @@ void raft__peer_probe(struct raft__peer *peer)
 RAFT_APART static void receive_refusal(raft *node, struct raft__peer *peer,
                                        const raft_message *message)
 {
+    if (message->index < peer->match && message->round > peer->match_round) {
+        lose_peer(node, peer);
+        return;
+    }
     if (message->refused_index <= peer->match) {
         return;
     }
@@ -374,6 +486,7 @@ static void receive_ack(raft *node, struct raft__peer *peer, raft_index index, u
 {
     if (index > peer->match) {
         peer->match = index;
+        peer->match_round = round;
         node->match_moved = 1;
     }
     if (peer->state == RAFT_PEER_REPLICATE) {
@@ -413,7 +526,12 @@ int raft__progress_receive(raft *node, const raft_message *message)
     if (message->round > node->round || (is_ack && message->index > node->log.last_index)) {
         return RAFT_EMALFORMED;
     }
+    if (message->round < peer->session_round || peer->state == RAFT_PEER_LOST) {
+        return RAFT_OK; /* of an earlier membership (R28), or of a log that is gone */
+    }
     node->heard |= (raft__set)1 << position;
+    peer->heard_ms = node->now_ms;
+    peer->full = (message->flags & RAFT_FLAG_FULL) != 0;
     node->dirty = 1;
     if (message->round > peer->round_echoed) {
         peer->round_echoed = message->round;
@@ -483,6 +601,83 @@ static void send_append(raft *node, struct draft *draft, struct raft__peer *peer
     raft__send(node, &draft->append);
 }
 
+/*
+ * Headers of the entries from first on, in place of the entries; memberships whole. Returns how
+ * many there are: all of one term, and no more than have room.
+ */
+static size_t strip_entries(const raft *node, raft_index first, raft_index last, uint8_t *out,
+                            raft_range *stripped)
+{
+    raft_range range;
+    raft_entry entry;
+    size_t size = 0;
+    raft__log_range(&node->log, first, last, UINT64_MAX, &range);
+    stripped->first = first;
+    stripped->term = range.term;
+    stripped->count = 0;
+    stripped->data = out;
+    while (raft_range_next(&range, &entry)) {
+        int whole = entry.kind == RAFT_ENTRY_CONFIG;
+        size_t payload_size = whole ? entry.size : 0;
+        if (raft__entry_size(payload_size) > STRIPPED_BYTES - size) {
+            break;
+        }
+        int kind = entry.kind == RAFT_ENTRY_DATA ? RAFT_ENTRY_STRIPPED : entry.kind;
+        size += raft__entry_write(out + size, kind, entry.data, payload_size);
+        stripped->count++;
+    }
+    stripped->size = size;
+    return stripped->count;
+}
+
+/* An append of headers behind peer->next - 1, up to last; none if that is below. */
+static void send_stripped(raft *node, struct raft__peer *peer, raft_index last)
+{
+    raft_message message;
+    raft_index prev = peer->next - 1;
+    raft__message_begin(node, &message, RAFT_MESSAGE_APPEND, peer->id);
+    message.round = node->round;
+    message.index = prev;
+    message.index_term = raft__log_term(&node->log, prev);
+    message.commit = node->commit_index;
+    if (last > prev &&
+        strip_entries(node, prev + 1, last, peer->stripped, &message.ranges[0]) > 0) {
+        message.range_count = 1;
+        if (peer->state == RAFT_PEER_REPLICATE) {
+            peer->next += message.ranges[0].count;
+        }
+    }
+    peer->commit_told = node->commit_index;
+    raft__send(node, &message);
+}
+
+/*
+ * A witness is told of an entry only when enough data voters hold it (R56). Headers are small and
+ * lie in a buffer of the peer's own, so one append is under way at a time.
+ */
+RAFT_APART static void feed_witness(raft *node, struct raft__peer *peer)
+{
+    raft_index last =
+        node->witness_limit < node->log.last_index ? node->witness_limit : node->log.last_index;
+    if (peer->stripped == NULL) {
+        peer->stripped = (uint8_t *)raft__resize(&node->memory, NULL, 0, STRIPPED_BYTES);
+    }
+    if (peer->stripped == NULL) {
+        return; /* no memory at present */
+    }
+    if (peer->state == RAFT_PEER_PROBE && !peer->paused) {
+        peer->paused = 1;
+        send_stripped(node, peer, last);
+    } else if (peer->state == RAFT_PEER_REPLICATE && peer->next == peer->match + 1 &&
+               (peer->next <= last || peer->nudge) && !peer->full) {
+        peer->nudge = 0;
+        send_stripped(node, peer, last);
+    } else if (peer->nudge) {
+        peer->nudge = 0;
+        send_stripped(node, peer, 0);
+    }
+}
+
 /* A round of 0 wants no reply: it only tells the commit index. */
 static void send_heartbeat(raft *node, struct draft *draft, struct raft__peer *peer, uint64_t round)
 {
@@ -497,16 +692,32 @@ static void send_heartbeat(raft *node, struct draft *draft, struct raft__peer *p
     raft__send(node, message);
 }
 
-static void feed_peer(raft *node, struct draft *draft, struct raft__peer *peer, int round_due)
+/* What a peer that can take nothing at present is sent: the question where it stands. */
+static uint64_t append_bytes(const raft *node, const struct raft__peer *peer)
+{
+    return peer->full ? 0 : node->options.append_bytes_max;
+}
+
+static void feed_data(raft *node, struct draft *draft, struct raft__peer *peer)
 {
     if (peer->state == RAFT_PEER_PROBE && !peer->paused) {
         peer->paused = 1;
-        send_append(node, draft, peer, node->options.append_bytes_max);
+        send_append(node, draft, peer, append_bytes(node, peer));
     }
     while (peer->state == RAFT_PEER_REPLICATE && peer->next <= node->log.last_index &&
-           window_has_room(node, peer)) {
+           !peer->full && window_has_room(node, peer)) {
         peer->nudge = 0;
         send_append(node, draft, peer, node->options.append_bytes_max);
+    }
+}
+
+static void feed_peer(raft *node, struct draft *draft, uint32_t position, int round_due)
+{
+    struct raft__peer *peer = &node->peers[position];
+    if ((node->witnesses >> position & 1) != 0) {
+        feed_witness(node, peer);
+    } else {
+        feed_data(node, draft, peer);
     }
     if (peer->nudge) {
         peer->nudge = 0;
@@ -539,12 +750,21 @@ void raft__leader_send(raft *node)
     draft.heartbeat.kind = 0;
     for (uint32_t i = 0; i < node->peer_count; i++) {
         if (i != node->self) {
-            feed_peer(node, &draft, &node->peers[i], round_due);
+            feed_peer(node, &draft, i, round_due);
         }
     }
 }
 
 /* ---- Leader: committing --------------------------------------------------------------------- */
+
+RAFT_APART static raft_index zoned_commit(const raft *node, const uint64_t *matches)
+{
+    uint8_t zones[RAFT_MEMBERS_MAX] = {0};
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        zones[i] = node->peers[i].zone;
+    }
+    return raft__zoned_value(&node->quorums, zones, matches);
+}
 
 /*
  * What a commit quorum holds durably, the own disk counted like any other (R5), is committed if it
@@ -555,16 +775,23 @@ void raft__leader_commit(raft *node)
     uint64_t matches[RAFT_MEMBERS_MAX];
     uint32_t ahead = 0; /* of the commit index: too few of these cannot move it */
     node->match_moved = 0;
-    node->peers[node->self].match = node->durable_index;
+    if (node->self < node->peer_count) { /* else it is leaving, and does not count (R46) */
+        node->peers[node->self].match = node->durable_index;
+    }
     for (uint32_t i = 0; i < node->peer_count; i++) {
         matches[i] = node->peers[i].match;
         ahead += matches[i] > node->commit_index;
     }
+    if (node->witnesses != 0) {
+        node->witness_limit = raft__data_value(&node->quorums, node->witnesses, matches);
+    }
     if (ahead < node->quorums.halves[0].quorum[RAFT__COMMIT]) {
         return;
     }
-    raft_index index = raft__quorum_value(&node->quorums, matches);
+    raft_index index =
+        node->zones ? zoned_commit(node, matches) : raft__quorum_value(&node->quorums, matches);
     if (index >= node->own_first) {
         raft__commit_to(node, index);
     }
+    node->change_due |= raft__is_joint(node) && node->commit_index >= raft__config_index(node);
 }

@@ -334,46 +334,88 @@ static void commit_value_never_falls_when_a_member_advances(void)
 
 /* ---- The encoded membership ----------------------------------------------------------------- */
 
-static struct raft__meta sample_meta(void)
+static struct raft__config config_of(size_t count)
 {
-    struct raft__meta meta;
-    memset(&meta, 0, sizeof meta);
-    meta.member_count = 3;
-    meta.members[0].id = 1;
-    meta.members[0].blob = "a:1";
-    meta.members[0].blob_size = 3;
-    meta.members[1].id = UINT64_MAX;
-    meta.members[2].id = 77;
-    meta.members[2].blob = "host";
-    meta.members[2].blob_size = 4;
-    return meta;
+    struct raft__config config;
+    memset(&config, 0, sizeof config);
+    config.is.member_count = count;
+    config.slot_high = (uint32_t)count;
+    for (size_t i = 0; i < count && i < RAFT_MEMBERS_MAX; i++) {
+        config.members[i].id = i + 1;
+        config.members[i].owner_slot = (uint32_t)i + 1;
+        config.members[i].former_role = RAFT_MEMBER_NONE;
+    }
+    return config;
+}
+
+static struct raft__config sample_config(void)
+{
+    struct raft__config config = config_of(4);
+    config.members[0].blob = "a:1";
+    config.members[0].blob_size = 3;
+    config.members[0].priority = 9;
+    config.members[1].id = UINT64_MAX;
+    config.members[1].zone = 255;
+    config.members[2].id = 77;
+    config.members[2].blob = "host";
+    config.members[2].blob_size = 4;
+    config.members[2].session = 41;
+    config.members[3].role = RAFT_MEMBER_LEARNER;
+    config.members[3].promote = 1;
+    config.is.lease_ms = 300;
+    config.is.lease_drift_permille = 50;
+    config.is.zones = 1;
+    return config;
+}
+
+/* The metadata of a snapshot at 50 with that membership; returns its size. */
+static size_t encode_meta(const struct raft__config *config, uint8_t *out)
+{
+    uint8_t bytes[RAFT_META_MAX];
+    struct raft__meta meta = {50, 7, 0, 41, bytes, raft__config_size(config)};
+    raft__config_encode(config, bytes);
+    raft__meta_encode(&meta, out);
+    return raft__meta_size(meta.config_size);
 }
 
 static void membership_survives_its_encoding(void)
 {
-    struct raft__meta meta = sample_meta();
-    struct raft__meta back;
-    uint8_t bytes[256];
-    size_t size = raft__meta_size(&meta);
-    CHECK(size <= sizeof bytes);
-    raft__meta_encode(&meta, bytes);
-    CHECK_EQ(raft__meta_decode(bytes, size, &back), RAFT_OK);
-    CHECK_EQ(back.member_count, 3);
-    for (size_t i = 0; i < 3; i++) {
-        CHECK_EQ(back.members[i].id, meta.members[i].id);
-        CHECK_EQ(back.members[i].blob_size, meta.members[i].blob_size);
-        CHECK(back.members[i].blob_size == 0 ||
-              memcmp(back.members[i].blob, meta.members[i].blob, back.members[i].blob_size) == 0);
+    struct raft__config config = sample_config();
+    struct raft__config back;
+    struct raft__meta meta;
+    uint8_t bytes[RAFT_META_MAX];
+    size_t size = encode_meta(&config, bytes);
+    CHECK_EQ(raft__meta_decode(bytes, size, &meta), RAFT_OK);
+    CHECK_EQ(meta.index, 50);
+    CHECK_EQ(meta.term, 7);
+    CHECK_EQ(meta.version, 41);
+    CHECK_EQ(raft__config_decode(meta.config, meta.config_size, &back), RAFT_OK);
+    CHECK_EQ(back.is.member_count, 4);
+    CHECK_EQ(back.is.lease_ms, 300);
+    CHECK_EQ(back.is.lease_drift_permille, 50);
+    CHECK_EQ(back.is.zones, 1);
+    CHECK_EQ(back.is.joint, 0);
+    for (size_t i = 0; i < 4; i++) {
+        const raft_member *was = &config.members[i];
+        const raft_member *is = &back.members[i];
+        CHECK_EQ(is->id, was->id);
+        CHECK_EQ(is->role, was->role);
+        CHECK_EQ(is->promote, was->promote);
+        CHECK_EQ(is->priority, was->priority);
+        CHECK_EQ(is->zone, was->zone);
+        CHECK_EQ(is->session, was->session);
+        CHECK_EQ(is->owner_slot, was->owner_slot);
+        CHECK_EQ(is->blob_size, was->blob_size);
+        CHECK(is->blob_size == 0 || memcmp(is->blob, was->blob, is->blob_size) == 0);
     }
 }
 
 static void membership_cut_short_or_too_long_is_refused(void)
 {
-    struct raft__meta meta = sample_meta();
+    struct raft__config config = sample_config();
     struct raft__meta back;
-    uint8_t bytes[256] = {0};
-    size_t size = raft__meta_size(&meta);
-    raft__meta_encode(&meta, bytes);
+    uint8_t bytes[RAFT_META_MAX] = {0};
+    size_t size = encode_meta(&config, bytes);
     for (size_t cut = 0; cut < size; cut++) {
         uint8_t *exact = malloc(cut + 1); /* a reader beyond the end is seen by the sanitizers */
         CHECK(exact != NULL);
@@ -389,18 +431,18 @@ static void membership_cut_short_or_too_long_is_refused(void)
 /* A flipped byte is refused, or means another membership that encodes to exactly these bytes. */
 static void membership_with_a_flipped_byte_is_refused_or_canonical(void)
 {
-    struct raft__meta meta = sample_meta();
-    uint8_t bytes[256];
-    uint8_t again[256];
-    size_t size = raft__meta_size(&meta);
-    raft__meta_encode(&meta, bytes);
+    struct raft__config config = sample_config();
+    uint8_t bytes[RAFT_META_MAX];
+    uint8_t again[RAFT_META_MAX];
+    size_t size = raft__config_size(&config);
+    raft__config_encode(&config, bytes);
     for (size_t at = 0; at < size; at++) {
         for (unsigned flip = 1; flip < 256; flip++) {
-            struct raft__meta back;
+            struct raft__config back;
             bytes[at] ^= (uint8_t)flip;
-            if (raft__meta_decode(bytes, size, &back) == RAFT_OK) {
-                CHECK_EQ(raft__meta_size(&back), size);
-                raft__meta_encode(&back, again);
+            if (raft__config_decode(bytes, size, &back) == RAFT_OK) {
+                CHECK_EQ(raft__config_size(&back), size);
+                raft__config_encode(&back, again);
                 CHECK(memcmp(bytes, again, size) == 0);
             }
             bytes[at] ^= (uint8_t)flip;
@@ -410,66 +452,192 @@ static void membership_with_a_flipped_byte_is_refused_or_canonical(void)
 
 static void membership_of_a_later_format_is_told_from_garbage(void)
 {
-    struct raft__meta meta = sample_meta();
+    struct raft__config config = sample_config();
     struct raft__meta back;
-    uint8_t bytes[256];
-    size_t size = raft__meta_size(&meta);
-    raft__meta_encode(&meta, bytes);
-    bytes[0] = 2;
+    uint8_t bytes[RAFT_META_MAX];
+    size_t size = encode_meta(&config, bytes);
+    bytes[0]++;
     CHECK_EQ(raft__meta_decode(bytes, size, &back), RAFT_EVERSION);
     bytes[0] = 0;
     CHECK_EQ(raft__meta_decode(bytes, size, &back), RAFT_ECORRUPT);
+    size = encode_meta(&config, bytes);
+    bytes[40]++;
+    CHECK_EQ(raft__meta_decode(bytes, size, &back), RAFT_EVERSION);
+}
+
+static int check_code(const struct raft__config *config)
+{
+    struct raft__quorums quorums;
+    return raft__config_check(config, &quorums);
 }
 
 static void membership_lists_that_cannot_found_a_group_are_refused(void)
 {
-    raft_member members[RAFT_MEMBERS_MAX + 1];
     uint8_t blob[RAFT_BLOB_MAX + 1] = {0};
-    memset(members, 0, sizeof members);
-    for (size_t i = 0; i <= RAFT_MEMBERS_MAX; i++) {
-        members[i].id = i + 1;
-    }
-    CHECK_EQ(raft__members_check(members, RAFT_MEMBERS_MAX), RAFT_OK);
-    CHECK_EQ(raft__members_check(members, RAFT_MEMBERS_MAX + 1), RAFT_EARG);
-    CHECK_EQ(raft__members_check(members, 0), RAFT_EARG);
-    members[4].id = 2;
-    CHECK_EQ(raft__members_check(members, 5), RAFT_EARG);
-    CHECK_EQ(raft__members_check(members, 4), RAFT_OK);
-    members[3].id = 0;
-    CHECK_EQ(raft__members_check(members, 4), RAFT_EARG);
-    members[3].id = 9;
-    members[3].blob_size = 1;
-    CHECK_EQ(raft__members_check(members, 4), RAFT_EARG);
-    members[3].blob = blob;
-    CHECK_EQ(raft__members_check(members, 4), RAFT_OK);
-    members[3].blob_size = RAFT_BLOB_MAX;
-    CHECK_EQ(raft__members_check(members, 4), RAFT_OK);
-    members[3].blob_size = RAFT_BLOB_MAX + 1;
-    CHECK_EQ(raft__members_check(members, 4), RAFT_EARG);
+    struct raft__config config = config_of(RAFT_MEMBERS_MAX);
+    CHECK_EQ(check_code(&config), RAFT_OK);
+    config.is.member_count = RAFT_MEMBERS_MAX + 1;
+    CHECK_EQ(check_code(&config), RAFT_EARG);
+    config.is.member_count = 0;
+    CHECK_EQ(check_code(&config), RAFT_EARG);
+    config = config_of(5);
+    config.members[4].id = 2;
+    CHECK_EQ(check_code(&config), RAFT_EARG);
+    config = config_of(4);
+    config.members[3].id = 0;
+    CHECK_EQ(check_code(&config), RAFT_EARG);
+    config.members[3].id = 9;
+    config.members[3].blob_size = 1;
+    CHECK_EQ(check_code(&config), RAFT_EARG);
+    config.members[3].blob = blob;
+    CHECK_EQ(check_code(&config), RAFT_OK);
+    config.members[3].blob_size = RAFT_BLOB_MAX;
+    CHECK_EQ(check_code(&config), RAFT_OK);
+    config.members[3].blob_size = RAFT_BLOB_MAX + 1;
+    CHECK_EQ(check_code(&config), RAFT_EARG);
 }
 
 static void membership_at_its_largest_survives_its_encoding(void)
 {
-    struct raft__meta meta;
-    struct raft__meta back;
+    struct raft__config config = config_of(RAFT_MEMBERS_MAX);
+    struct raft__config back;
     uint8_t blob[RAFT_BLOB_MAX];
-    memset(&meta, 0, sizeof meta);
+    uint8_t bytes[RAFT_META_MAX];
     memset(blob, 0xee, sizeof blob);
-    meta.member_count = RAFT_MEMBERS_MAX;
     for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
-        meta.members[i].id = i + 1;
-        meta.members[i].blob = blob;
-        meta.members[i].blob_size = RAFT_BLOB_MAX;
+        config.members[i].blob = blob;
+        config.members[i].blob_size = RAFT_BLOB_MAX;
     }
-    size_t size = raft__meta_size(&meta);
-    uint8_t *bytes = malloc(size);
-    CHECK(bytes != NULL);
-    raft__meta_encode(&meta, bytes);
-    int code = raft__meta_decode(bytes, size, &back);
-    int same = memcmp(back.members[31].blob, blob, sizeof blob) == 0;
-    free(bytes);
-    CHECK_EQ(code, RAFT_OK);
-    CHECK(same);
+    size_t size = raft__config_size(&config);
+    CHECK(raft__meta_size(size) <= sizeof bytes);
+    raft__config_encode(&config, bytes);
+    CHECK_EQ(raft__config_decode(bytes, size, &back), RAFT_OK);
+    CHECK(memcmp(back.members[31].blob, blob, sizeof blob) == 0);
+}
+
+/* Q6, Q2: data voters in every commit quorum, and no single commit by accident. */
+static void quorums_that_could_lose_data_are_refused(void)
+{
+    struct raft__config config = config_of(3);
+    config.members[2].role = RAFT_MEMBER_WITNESS;
+    CHECK_EQ(check_code(&config), RAFT_OK);
+    config.members[1].role = RAFT_MEMBER_WITNESS;
+    CHECK_EQ(check_code(&config), RAFT_EARG);
+    config = config_of(1);
+    config.members[0].role = RAFT_MEMBER_WITNESS;
+    CHECK_EQ(check_code(&config), RAFT_EARG);
+    config.members[0].role = RAFT_MEMBER_LEARNER;
+    CHECK_EQ(check_code(&config), RAFT_EARG);
+    config = config_of(3);
+    config.is.commit_quorum = 1;
+    CHECK_EQ(check_code(&config), RAFT_EARG);
+    config.is.allow_single_commit = 1;
+    CHECK_EQ(check_code(&config), RAFT_OK);
+    config.is.commit_quorum = 4;
+    CHECK_EQ(check_code(&config), RAFT_EARG);
+}
+
+/* R45: a witness stays one as long as it is a member. */
+static void joint_memberships_keep_witnesses_what_they_are(void)
+{
+    struct raft__config config = config_of(4);
+    config.is.joint = 1;
+    for (size_t i = 0; i < 4; i++) {
+        config.members[i].former_role = RAFT_MEMBER_VOTER;
+    }
+    CHECK_EQ(check_code(&config), RAFT_OK);
+    config.members[3].role = RAFT_MEMBER_WITNESS;
+    CHECK_EQ(check_code(&config), RAFT_EARG);
+    config.members[3].former_role = RAFT_MEMBER_NONE;
+    CHECK_EQ(check_code(&config), RAFT_OK);
+    config.members[3].role = RAFT_MEMBER_NONE;
+    CHECK_EQ(check_code(&config), RAFT_EARG);
+    config.members[3].former_role = RAFT_MEMBER_WITNESS;
+    CHECK_EQ(check_code(&config), RAFT_OK);
+    config.members[3].role = RAFT_MEMBER_LEARNER;
+    CHECK_EQ(check_code(&config), RAFT_EARG);
+}
+
+/* Every subset of `all` that has `needed` members meets every one with `other_needed`, by trial. */
+static int always_meet(raft__set voters, unsigned needed, raft__set other, unsigned other_needed)
+{
+    raft__set all = voters | other;
+    for (raft__set set = 0; set <= all; set++) {
+        raft__set rest = other & ~set;
+        if (raft__set_size(set & voters) >= needed && (set & ~voters) == 0 &&
+            raft__set_size(rest) >= other_needed) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Q4, Q5: for all memberships of up to seven, one step is allowed only where all quorums meet. */
+static void one_step_is_allowed_only_where_all_quorums_meet(void)
+{
+    for (unsigned n = 1; n <= 7; n++) {
+        for (unsigned wish = 0; wish <= n; wish++) {
+            for (unsigned m = n > 1 ? n - 1 : 1; m <= n + 1 && m <= 7; m++) {
+                for (unsigned then_wish = 0; then_wish <= m; then_wish++) {
+                    struct raft__half now;
+                    struct raft__half then;
+                    CHECK_EQ(raft__half_init(&now, ((raft__set)1 << n) - 1, wish), RAFT_OK);
+                    CHECK_EQ(raft__half_init(&then, ((raft__set)1 << m) - 1, then_wish), RAFT_OK);
+                    int meet = always_meet(now.voters, now.quorum[RAFT__ELECTION], then.voters,
+                                           then.quorum[RAFT__COMMIT]) &&
+                               always_meet(then.voters, then.quorum[RAFT__ELECTION], now.voters,
+                                           now.quorum[RAFT__COMMIT]) &&
+                               always_meet(now.voters, now.quorum[RAFT__ELECTION], then.voters,
+                                           then.quorum[RAFT__ELECTION]);
+                    CHECK_EQ(raft__one_step_is_safe(&now, &then), meet);
+                }
+            }
+        }
+    }
+    struct raft__half now;
+    struct raft__half then;
+    CHECK_EQ(raft__half_init(&now, 7, 0), RAFT_OK);
+    CHECK_EQ(raft__half_init(&then, 0x1c, 0), RAFT_OK);
+    CHECK(!raft__one_step_is_safe(&now, &then));
+}
+
+/* R57: by the definition, for every assignment of three zones to four voters. */
+static void zoned_commits_reach_two_zones_or_everybody(void)
+{
+    struct raft__quorums quorums;
+    memset(&quorums, 0, sizeof quorums);
+    CHECK_EQ(raft__half_init(&quorums.halves[0], 15, 0), RAFT_OK);
+    for (unsigned assigned = 0; assigned < 81; assigned++) {
+        uint8_t zones[RAFT_MEMBERS_MAX] = {0};
+        uint64_t values[RAFT_MEMBERS_MAX] = {9, 7, 5, 3};
+        unsigned rest = assigned;
+        for (unsigned i = 0; i < 4; i++, rest /= 3) {
+            zones[i] = (uint8_t)(rest % 3);
+        }
+        int unzoned = zones[0] == 0 || zones[1] == 0 || zones[2] == 0 || zones[3] == 0;
+        int one_zone = zones[0] == zones[1] && zones[1] == zones[2] && zones[2] == zones[3];
+        int two_by_5 = (zones[0] != 0 && zones[1] != 0 && zones[0] != zones[1]) ||
+                       (zones[0] != 0 && zones[2] != 0 && zones[0] != zones[2]) ||
+                       (zones[1] != 0 && zones[2] != 0 && zones[1] != zones[2]);
+        uint64_t expected = two_by_5 || (one_zone && !unzoned) ? 5 : 3;
+        CHECK_EQ(raft__zoned_value(&quorums, zones, values), expected);
+    }
+}
+
+/* R56: with two data voters and a witness, the witness hears what one of them holds. */
+static void witnesses_hear_of_what_enough_data_voters_hold(void)
+{
+    struct raft__quorums quorums;
+    uint64_t values[RAFT_MEMBERS_MAX] = {9, 7, 100, 5, 2};
+    memset(&quorums, 0, sizeof quorums);
+    CHECK_EQ(raft__half_init(&quorums.halves[0], 7, 0), RAFT_OK);
+    CHECK_EQ(raft__data_value(&quorums, 4, values), 9);
+    CHECK_EQ(raft__data_value(&quorums, 0, values), 9);
+    CHECK_EQ(raft__half_init(&quorums.halves[0], 31, 0), RAFT_OK);
+    CHECK_EQ(raft__data_value(&quorums, 4, values), 7);
+    CHECK_EQ(raft__data_value(&quorums, 4 | 1, values), 7);
+    CHECK_EQ(raft__half_init(&quorums.halves[1], 8 | 16 | 4, 0), RAFT_OK);
+    CHECK_EQ(raft__data_value(&quorums, 4, values), 5);
 }
 
 int main(void)
@@ -497,5 +665,10 @@ int main(void)
     RUN(membership_of_a_later_format_is_told_from_garbage);
     RUN(membership_lists_that_cannot_found_a_group_are_refused);
     RUN(membership_at_its_largest_survives_its_encoding);
+    RUN(quorums_that_could_lose_data_are_refused);
+    RUN(joint_memberships_keep_witnesses_what_they_are);
+    RUN(one_step_is_allowed_only_where_all_quorums_meet);
+    RUN(zoned_commits_reach_two_zones_or_everybody);
+    RUN(witnesses_hear_of_what_enough_data_voters_hold);
     return check_done();
 }

@@ -1649,8 +1649,8 @@ static void answers_due_to_an_older_leader_are_not_given_to_the_next(void)
     CHECK_STR(lone_close(&l), "sound");
 }
 
-/* A follower without room stays silent about what it could not take: the leader would repeat it. */
-static void append_that_finds_no_memory_is_not_answered(void)
+/* A follower without room says so, so that the leader repeats nothing until it has some. */
+static void append_that_finds_no_memory_is_answered_as_such(void)
 {
     lone l;
     follower(&l, TERMS(1), 1, 1);
@@ -1661,11 +1661,18 @@ static void append_that_finds_no_memory_is_not_answered(void)
     CHECK_EQ(lone_append(&l, 2, 1, 1, 1, 1, 3000, 0), RAFT_ENOMEM);
     l.fail_after = -1;
     lone_poll(&l);
-    CHECK_EQ(l.sent_count, 0);
+    check_reply(&l, 2, 0, 1);
+    CHECK_EQ(l.sent[0].message.flags, RAFT_FLAG_FULL);
+    lone_clear(&l);
+    CHECK_EQ(lone_append(&l, 2, 1, 1, 1, 0, 0, 0), RAFT_OK); /* nothing in it: still no room */
+    lone_poll(&l);
+    CHECK_EQ(l.sent[0].message.flags, RAFT_FLAG_FULL);
     CHECK_EQ(lone_status(&l).last_index, 1);
+    lone_clear(&l);
     CHECK_EQ(lone_append(&l, 2, 1, 1, 1, 1, 3000, 0), RAFT_OK);
     lone_poll(&l);
     check_reply(&l, 2, 0, 3001);
+    CHECK_EQ(l.sent[0].message.flags, 0);
     CHECK_STR(lone_close(&l), "sound");
 }
 
@@ -1773,7 +1780,7 @@ int main(void)
     RUN(restarted_follower_of_an_idle_group_catches_up);
     RUN(stale_append_that_differs_from_the_committed_log_is_answered);
     RUN(answers_due_to_an_older_leader_are_not_given_to_the_next);
-    RUN(append_that_finds_no_memory_is_not_answered);
+    RUN(append_that_finds_no_memory_is_answered_as_such);
     RUN(gap_closed_before_the_poll_is_not_complained_of);
     RUN(lost_commit_notice_reaches_followers_with_the_heartbeat);
     return check_done();

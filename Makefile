@@ -1,7 +1,7 @@
 # Keelson. `make help` lists the targets.
 #
 # Sources are found by pattern, so a new file needs no change here:
-#   *.c in the root             the library                  build/libkeelson.a
+#   *.c in the root             the library                  build/libkeelson.a, .so
 #   examples/*.c                reference host parts         linked where a program uses them
 #   examples/{hello,counter}.c  programs to start from       build/hello, build/counter
 #   examples/raftkv/*.c         the replicated server        build/raftkv (demo.c: build/raftkv-demo)
@@ -12,7 +12,9 @@
 #
 # Yours to set: CC AR CFLAGS CPPFLAGS LDFLAGS LDLIBS (added to what the build needs), BUILD (where
 # everything goes), V=1 (show commands), WERROR=1 (warnings are errors), and SIMFLAGS, BENCHFLAGS,
-# TORTUREFLAGS, FUZZ_SECONDS.
+# TORTUREFLAGS, FUZZ_SECONDS. For packagers: BUILD_SHARED=no and BUILD_STATIC=no leave one of the
+# libraries out; DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, PKGCONFIGDIR (or prefix, exec_prefix, libdir,
+# includedir, pkgconfigdir), INSTALL and INSTALL_DATA say where `make install` puts things, and how.
 
 BUILD ?= build
 AR ?= ar
@@ -22,6 +24,21 @@ BENCHFLAGS ?=
 TORTUREFLAGS ?=
 FUZZ_SECONDS ?= 60
 TEST_SIM_RUNS ?= 3000
+
+BUILD_SHARED ?= yes
+BUILD_STATIC ?= yes
+
+PREFIX ?= /usr/local
+prefix ?= $(PREFIX)
+exec_prefix ?= $(prefix)
+LIBDIR ?= $(exec_prefix)/lib
+INCLUDEDIR ?= $(prefix)/include
+libdir ?= $(LIBDIR)
+includedir ?= $(INCLUDEDIR)
+PKGCONFIGDIR ?= $(libdir)/pkgconfig
+pkgconfigdir ?= $(PKGCONFIGDIR)
+INSTALL ?= install
+INSTALL_DATA ?= $(INSTALL) -m 644
 
 V ?= 0
 ifeq ($(V),1)
@@ -62,6 +79,25 @@ HOST := $(if $(HOST_SRC),$(BUILD)/obj/libhost.a)
 KV := $(if $(KV_SRC),$(BUILD)/obj/libraftkv.a)
 KIT := $(if $(KIT_SRC),$(BUILD)/obj/libtestkit.a)
 
+# The shared library. Its soname is what a program is bound to: while the major version is 0, a
+# minor version may change the interface, so the soname carries both (libkeelson.so.0.1); from 1.0
+# on, the major version alone. Its objects are its own: position-independent code would cost the
+# static library speed on some machines and gain it nothing.
+VERSION := $(shell awk '/^.define RAFT_VERSION_(MAJOR|MINOR|PATCH) / \
+    { printf "%s%s", dot, $$3; dot = "." }' raft.h)
+ABI := $(if $(filter 0.%,$(VERSION)),$(basename $(VERSION)),$(firstword $(subst ., ,$(VERSION))))
+ifeq ($(shell uname -s),Darwin)
+shared_name = libkeelson$(1).dylib
+SHARED_FLAGS = -dynamiclib -install_name '$(libdir)/$(SONAME)' -current_version $(VERSION)
+else
+shared_name = libkeelson.so$(1)
+SHARED_FLAGS = -shared -Wl,-soname,$(SONAME)
+endif
+SONAME := $(call shared_name,.$(ABI))
+SHARED := $(BUILD)/$(call shared_name,.$(VERSION))
+SHARED_OBJECTS := $(patsubst %.c,$(BUILD)/obj/shared/%.o,$(LIB_SRC))
+SHARED_WORKS := $(BUILD)/obj/shared/works
+
 TESTS := $(patsubst tests/%.c,$(BUILD)/%,$(TEST_SRC))
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/%,$(FUZZ_SRC))
 SIM := $(if $(filter $(MAINS),$(SIM_SRC)),$(BUILD)/sim)
@@ -71,12 +107,13 @@ RAFTKV := $(if $(wildcard examples/raftkv/main.c),$(BUILD)/raftkv)
 DEMO := $(if $(wildcard examples/raftkv/demo.c),$(BUILD)/raftkv-demo)
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(PROGRAM_SRC))
 
-.PHONY: all lib examples amalgamation unit programs test check unit-test valgrind sanitize sim fuzz \
-        mutants torture portability lint bench bench-instructions demo clean help FORCE
+.PHONY: all lib shared examples amalgamation unit programs test check unit-test valgrind sanitize \
+        sim fuzz mutants torture portability lint bench bench-instructions demo install uninstall \
+        clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-all: lib examples $(SIM) $(BENCH) ## the library, the examples, simulator and benchmark
+all: lib shared examples $(SIM) $(BENCH) ## the libraries, the examples, simulator and benchmark
 lib: $(LIB) ## build/libkeelson.a
 examples: $(EXAMPLES) $(RAFTKV) $(DEMO) ## hello, counter, raftkv
 unit: $(TESTS) $(FUZZERS) $(RAFTKV)
@@ -84,11 +121,13 @@ programs: all unit $(TORTURE)
 
 # ---- Building ------------------------------------------------------------------------------------
 
+quote = '$(subst ','\'',$(1))'
+
 # Changed flags rebuild everything.
+FLAGS = $(COMPILE) $(LDFLAGS) $(LDLIBS) $(SHARED_FLAGS)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@printf '%s\n' '$(subst ','\'',$(COMPILE) $(LDFLAGS) $(LDLIBS))' | cmp -s - $@ || \
-	 printf '%s\n' '$(subst ','\'',$(COMPILE) $(LDFLAGS) $(LDLIBS))' > $@
+	@printf '%s\n' $(call quote,$(FLAGS)) | cmp -s - $@ || printf '%s\n' $(call quote,$(FLAGS)) > $@
 
 # Threads belong to the host: the library is compiled without them.
 $(call objects,$(LIB_SRC)): THREADS :=
@@ -99,10 +138,11 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(Q)$(COMPILE) $(THREADS) -c -o $@ $<
 
+# D: no times and owners in the archive, so that the same sources make the same bytes.
 define archive
 $(say) "  AR    $(notdir $@)"
 @mkdir -p $(@D) && rm -f $@
-$(Q)$(AR) rcs $@ $(filter %.o,$^)
+$(Q)$(AR) rcsD $@ $(filter %.o,$^) 2>/dev/null || { rm -f $@; $(AR) rcs $@ $(filter %.o,$^); }
 endef
 
 define link
@@ -112,6 +152,31 @@ endef
 
 $(LIB): $(call objects,$(LIB_SRC))
 	$(archive)
+
+$(SHARED_OBJECTS): $(BUILD)/obj/shared/%.o: %.c $(BUILD)/flags
+	$(say) "  CC    $< (shared)"
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) -fPIC -fvisibility=hidden -c -o $@ $<
+
+$(SHARED): $(SHARED_OBJECTS)
+	$(say) "  LINK  $(notdir $@)"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED_FLAGS) -o $@ $^ $(LDLIBS)
+	@ln -sf $(@F) $(BUILD)/$(SONAME) && ln -sf $(@F) $(BUILD)/$(call shared_name,)
+
+$(SHARED_WORKS): $(BUILD)/flags tools/probe_shared.sh
+	@mkdir -p $(@D)
+	@CC=$(call quote,$(CC) $(CFLAGS) $(LDFLAGS)) \
+	    sh tools/probe_shared.sh $(BUILD)/obj/shared/probe -fPIC $(SHARED_FLAGS) > $@
+
+# Not every compiler can: asked once, and a compiler that cannot is no error.
+ifeq ($(BUILD_SHARED),no)
+shared:
+else
+shared: $(SHARED_WORKS) ## build/libkeelson.so, where the compiler makes such libraries
+	@if grep -q yes $<; then $(MAKE) --no-print-directory $(SHARED); \
+	else echo 'skip shared: $(CC) makes no shared library that hides its internals'; fi
+endif
+
 $(BUILD)/obj/libhost.a: $(call objects,$(HOST_SRC))
 	$(archive)
 $(BUILD)/obj/libraftkv.a: $(call objects,$(KV_SRC))
@@ -144,7 +209,7 @@ $(FUZZERS): $(BUILD)/%: $(BUILD)/obj/tests/%.o $(BUILD)/obj/tests/fuzz_driver.o 
 # ---- Testing -------------------------------------------------------------------------------------
 
 # One command a word-group; tests/run.sh runs them all and sums what they say.
-RUNNER := CC='$(CC)' BUILD='$(BUILD)' sh tests/run.sh
+RUNNER := CC='$(CC)' BUILD='$(BUILD)' MAKE='$(MAKE)' sh tests/run.sh
 corpus = $(firstword $(wildcard tests/corpus/$(1) tests/corpus/$(patsubst fuzz_%,%,$(1))))
 UNIT_COMMANDS = $(foreach test,$(TESTS),'$(test)') \
     $(foreach fuzzer,$(FUZZERS),'$(fuzzer) $(call corpus,$(notdir $(fuzzer)))')
@@ -197,6 +262,36 @@ bench-instructions: $(BUILD)/bench ## instructions instead of time, counted by v
 
 demo: $(RAFTKV) $(DEMO) ## three nodes, the leader killed, nothing lost: under twenty seconds
 	@$(BUILD)/raftkv-demo
+
+# ---- Installing ----------------------------------------------------------------------------------
+
+at = $(call quote,$(DESTDIR)$(1))
+HEADER_DIR := $(includedir)/keelson
+STATIC := $(if $(filter no,$(BUILD_STATIC)),,$(LIB))
+LINKS := $(SONAME) $(call shared_name,)
+
+install: $(STATIC) shared ## header, libraries, keelson.pc: below PREFIX, in the tree DESTDIR
+	@case $(call quote,$(prefix)) in /*|'') ;; *) echo 'PREFIX is no absolute path' >&2; exit 2; esac
+	$(say) "  INSTALL" $(call at,$(prefix))
+	$(Q)mkdir -p $(call at,$(HEADER_DIR)) $(call at,$(libdir)) $(call at,$(pkgconfigdir))
+	$(Q)$(INSTALL_DATA) raft.h $(call at,$(HEADER_DIR)/raft.h)
+	$(Q)$(foreach file,$(STATIC),$(INSTALL_DATA) $(file) $(call at,$(libdir)/$(notdir $(file))))
+	$(Q)if [ $(BUILD_SHARED) != no ] && grep -q yes $(SHARED_WORKS); then \
+	    $(INSTALL) -m 755 $(SHARED) $(call at,$(libdir)/$(notdir $(SHARED))) && \
+	    $(foreach link,$(LINKS),ln -sf $(notdir $(SHARED)) $(call at,$(libdir)/$(link)) &&) :; fi
+	@version=$(VERSION) prefix=$(call quote,$(prefix)) exec_prefix=$(call quote,$(exec_prefix)) \
+	    libdir=$(call quote,$(libdir)) includedir=$(call quote,$(includedir)) \
+	    awk -f tools/pkgconfig.awk keelson.pc.in > $(BUILD)/keelson.pc
+	$(Q)$(INSTALL_DATA) $(BUILD)/keelson.pc $(call at,$(pkgconfigdir)/keelson.pc)
+
+# Directories go as well where nothing else is in them, except the system's own and the prefix.
+uninstall: ## removes what `make install` with the same variables has put there
+	$(say) "  UNINSTALL" $(call at,$(prefix))
+	$(Q)rm -f $(call at,$(HEADER_DIR)/raft.h) $(call at,$(pkgconfigdir)/keelson.pc) \
+	    $(foreach name,$(notdir $(LIB) $(SHARED)) $(LINKS),$(call at,$(libdir)/$(name)))
+	@rmdir $(call at,$(HEADER_DIR)) 2>/dev/null || :
+	@case $(call at,$(prefix)) in /usr|/usr/local|'') ;; *) rmdir $(call at,$(pkgconfigdir)) \
+	    $(call at,$(libdir)) $(call at,$(includedir)) 2>/dev/null || : ;; esac
 
 # ---- The rest ------------------------------------------------------------------------------------
 

@@ -107,9 +107,9 @@ RAFTKV := $(if $(wildcard examples/raftkv/main.c),$(BUILD)/raftkv)
 DEMO := $(if $(wildcard examples/raftkv/demo.c),$(BUILD)/raftkv-demo)
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(PROGRAM_SRC))
 
-.PHONY: all lib shared examples amalgamation unit programs test check unit-test valgrind sanitize \
-        sim fuzz mutants torture portability lint bench bench-instructions demo install uninstall \
-        clean help FORCE
+.PHONY: all lib shared examples amalgamation unit programs test check unit-test tsan-test valgrind \
+        sanitize tsan sim fuzz mutants torture portability lint bench bench-instructions demo \
+        install uninstall clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -238,6 +238,19 @@ sanitize: ## the same and a short simulation with AddressSanitizer and UBSan
 	    $(MAKE) --no-print-directory BUILD='$(BUILD)/sanitize' \
 	        CFLAGS='$(CFLAGS) $(SANITIZERS)' unit-test; \
 	else echo 'skip sanitize: $(CC) has no sanitizers'; fi
+
+# The programs with more than one thread.
+TSAN := -O1 -fno-omit-frame-pointer -fsanitize=thread
+TSAN_TESTS := $(patsubst %,$(BUILD)/%,test_mailbox test_wal_posix)
+tsan: ## the tests with several threads under ThreadSanitizer
+	@mkdir -p $(BUILD)/tsan && echo 'int main(void) { return 0; }' > $(BUILD)/tsan/probe.c
+	@if $(CC) $(TSAN) -o $(BUILD)/tsan/probe $(BUILD)/tsan/probe.c 2>/dev/null && \
+	    $(BUILD)/tsan/probe 2>/dev/null; then \
+	    $(MAKE) --no-print-directory BUILD='$(BUILD)/tsan' CFLAGS='$(CFLAGS) $(TSAN)' tsan-test; \
+	else echo 'skip tsan: $(CC) has no ThreadSanitizer, or it does not run here'; fi
+
+tsan-test: $(TSAN_TESTS)
+	@$(RUNNER) $(foreach test,$(TSAN_TESTS),'$(test)')
 
 portability: $(SIM) ## unit and scenario tests by other compilers, where they are installed
 	@MAKE='$(MAKE)' BUILD='$(BUILD)' sh tests/portability.sh

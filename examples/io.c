@@ -1,6 +1,6 @@
 /*
- * io_posix: the table of system calls on a real system, and the two loops over it that deal with
- * short and interrupted transfers. (The functions are os_*: POSIX keeps posix_* for itself.)
+ * io_posix: the table of system calls on a real system, and what is done over it in the same way
+ * everywhere: short and interrupted transfers, directories. (The functions are os_*: POSIX keeps posix_* for itself.)
  *
  * Invariants: no function keeps state; every failure is a negated errno; every descriptor is
  * close-on-exec from the call that makes it where the system can do that, else at once after.
@@ -77,6 +77,56 @@ long io_read_all(const struct io *io, int fd, void *data, size_t size, uint64_t 
         got += result > 0 ? (size_t)result : 0;
     }
     return (long)got;
+}
+
+int io_open_file(const struct io *io, const char *path, int flags)
+{
+    int fd;
+    do {
+        fd = io->open(io->ctx, path, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
+    } while (fd == -EINTR);
+    return fd;
+}
+
+int io_sync_directory(const struct io *io, const char *path)
+{
+    int fd = io_open_file(io, path, O_RDONLY | O_DIRECTORY);
+    if (fd < 0) {
+        return fd;
+    }
+    int result = io->fsync(io->ctx, fd);
+    io->close(io->ctx, fd);
+    return result;
+}
+
+int io_sync_parent(const struct io *io, const char *path)
+{
+    char parent[IO_PATH_MAX];
+    size_t end = strlen(path);
+    if (end >= sizeof parent) {
+        return -ENAMETOOLONG;
+    }
+    memcpy(parent, path, end + 1);
+    while (end > 1 && parent[end - 1] == '/') {
+        end--;
+    }
+    while (end > 0 && parent[end - 1] != '/') {
+        end--;
+    }
+    while (end > 1 && parent[end - 1] == '/') {
+        end--;
+    }
+    parent[end] = '\0';
+    return io_sync_directory(io, end > 0 ? parent : ".");
+}
+
+int io_lock_file(const struct io *io, int fd)
+{
+    int result;
+    do {
+        result = io->lock(io->ctx, fd);
+    } while (result == -EINTR);
+    return result;
 }
 
 /* ---- Files ---------------------------------------------------------------------------------- */

@@ -18,6 +18,8 @@
 #define IO_HAS_EPOLL 1
 #endif
 
+#define IO_PATH_MAX 1024u /* bytes of a path in io_sync_parent, its end included */
+
 struct sockaddr;
 struct iovec;
 struct pollfd;
@@ -57,7 +59,7 @@ struct io {
     int (*connect)(void *ctx, int fd, const struct sockaddr *address, unsigned length);
     int (*socket_error)(void *ctx, int fd); /* SO_ERROR, negated */
     int (*socket_name)(void *ctx, int fd, struct sockaddr *address, unsigned *length);
-    int (*no_delay)(void *ctx, int fd);     /* TCP_NODELAY */
+    int (*no_delay)(void *ctx, int fd); /* TCP_NODELAY */
     /* Break a connection whose bytes stay unacknowledged this long (TCP_USER_TIMEOUT). 0 where the
      * system has no such thing. */
     int (*give_up_after)(void *ctx, int fd, unsigned timeout_ms);
@@ -79,6 +81,19 @@ struct io {
 };
 
 extern const struct io io_posix;
+
+/*
+ * Opens a file with those flags, never through a symbolic link, close-on-exec, 0600 where it is
+ * made; again where it was interrupted. A descriptor or a negated errno.
+ */
+int io_open_file(const struct io *io, const char *path, int flags);
+
+/* Makes the names in a directory durable, or the name of a directory in its parent. */
+int io_sync_directory(const struct io *io, const char *path);
+int io_sync_parent(const struct io *io, const char *path);
+
+/* lock, again where it was interrupted. */
+int io_lock_file(const struct io *io, int fd);
 
 /* The whole size, or a negated errno; a pwrite that makes no progress is -ENOSPC. */
 int io_write_all(const struct io *io, int fd, const void *data, size_t size, uint64_t offset);

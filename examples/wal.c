@@ -1,13 +1,14 @@
 /*
- * The write-ahead log: appending, group commit, the writer thread.
+ * The write-ahead log: appending, group commit, the writer thread, trimming.
  *
  * Format. The log is a row of files, 0000000000000001.wal and up, each of a fixed size and all
  * zeros before its first record. The first 4096 bytes are the file's head: version, cluster, node,
- * number, size, a random salt, the counts at which its records begin and where those of the file
- * before it end. Then come records, one for each raft_write. A record is its head, then hard state,
- * ranges, metadata and entries, the latter in the encoding that the engine uses everywhere. A
- * checksum over the body stands in the head, and one over the head, the file's head and the position
- * in front of it. Every record names its group. (The bytes are in wal_format.c.)
+ * number, size, a random salt, the counts at which its records begin, where those of the file before
+ * it end, and which is the oldest file of which anything is needed. Then come records, one for each
+ * raft_write. A record is its head, then hard state, ranges, metadata and entries, the latter in the
+ * encoding that the engine uses everywhere. A checksum over the body stands in the head, and one
+ * over the head, the file's head and the position in front of it. Every record names its group. (The
+ * bytes are in wal_format.c.)
  *
  * A record holds as a whole or not at all, so of one raft_write a crash leaves all or nothing: more
  * than raft.h asks for. The order among the groups' records is the order of wal_append.
@@ -22,13 +23,21 @@
  *      is on disk is not known, a second sync may succeed without having stored anything (row 74).
  *      Only interrupted writes go on, since they say how much they did.
  *   4. With sync_never invariant 2 holds for a killed process, but not for a power cut.
- *   5. At opening (where something was replayed) and at closing a mark is written: an empty record
+ *   5. Files are removed only when the head of a later one, durable under its name, says that they
+ *      are not needed, and it says so only if whatever is needed of them was confirmed in records
+ *      that follow. Recovery begins at the file that the newest head names: from there on none may
+ *      be missing, before it any may. So a crash may come anywhere between two removals.
+ *   6. A moved record says the hard state of a group again, or all that is needed of the group:
+ *      state, metadata, and its entries after a truncation that removes them all. To a reader it is
+ *      a write like others.
+ *   7. At opening (where something was replayed) and at closing a mark is written: an empty record
  *      whose only sense is that all before it was confirmed, so that damage to it is never taken
  *      for a torn end.
  *
  * Threads. The caller's thread fills one batch while the writer thread owns the other, the tail and
- * the last file. They exchange them under the lock, which nobody holds during a system call (but
- * for one byte through the pipe). `issued` belongs to the caller's thread alone.
+ * the last file; it also removes files. They exchange them under the lock, which nobody holds during
+ * a system call (but for one byte through the pipe). The index and what is read back belong to the
+ * caller's thread alone; `issued`, too, but that the writer fills in the places.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -36,8 +45,9 @@
 
 #include "wal.h"
 
-#include "crc32c.h"
-#include "wal_format.h"
+#include "wal_batch.h"
+#include "wal_index.h"
+#include "wal_read.h"
 #include "wal_recover.h"
 
 #include <errno.h>
@@ -48,28 +58,15 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#define PARTS_PER_CALL 64
+#define MOVE_STEP_BYTES  ((uint64_t)1024 * 1024)     /* read back and queued at once, about */
+#define MOVE_GROUP_BYTES ((uint64_t)4 * 1024 * 1024) /* a group that needs more is not moved */
 
-/* A run of bytes of a batch: in its own memory, or lent. */
-struct part {
-    const void *lent; /* null: own */
-    size_t offset;    /* own: in the batch's memory */
-    size_t size;
-};
-
-struct batch {
-    uint8_t *own; /* heads, descriptions, metadata and ends of all records */
-    size_t own_size, own_capacity;
-    struct part *parts;
-    size_t part_count, part_capacity;
-    size_t *heads; /* where in own the head of each record is */
-    size_t head_count, head_capacity;
-    uint64_t bytes;
-};
-
+/* A write, or a move, that is not reported yet. */
 struct issued {
     uint64_t group;
     uint64_t seq;
+    struct wal_effect effect;
+    struct wal_place place; /* once it is stored */
 };
 
 struct wal {
@@ -84,20 +81,32 @@ struct wal {
     struct wal_tail tail;
 
     /* Under the lock, where there is a thread. */
-    struct batch batches[2];
+    struct wal_batch batches[2];
     int filling;      /* which of them takes new writes */
     int is_committed; /* and whether it may be written */
     int is_writing;   /* the other one is being written */
     int is_closing;
     int failure;        /* positive errno; sticky */
-    uint64_t completed; /* writes stored since wal_open */
+    uint64_t completed; /* of those issued */
     int is_notified;    /* a byte is in the pipe */
+    uint64_t oldest;    /* the oldest file of which anything is needed */
+    uint64_t existing;  /* the oldest file there is */
     struct wal_stats stats;
 
-    /* Of the caller's thread: a ring of the writes not reported yet. */
+    /* Of the caller's thread, but that places are filled in under the lock: a ring by number. */
     struct issued *issued;
-    size_t issued_first, issued_count, issued_capacity;
-    uint64_t reported;
+    size_t issued_capacity; /* a power of two */
+    uint64_t issued_count; /* ever */
+    uint64_t reported;     /* of those, also the failed ones */
+
+    /* Of the caller's thread. */
+    struct wal_index index;
+    struct wal_reader reader;
+    struct wal_copy copy;  /* of the group that is moved */
+    int is_trimmed;        /* since wal_open; before, nothing is removed */
+    uint64_t planned_file; /* the last file when the last plan was made */
+    uint64_t move_below;   /* what is in older files is being moved; 0: nothing is */
+    size_t move_next;      /* the group whose turn it is */
 
     int has_thread;
     int pipe[2];
@@ -120,150 +129,6 @@ static void unlock(wal *log)
     if (log->has_thread) {
         pthread_mutex_unlock(&log->mutex);
     }
-}
-
-/* Makes room for `more` items behind `count`. Returns the array, or null with nothing changed. */
-static void *grow(void *array, size_t count, size_t more, size_t *capacity, size_t item_bytes)
-{
-    if (more <= *capacity - count) {
-        return array;
-    }
-    size_t wanted = *capacity < 64 ? 64 : *capacity;
-    while (wanted - count < more) {
-        if (wanted > SIZE_MAX / 2 / item_bytes) {
-            return NULL;
-        }
-        wanted *= 2;
-    }
-    void *larger = realloc(array, wanted * item_bytes);
-    if (larger != NULL) {
-        *capacity = wanted;
-    }
-    return larger;
-}
-
-/* ---- Filling a batch ------------------------------------------------------------------------ */
-
-/* All of a record but the data of the ranges. */
-static size_t own_bytes_of(const raft_write *write)
-{
-    size_t state_bytes = write->has_state ? WAL_RECORD_STATE : 0;
-    return WAL_RECORD_HEAD + state_bytes + write->range_count * WAL_RECORD_RANGE +
-           (size_t)wal_padded(write->meta_size) + WAL_RECORD_END;
-}
-
-static int reserve(struct batch *batch, const raft_write *write)
-{
-    uint8_t *own = grow(batch->own, batch->own_size, own_bytes_of(write), &batch->own_capacity, 1);
-    if (own == NULL) {
-        return 0;
-    }
-    batch->own = own;
-    struct part *parts = grow(batch->parts, batch->part_count, write->range_count + 2,
-                              &batch->part_capacity, sizeof *parts);
-    if (parts == NULL) {
-        return 0;
-    }
-    batch->parts = parts;
-    size_t *heads = grow(batch->heads, batch->head_count, 1, &batch->head_capacity, sizeof *heads);
-    if (heads == NULL) {
-        return 0;
-    }
-    batch->heads = heads;
-    return 1;
-}
-
-/* What follows own bytes directly joins their part, so that most batches are few parts. */
-static void add_own(struct batch *batch, size_t size)
-{
-    struct part *last = batch->part_count > 0 ? &batch->parts[batch->part_count - 1] : NULL;
-    if (last != NULL && last->lent == NULL) {
-        last->size += size;
-    } else {
-        struct part *part = &batch->parts[batch->part_count++];
-        part->lent = NULL;
-        part->offset = batch->own_size;
-        part->size = size;
-    }
-    batch->own_size += size;
-}
-
-static void add_lent(struct batch *batch, const void *data, size_t size)
-{
-    struct part *part = &batch->parts[batch->part_count++];
-    part->lent = data;
-    part->offset = 0;
-    part->size = size;
-}
-
-/* Everything between the head and the data of the ranges. Returns its size. */
-static size_t describe_write(const raft_write *write, uint8_t *out)
-{
-    uint8_t *start = out;
-    if (write->has_state) {
-        wal_encode_state(&write->state, out);
-        out += WAL_RECORD_STATE;
-    }
-    for (size_t i = 0; i < write->range_count; i++) {
-        wal_encode_range(&write->ranges[i], out);
-        out += WAL_RECORD_RANGE;
-    }
-    if (write->meta_size > 0) {
-        size_t padded = (size_t)wal_padded(write->meta_size);
-        memcpy(out, write->meta, write->meta_size);
-        memset(out + write->meta_size, 0, padded - write->meta_size);
-        out += padded;
-    }
-    return (size_t)(out - start);
-}
-
-static uint32_t flags_of(uint64_t group, const raft_write *write)
-{
-    return (write->has_state ? WAL_HAS_STATE : 0u) | (write->meta != NULL ? WAL_HAS_META : 0u) |
-           (group == 0 ? WAL_IS_MARK : 0u);
-}
-
-/* There is room for it. */
-static void add_record(struct batch *batch, uint64_t group, const raft_write *write)
-{
-    uint8_t *head = batch->own + batch->own_size;
-    size_t described = describe_write(write, head + WAL_RECORD_HEAD);
-    struct wal_record record = {0};
-    record.size = WAL_RECORD_HEAD + described + WAL_RECORD_END;
-    record.group = group;
-    record.truncate_from = write->truncate_from;
-    record.range_count = (uint32_t)write->range_count;
-    record.meta_size = (uint32_t)write->meta_size;
-    record.flags = flags_of(group, write);
-    record.body_crc = crc32c(0, head + WAL_RECORD_HEAD, described);
-    batch->heads[batch->head_count++] = batch->own_size;
-    add_own(batch, WAL_RECORD_HEAD + described);
-    for (size_t i = 0; i < write->range_count; i++) {
-        const raft_range *range = &write->ranges[i];
-        record.body_crc = crc32c(record.body_crc, range->data, range->size);
-        record.size += range->size;
-        add_lent(batch, range->data, range->size);
-    }
-    memcpy(batch->own + batch->own_size, wal_record_end, WAL_RECORD_END);
-    record.body_crc = crc32c(record.body_crc, wal_record_end, WAL_RECORD_END);
-    add_own(batch, WAL_RECORD_END);
-    wal_encode_record(&record, head);
-    batch->bytes += record.size;
-}
-
-static void empty_batch(struct batch *batch)
-{
-    batch->own_size = 0;
-    batch->part_count = 0;
-    batch->head_count = 0;
-    batch->bytes = 0;
-}
-
-static void free_batch(struct batch *batch)
-{
-    free(batch->own);
-    free(batch->parts);
-    free(batch->heads);
 }
 
 /* ---- Files ---------------------------------------------------------------------------------- */
@@ -303,6 +168,26 @@ static int publish_segment(wal *log, uint64_t number, const char *from)
     return result < 0 ? result : log->io->fsync(log->io->ctx, log->directory_fd);
 }
 
+/*
+ * Files that nobody needs, the oldest first. Where one cannot be removed, that is tried again with
+ * the next file: what it says is not lost, only ignored.
+ */
+static void remove_old_files(wal *log)
+{
+    struct wal_tail *tail = &log->tail;
+    while (tail->existing < tail->segment.oldest) {
+        char name[WAL_FILE_NAME_MAX];
+        char path[WAL_PATH_MAX];
+        wal_segment_name(tail->existing, name);
+        wal_join_path(log->directory, name, path);
+        int result = log->io->unlink(log->io->ctx, path);
+        if (result < 0 && result != -ENOENT) {
+            return;
+        }
+        tail->existing++;
+    }
+}
+
 /* Under another name until it is complete: a file of the log is never seen half made. */
 static int make_segment(wal *log, const struct wal_segment *segment, uint32_t *seed)
 {
@@ -313,7 +198,7 @@ static int make_segment(wal *log, const struct wal_segment *segment, uint32_t *s
     if (result < 0 && result != -ENOENT) {
         return result;
     }
-    int fd = wal_open_file(io, path, O_RDWR | O_CREAT | O_EXCL);
+    int fd = io_open_file(io, path, O_RDWR | O_CREAT | O_EXCL);
     if (fd < 0) {
         return fd;
     }
@@ -341,6 +226,7 @@ static int begin_segment(wal *log, uint64_t batch_bytes)
     segment.first_sequence = tail->next_sequence;
     segment.first_batch = tail->next_batch;
     segment.previous_end = tail->fd < 0 ? 0 : tail->offset;
+    segment.oldest = tail->oldest;
     int result = log->io->random(log->io->ctx, &segment.salt, sizeof segment.salt);
     int fd = result < 0 ? result : make_segment(log, &segment, &seed);
     if (fd < 0) {
@@ -354,48 +240,19 @@ static int begin_segment(wal *log, uint64_t batch_bytes)
     tail->seed = seed;
     tail->offset = WAL_DATA_START;
     tail->is_dirty = 0;
+    remove_old_files(log);
     return 0;
 }
 
 /* ---- Writing a batch ------------------------------------------------------------------------ */
 
-static void place_records(struct wal_tail *tail, struct batch *batch)
-{
-    uint64_t offset = tail->offset;
-    for (size_t i = 0; i < batch->head_count; i++) {
-        uint8_t *head = batch->own + batch->heads[i];
-        int is_last = i + 1 == batch->head_count;
-        wal_place_record(head, tail->seed, offset, tail->next_sequence++, tail->next_batch,
-                         is_last);
-        offset += wal_record_size(head);
-    }
-    tail->next_batch++;
-}
-
-/* The parts from one of them on, less the bytes of it that are written already. */
-static int gather(const struct batch *batch, size_t first, size_t skip,
-                  struct iovec out[PARTS_PER_CALL])
-{
-    int count = 0;
-    for (size_t i = first; i < batch->part_count && count < PARTS_PER_CALL; i++, count++) {
-        const struct part *part = &batch->parts[i];
-        const uint8_t *data = part->lent != NULL ? part->lent : batch->own + part->offset;
-        data += skip;
-        /* The member has no const. */
-        memcpy(&out[count].iov_base, &data, sizeof data);
-        out[count].iov_len = part->size - skip;
-        skip = 0;
-    }
-    return count;
-}
-
-static int write_parts(wal *log, const struct batch *batch, uint64_t offset)
+static int write_parts(wal *log, const struct wal_batch *batch, uint64_t offset)
 {
     size_t part = 0;
     size_t skip = 0;
     while (part < batch->part_count) {
-        struct iovec vector[PARTS_PER_CALL];
-        int count = gather(batch, part, skip, vector);
+        struct iovec vector[WAL_PARTS_PER_CALL];
+        int count = wal_batch_gather(batch, part, skip, vector);
         long written = log->io->pwritev(log->io->ctx, log->tail.fd, vector, count, offset);
         if (written == 0) {
             return -ENOSPC;
@@ -424,7 +281,7 @@ static int sync_tail(wal *log, uint64_t *sync_us)
 }
 
 /* 0 once the batch is on stable storage, or a negated errno. *sync_us: how long the sync took. */
-static int store_batch(wal *log, struct batch *batch, int sync, uint64_t *sync_us)
+static int store_batch(wal *log, struct wal_batch *batch, int sync, uint64_t *sync_us)
 {
     struct wal_tail *tail = &log->tail;
     if (tail->fd < 0 || tail->is_dirty || batch->bytes > tail->segment.size - tail->offset) {
@@ -433,7 +290,7 @@ static int store_batch(wal *log, struct batch *batch, int sync, uint64_t *sync_u
             return result;
         }
     }
-    place_records(tail, batch);
+    wal_batch_place(batch, tail->seed, tail->offset, &tail->next_sequence, tail->next_batch++);
     int result = write_parts(log, batch, tail->offset);
     if (result == 0 && sync) {
         result = sync_tail(log, sync_us);
@@ -443,12 +300,19 @@ static int store_batch(wal *log, struct batch *batch, int sync, uint64_t *sync_u
 }
 
 /* Under the lock. */
-static void count_batch(wal *log, const struct batch *batch, int synced, uint64_t sync_us)
+static void note_files(wal *log)
+{
+    log->existing = log->tail.existing;
+    log->stats.segments = log->tail.segment.number - log->existing + 1;
+}
+
+/* Under the lock. */
+static void count_batch(wal *log, const struct wal_batch *batch, int synced, uint64_t sync_us)
 {
     struct wal_stats *stats = &log->stats;
     stats->bytes += batch->bytes;
     stats->log_bytes += batch->bytes;
-    stats->segments = log->tail.segment.number;
+    note_files(log);
     if (synced) {
         stats->syncs++;
         stats->sync_us_sum += sync_us;
@@ -456,12 +320,24 @@ static void count_batch(wal *log, const struct batch *batch, int synced, uint64_
     }
 }
 
+/* Under the lock: the records of the batch just stored get their places. */
+static void note_places(wal *log, const struct wal_batch *batch)
+{
+    struct wal_place place = {log->tail.segment.number, log->tail.offset - batch->bytes,
+                              log->tail.seed};
+    for (size_t i = 0; i < batch->head_count; i++) {
+        log->issued[(log->completed + i) & (log->issued_capacity - 1)].place = place;
+        place.offset += wal_batch_record_size(batch, i);
+    }
+}
+
 /* Writes the batch that was being filled. Called under the lock, which it gives up meanwhile. */
 static void write_batch(wal *log)
 {
-    struct batch *batch = &log->batches[log->filling];
+    struct wal_batch *batch = &log->batches[log->filling];
     int sync = !log->options.sync_never;
     uint64_t sync_us = 0;
+    log->tail.oldest = log->oldest;
     log->filling = 1 - log->filling;
     log->is_committed = 0;
     log->is_writing = 1;
@@ -473,10 +349,10 @@ static void write_batch(wal *log)
         log->failure = log->failure != 0 ? log->failure : -result;
     } else {
         count_batch(log, batch, sync, sync_us);
+        note_places(log, batch);
         log->completed += batch->head_count;
-        log->stats.writes += batch->head_count;
     }
-    empty_batch(batch);
+    wal_batch_empty(batch);
 }
 
 /* ---- The writer thread ---------------------------------------------------------------------- */
@@ -581,7 +457,7 @@ static int is_storable(uint64_t group, const raft_write *write)
 
 static int reserve_issued(wal *log)
 {
-    if (log->issued_count < log->issued_capacity) {
+    if (log->issued_count - log->reported < log->issued_capacity) {
         return 1;
     }
     size_t capacity = log->issued_capacity == 0 ? 64 : 2 * log->issued_capacity;
@@ -589,23 +465,32 @@ static int reserve_issued(wal *log)
     if (ring == NULL) {
         return 0;
     }
-    for (size_t i = 0; i < log->issued_count; i++) {
-        size_t slot = log->issued_first + i;
-        ring[i] = log->issued[slot < log->issued_capacity ? slot : slot - log->issued_capacity];
+    for (uint64_t i = log->reported; i < log->issued_count; i++) {
+        ring[i & (capacity - 1)] = log->issued[i & (log->issued_capacity - 1)];
     }
     free(log->issued);
     log->issued = ring;
-    log->issued_first = 0;
     log->issued_capacity = capacity;
     return 1;
 }
 
-static void note_issued(wal *log, uint64_t group, uint64_t seq)
+/* Under the lock. 0: there is no memory for it. */
+static int issue(wal *log, uint64_t group, const raft_write *write, int is_move)
 {
-    size_t slot = (log->issued_first + log->issued_count) % log->issued_capacity;
-    log->issued[slot].group = group;
-    log->issued[slot].seq = seq;
+    struct wal_batch *batch = &log->batches[log->filling];
+    struct wal_effect effect;
+    if (!reserve_issued(log) || !wal_batch_reserve(batch, write, is_move) ||
+        !wal_index_expect(&log->index, group, write, &effect)) {
+        return 0;
+    }
+    effect.is_move = is_move;
+    effect.size = wal_batch_add(batch, group, write, is_move ? WAL_IS_MOVED : 0u, is_move);
+    struct issued *issued = &log->issued[log->issued_count & (log->issued_capacity - 1)];
+    issued->group = group;
+    issued->seq = write->seq;
+    issued->effect = effect;
     log->issued_count++;
+    return 1;
 }
 
 int wal_append(wal *log, uint64_t group, const raft_write *write)
@@ -614,16 +499,11 @@ int wal_append(wal *log, uint64_t group, const raft_write *write)
         return RAFT_EARG;
     }
     lock(log);
-    struct batch *batch = &log->batches[log->filling];
-    if (log->failure == 0 && !(reserve_issued(log) && reserve(batch, write))) {
+    if (log->failure == 0 && !issue(log, group, write, 0)) {
         /* A write that is lost makes all later ones worthless. */
         log->failure = ENOMEM;
     }
     int failed = log->failure != 0;
-    if (!failed) {
-        add_record(batch, group, write);
-        note_issued(log, group, write->seq);
-    }
     unlock(log);
     return failed ? RAFT_ESTORAGE : RAFT_PENDING;
 }
@@ -647,6 +527,118 @@ int wal_commit(wal *log)
     return failed ? RAFT_ESTORAGE : RAFT_OK;
 }
 
+/* ---- Trimming and moving -------------------------------------------------------------------- */
+
+/* Under the lock: which files are needed goes one way, which are left comes back. */
+static void exchange_files(wal *log)
+{
+    if (log->is_trimmed) {
+        log->oldest = wal_index_oldest(&log->index);
+    }
+    log->stats.log_bytes -= wal_index_drop_files(&log->index, log->existing);
+    wal_reader_release(&log->reader, log->existing);
+}
+
+/* What cannot be read back stays where it is. */
+static void move_group(wal *log, struct wal_group *group, int with_data)
+{
+    int result = wal_reader_copy(&log->reader, &log->index, group, with_data, &log->copy);
+    lock(log);
+    if (result == RAFT_OK && log->failure == 0) {
+        result = issue(log, group->id, &log->copy.write, 1) ? RAFT_OK : RAFT_ENOMEM;
+    }
+    log->stats.moves++;
+    log->stats.moves_failed += result != RAFT_OK;
+    unlock(log);
+}
+
+/*
+ * A part of what is to be moved, so that the caller is not held up for long. A group with a write
+ * on its way is passed over: what is to be said of it again is not known yet.
+ */
+static void move_some(wal *log)
+{
+    uint64_t bytes = 0;
+    while (log->move_below != 0 && bytes < MOVE_STEP_BYTES) {
+        if (log->move_next == log->index.group_count) {
+            log->move_below = 0;
+            break;
+        }
+        struct wal_group *group = &log->index.groups[log->move_next++];
+        int with_data = wal_group_has_data_below(group, log->move_below);
+        if (group->pending == 0 &&
+            (with_data || wal_group_has_state_below(group, log->move_below))) {
+            bytes += with_data ? wal_group_bytes(group) : WAL_RECORD_MIN;
+            move_group(log, group, with_data);
+        }
+    }
+}
+
+/* Once for each new file: before there is one, nothing would be removed anyway. */
+static void plan_moves(wal *log)
+{
+    uint64_t last = log->index.first_file + log->index.file_count - 1;
+    uint64_t limit = log->options.segment_bytes / 4;
+    if (last != log->planned_file && log->move_below == 0) {
+        log->planned_file = last;
+        log->move_below =
+            wal_index_plan(&log->index, limit < MOVE_GROUP_BYTES ? limit : MOVE_GROUP_BYTES);
+        log->move_next = 0;
+    }
+}
+
+int wal_trim(wal *log, uint64_t group, raft_index checkpoint, raft_index first_index)
+{
+    if (log == NULL || group == 0 || (first_index > 0 && first_index - 1 > checkpoint)) {
+        return RAFT_EARG;
+    }
+    struct wal_group *known = wal_index_find(&log->index, group);
+    log->is_trimmed = 1;
+    if (known != NULL) {
+        wal_index_trim(&log->index, known, checkpoint, first_index);
+        plan_moves(log);
+    }
+    lock(log);
+    exchange_files(log);
+    unlock(log);
+    move_some(log);
+    return RAFT_OK;
+}
+
+int wal_forget(wal *log, uint64_t group)
+{
+    if (log == NULL || group == 0) {
+        return RAFT_EARG;
+    }
+    struct wal_group *known = wal_index_find(&log->index, group);
+    if (known != NULL && known->pending > 0) {
+        return RAFT_EBUSY;
+    }
+    log->is_trimmed = 1;
+    if (known != NULL) {
+        wal_index_forget(&log->index, known);
+        plan_moves(log);
+    }
+    lock(log);
+    exchange_files(log);
+    unlock(log);
+    return RAFT_OK;
+}
+
+uint64_t wal_oldest_group(const wal *log)
+{
+    return log != NULL ? wal_index_holder(&log->index) : 0;
+}
+
+int wal_read(wal *log, uint64_t group, raft_fetch *fetch)
+{
+    if (log == NULL || fetch == NULL || fetch->data == NULL || fetch->first == 0 ||
+        fetch->last < fetch->first) {
+        return RAFT_EARG;
+    }
+    return wal_reader_fetch(&log->reader, &log->index, wal_index_find(&log->index, group), fetch);
+}
+
 /* ---- Reporting ------------------------------------------------------------------------------ */
 
 static void drain_pipe(wal *log)
@@ -662,12 +654,14 @@ static void drain_pipe(wal *log)
     log->is_notified = 0;
 }
 
-static struct issued take_issued(wal *log)
+/* What was stored can be read back from now on, and what it replaces is not needed any more. */
+static int take_issued(wal *log, struct issued *issued, int is_stored)
 {
-    struct issued first = log->issued[log->issued_first];
-    log->issued_first = (log->issued_first + 1) % log->issued_capacity;
-    log->issued_count--;
-    return first;
+    *issued = log->issued[log->reported++ & (log->issued_capacity - 1)];
+    if (is_stored) {
+        wal_index_add(&log->index, &issued->effect, &issued->place);
+    }
+    return !issued->effect.is_move;
 }
 
 /*
@@ -676,20 +670,31 @@ static struct issued take_issued(wal *log)
  */
 size_t wal_collect(wal *log, wal_done *done, void *ctx)
 {
+    struct issued issued;
+    size_t count = 0;
+    size_t stored_count = 0;
     if (log == NULL) {
         return 0;
     }
     lock(log);
     drain_pipe(log);
-    size_t stored = (size_t)(log->completed - log->reported);
-    size_t lost = log->failure != 0 && !log->is_writing ? log->issued_count - stored : 0;
-    log->reported += stored;
+    uint64_t stored = log->completed;
+    uint64_t end = log->failure != 0 && !log->is_writing ? log->issued_count : stored;
     unlock(log);
-    for (size_t i = 0; i < stored + lost; i++) {
-        struct issued issued = take_issued(log);
-        done(ctx, issued.group, issued.seq, i < stored ? RAFT_OK : RAFT_ESTORAGE);
+    while (log->reported < end) {
+        int is_stored = log->reported < stored;
+        if (take_issued(log, &issued, is_stored)) {
+            done(ctx, issued.group, issued.seq, is_stored ? RAFT_OK : RAFT_ESTORAGE);
+            count++;
+            stored_count += is_stored != 0;
+        }
     }
-    return stored + lost;
+    lock(log);
+    log->stats.writes += stored_count;
+    exchange_files(log);
+    unlock(log);
+    move_some(log);
+    return count;
 }
 
 int wal_completion_fd(const wal *log)
@@ -746,37 +751,8 @@ static wal *new_log(const struct wal_options *options)
     log->tail.fd = -1;
     log->pipe[0] = -1;
     log->pipe[1] = -1;
+    wal_reader_init(&log->reader, log->io, log->directory);
     return log;
-}
-
-static int sync_directory(const struct io *io, const char *path)
-{
-    int fd = wal_open_file(io, path, O_RDONLY | O_DIRECTORY);
-    if (fd < 0) {
-        return fd;
-    }
-    int result = io->fsync(io->ctx, fd);
-    io->close(io->ctx, fd);
-    return result;
-}
-
-/* The name of a new directory is durable when its parent is synced. */
-static int sync_parent(const struct io *io, const char *directory)
-{
-    char parent[WAL_DIRECTORY_MAX];
-    memcpy(parent, directory, strlen(directory) + 1);
-    size_t end = strlen(parent);
-    while (end > 1 && parent[end - 1] == '/') {
-        end--;
-    }
-    while (end > 0 && parent[end - 1] != '/') {
-        end--;
-    }
-    while (end > 1 && parent[end - 1] == '/') {
-        end--;
-    }
-    parent[end] = '\0';
-    return sync_directory(io, end > 0 ? parent : ".");
 }
 
 static int open_directory(wal *log, struct wal_error *error)
@@ -786,7 +762,7 @@ static int open_directory(wal *log, struct wal_error *error)
     if (result < 0 && result != -EEXIST) {
         return wal_explain(error, RAFT_ESTORAGE, result, NULL, 0, "the directory cannot be made");
     }
-    log->directory_fd = wal_open_file(io, log->directory, O_RDONLY | O_DIRECTORY);
+    log->directory_fd = io_open_file(io, log->directory, O_RDONLY | O_DIRECTORY);
     if (log->directory_fd < 0) {
         return wal_explain(error, RAFT_ESTORAGE, log->directory_fd, NULL, 0,
                            "the directory cannot be opened");
@@ -798,16 +774,13 @@ static int lock_directory(wal *log, struct wal_error *error)
 {
     const struct io *io = log->io;
     char path[WAL_PATH_MAX];
-    int result;
     wal_join_path(log->directory, "lock", path);
-    log->lock_fd = wal_open_file(io, path, O_RDWR | O_CREAT);
+    log->lock_fd = io_open_file(io, path, O_RDWR | O_CREAT);
     if (log->lock_fd < 0) {
         return wal_explain(error, RAFT_ESTORAGE, log->lock_fd, "lock", 0,
                            "the lock file cannot be opened");
     }
-    do {
-        result = io->lock(io->ctx, log->lock_fd);
-    } while (result == -EINTR);
+    int result = io_lock_file(io, log->lock_fd);
     if (result == -EWOULDBLOCK) {
         return wal_explain(error, RAFT_EBUSY, 0, "lock", 0, "another process uses the directory");
     }
@@ -818,21 +791,21 @@ static int lock_directory(wal *log, struct wal_error *error)
     return RAFT_OK;
 }
 
-/* A record of nothing; see invariant 5. */
+/* A record of nothing; see invariant 7. */
 static int write_mark(wal *log)
 {
     static const raft_write nothing = {0};
-    struct batch *batch = &log->batches[log->filling];
+    struct wal_batch *batch = &log->batches[log->filling];
     uint64_t sync_us = 0;
-    if (!reserve(batch, &nothing)) {
+    if (!wal_batch_reserve(batch, &nothing, 0)) {
         return -ENOMEM;
     }
-    add_record(batch, 0, &nothing);
+    wal_batch_add(batch, 0, &nothing, WAL_IS_MARK, 0);
     int result = store_batch(log, batch, 1, &sync_us);
     if (result == 0) {
         count_batch(log, batch, 1, sync_us);
     }
-    empty_batch(batch);
+    wal_batch_empty(batch);
     return result;
 }
 
@@ -844,7 +817,7 @@ static int prepare_tail(wal *log)
 {
     struct wal_tail *tail = &log->tail;
     if (tail->fd < 0) {
-        int result = sync_parent(log->io, log->directory);
+        int result = io_sync_parent(log->io, log->directory);
         return result < 0 ? result : begin_segment(log, 0);
     }
     int result = log->io->fsync(log->io->ctx, log->directory_fd);
@@ -859,7 +832,8 @@ static int open_log(wal *log, wal_replay *replay, void *ctx, struct wal_error *e
     int result = open_directory(log, error);
     result = result == RAFT_OK ? lock_directory(log, error) : result;
     if (result == RAFT_OK) {
-        result = wal_recover(&log->options, replay, ctx, error, &log->recovered, &log->tail);
+        result = wal_recover(&log->options, replay, ctx, error, &log->recovered, &log->tail,
+                             &log->index);
     }
     if (result != RAFT_OK) {
         return result;
@@ -869,7 +843,13 @@ static int open_log(wal *log, wal_replay *replay, void *ctx, struct wal_error *e
     if (result < 0) {
         return wal_explain(error, RAFT_ESTORAGE, result, NULL, 0, "the log cannot be continued");
     }
-    log->stats.segments = log->tail.segment.number;
+    if (!wal_index_add_file(&log->index, log->tail.segment.number, log->tail.seed)) {
+        return wal_explain(error, RAFT_ENOMEM, 0, NULL, 0, "no memory");
+    }
+    wal_index_note_end(&log->index, log->tail.segment.number, log->tail.offset);
+    remove_old_files(log);
+    log->oldest = log->tail.oldest;
+    note_files(log);
     result = log->options.writer_thread ? start_thread(log) : 0;
     if (result < 0) {
         return wal_explain(error, RAFT_ESTORAGE, result, NULL, 0, "no thread or pipe to be had");
@@ -886,8 +866,11 @@ static void free_log(wal *log)
             log->io->close(log->io->ctx, fds[i]);
         }
     }
-    free_batch(&log->batches[0]);
-    free_batch(&log->batches[1]);
+    wal_batch_free(&log->batches[0]);
+    wal_batch_free(&log->batches[1]);
+    wal_reader_free(&log->reader);
+    wal_copy_free(&log->copy);
+    wal_index_free(&log->index);
     free(log->issued);
     free(log);
 }

@@ -9,6 +9,8 @@
  *     ... in the loop: raft_poll(node, now);              may queue a write
  *                      wal_commit(log);                   writes and syncs all that is queued
  *                      wal_collect(log, done, host);      done calls raft_persisted
+ *     ... after raft_compact:  wal_trim(log, group, checkpoint, status.first_index);
+ *     ... in read_log:         return wal_read(log, group, fetch);
  *     wal_close(log);
  *
  * With a writer thread wal_commit returns at once, wal_completion_fd becomes readable when
@@ -26,7 +28,7 @@
 
 typedef struct wal wal;
 
-#define WAL_FORMAT_VERSION        1u
+#define WAL_FORMAT_VERSION        2u
 #define WAL_SEGMENT_BYTES_DEFAULT ((uint64_t)64 * 1024 * 1024)
 #define WAL_SEGMENT_BYTES_MIN     ((uint64_t)8 * 1024)
 #define WAL_FILE_NAME_MAX         32u
@@ -55,6 +57,7 @@ struct wal_error {
 /* What wal_open found. */
 struct wal_recovery {
     uint64_t writes; /* replayed */
+    uint64_t moved;  /* of these, such as say again what was said in a file that is gone since */
     uint64_t bytes;  /* of files that hold them */
     uint64_t segments;
     int torn;                          /* nonzero: the last write was cut short by a crash */
@@ -63,10 +66,12 @@ struct wal_recovery {
 };
 
 struct wal_stats {
-    uint64_t writes;    /* completed since wal_open */
-    uint64_t bytes;     /* written since wal_open */
-    uint64_t segments;  /* files of the log, those found at wal_open included */
-    uint64_t log_bytes; /* bytes of records in all files */
+    uint64_t writes;       /* completed since wal_open */
+    uint64_t bytes;        /* written since wal_open */
+    uint64_t segments;     /* files there are */
+    uint64_t log_bytes;    /* bytes of records in them */
+    uint64_t moves;        /* groups of which something was moved, see wal_trim, since wal_open */
+    uint64_t moves_failed; /* such as could not be read back or had no memory: their files stay */
     uint64_t syncs;
     uint64_t sync_us_max;
     uint64_t sync_us_sum; /* mean: divided by syncs */
@@ -88,7 +93,7 @@ typedef void wal_done(void *ctx, uint64_t group, uint64_t seq, int status);
  * replay may be null. Copies the options, but not what io points to. error may be null.
  * RAFT_OK, and *out is the log. Otherwise *out is null and *error is filled:
  * RAFT_EARG: options; RAFT_EBUSY: another process uses the directory; RAFT_EFOREIGN: it belongs to
- * another cluster or node; RAFT_EVERSION: it was written by a later version; RAFT_ECORRUPT: damage,
+ * another cluster or node; RAFT_EVERSION: it was written by another version; RAFT_ECORRUPT: damage,
  * with file and offset; RAFT_ESTORAGE: a system call failed; RAFT_ENOMEM; or what replay returned.
  */
 int wal_open(const struct wal_options *options, wal_replay *replay, void *ctx,
@@ -117,6 +122,41 @@ int wal_commit(wal *log);
  * all that are queued as failed. done may call wal_append. Returns how many were reported.
  */
 size_t wal_collect(wal *log, wal_done *done, void *ctx);
+
+/*
+ * Says what is not needed any more of a group, because a checkpoint of it is durable by other means
+ * than this log: entries below first_index, and metadata of a base_index below. checkpoint is the
+ * index of that checkpoint. What joins the log to it is kept in any case, so that a replay shows
+ * that they fit: the entry at that index, or metadata of it as base_index. Files go, the oldest first, when nothing in them is needed by any
+ * group; they are removed when the next file is begun, and never before the first call of this. What little is still needed in old files is
+ * moved: written again at the end of the log with the next wal_commit, so that groups which do
+ * nothing hold up nobody; only a group with megabytes in the log has to be trimmed itself (see
+ * wal_oldest_group). A replay gives what was moved twice where the old place is still there; and it
+ * may give more than what is needed, at the front. To be called after wal_open, too, since the log
+ * does not remember it. Costs little, but for up to about a megabyte that is read to be moved.
+ * RAFT_OK, also where the group is unknown; RAFT_EARG: null, group 0, or first_index is above
+ * checkpoint + 1: what is in between would be lost.
+ */
+int wal_trim(wal *log, uint64_t group, raft_index checkpoint, raft_index first_index);
+
+/*
+ * Nothing stored of this group is needed any more, not even its hard state; a replay may still give
+ * it. RAFT_OK; RAFT_EARG; RAFT_EBUSY: a write of it is not reported yet.
+ */
+int wal_forget(wal *log, uint64_t group);
+
+/* A group that keeps old files from being removed, and should take a checkpoint; 0: none. */
+uint64_t wal_oldest_group(const wal *log);
+
+/*
+ * Reads stored entries back, as raft_callbacks.read_log asks: such as were reported by wal_collect
+ * and neither trimmed nor truncated since. Fills fetch->count and size, and as many bytes of data
+ * as there is room for; every checksum is verified. It waits for the disk.
+ * RAFT_OK; RAFT_ESIZE: the first entry alone needs fetch->size bytes; RAFT_ESTATE: the log does not
+ * hold the first entry; RAFT_ECORRUPT: it holds something else than what was stored, or of another
+ * term; RAFT_ESTORAGE: a system call failed; RAFT_ENOMEM; RAFT_EARG.
+ */
+int wal_read(wal *log, uint64_t group, raft_fetch *fetch);
 
 /* Readable when wal_collect has something to report; -1 without a writer thread. */
 int wal_completion_fd(const wal *log);

@@ -14,10 +14,12 @@
  *     56  8  sequence of the first record 52  4  bytes of metadata
  *     64  8  batch of the first record    56  4  flags
  *     72  8  end of the file before       60  4  "\xabLOG"
+ *     80  8  number of the oldest file needed
  *
- * A body is the hard state (term, vote, accepted round, lease maximum), for every range its first
- * index, term, count and bytes, the metadata padded to eight bytes, the bytes of the ranges, and
- * eight bytes of which none is 0.
+ * A body is the hard state (term, vote, accepted round, lease maximum), the index and term of the
+ * snapshot that the metadata is of, for every range its first index, term, count and bytes, the
+ * metadata padded to eight bytes, the bytes of the ranges, and eight bytes of which none is 0. The
+ * flags say whether there is a state and whether there is metadata.
  */
 #include "wal_format.h"
 
@@ -79,23 +81,24 @@ uint32_t wal_encode_segment(const struct wal_segment *segment, uint8_t out[WAL_S
     put_64(out + 56, segment->first_sequence);
     put_64(out + 64, segment->first_batch);
     put_64(out + 72, segment->previous_end);
+    put_64(out + 80, segment->oldest);
     uint32_t checksum = segment_checksum(out);
     put_32(out + 12, checksum);
     return checksum;
 }
 
-/* The version is looked at first: later ones may sum up differently. */
+/* The version is looked at first: others may sum up differently. */
 int wal_decode_segment(const uint8_t in[WAL_SEGMENT_HEAD], struct wal_segment *segment,
                        uint32_t *seed)
 {
     if (memcmp(in, segment_magic, sizeof segment_magic) != 0) {
         return RAFT_ECORRUPT;
     }
-    if (get_32(in + 8) > WAL_FORMAT_VERSION) {
+    if (get_32(in + 8) != WAL_FORMAT_VERSION) {
         return RAFT_EVERSION;
     }
     *seed = segment_checksum(in);
-    if (get_32(in + 8) == 0 || get_32(in + 12) != *seed) {
+    if (get_32(in + 12) != *seed) {
         return RAFT_ECORRUPT;
     }
     segment->cluster = get_64(in + 16);
@@ -106,6 +109,7 @@ int wal_decode_segment(const uint8_t in[WAL_SEGMENT_HEAD], struct wal_segment *s
     segment->first_sequence = get_64(in + 56);
     segment->first_batch = get_64(in + 64);
     segment->previous_end = get_64(in + 72);
+    segment->oldest = get_64(in + 80);
     return RAFT_OK;
 }
 
@@ -187,6 +191,12 @@ static void decode_state(const uint8_t *in, raft_hard_state *state)
     state->lease_max_ms = get_64(in + 24);
 }
 
+void wal_encode_base(const raft_write *write, uint8_t out[WAL_RECORD_BASE])
+{
+    put_64(out, write->base_index);
+    put_64(out + 8, write->base_term);
+}
+
 void wal_encode_range(const raft_range *range, uint8_t out[WAL_RECORD_RANGE])
 {
     put_64(out, range->first);
@@ -215,7 +225,8 @@ static int decode_range(const uint8_t *in, uint64_t *left, raft_range *range)
 static uint64_t fixed_part(const struct wal_record *record)
 {
     uint64_t state = (record->flags & WAL_HAS_STATE) != 0 ? WAL_RECORD_STATE : 0;
-    return state + (uint64_t)record->range_count * WAL_RECORD_RANGE +
+    uint64_t base = (record->flags & WAL_HAS_META) != 0 ? WAL_RECORD_BASE : 0;
+    return state + base + (uint64_t)record->range_count * WAL_RECORD_RANGE +
            wal_padded(record->meta_size) + WAL_RECORD_END;
 }
 
@@ -232,6 +243,11 @@ int wal_decode_body(const struct wal_record *record, const uint8_t *body, raft_r
         write->has_state = 1;
         decode_state(body, &write->state);
         body += WAL_RECORD_STATE;
+    }
+    if ((record->flags & WAL_HAS_META) != 0) {
+        write->base_index = get_64(body);
+        write->base_term = get_64(body + 8);
+        body += WAL_RECORD_BASE;
     }
     for (uint32_t i = 0; i < record->range_count; i++, body += WAL_RECORD_RANGE) {
         if (!decode_range(body, &left, &ranges[i])) {

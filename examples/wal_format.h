@@ -8,10 +8,11 @@
 #include "wal.h"
 
 enum {
-    WAL_SEGMENT_HEAD = 80, /* bytes at the start of a file */
+    WAL_SEGMENT_HEAD = 88, /* bytes at the start of a file */
     WAL_DATA_START = 4096, /* where its records begin: no sector is shared with the head */
     WAL_RECORD_HEAD = 64,  /* bytes before the body of a record */
     WAL_RECORD_STATE = 32, /* the hard state in a body */
+    WAL_RECORD_BASE = 16,  /* index and term of the snapshot that metadata in a body is of */
     WAL_RECORD_RANGE = 32, /* the description of a range in a body */
     WAL_RECORD_END = 8,    /* what every body ends with; no byte of it is 0 */
     WAL_RECORD_MIN = WAL_RECORD_HEAD + WAL_RECORD_END,
@@ -22,7 +23,8 @@ enum {
     WAL_HAS_STATE = 1,
     WAL_HAS_META = 2,
     WAL_ENDS_BATCH = 4, /* the last record of its batch */
-    WAL_IS_MARK = 8     /* says only that all before it was synced */
+    WAL_IS_MARK = 8,    /* says only that all before it was synced */
+    WAL_IS_MOVED = 16   /* says again what an earlier file says, so that this may be removed */
 };
 
 struct wal_segment {
@@ -34,6 +36,7 @@ struct wal_segment {
     uint64_t first_sequence; /* of the first record */
     uint64_t first_batch;
     uint64_t previous_end; /* where the records of the file before end */
+    uint64_t oldest;       /* number of the oldest file of which anything is needed */
 };
 
 struct wal_record {
@@ -74,6 +77,9 @@ int wal_decode_record(const uint8_t head[WAL_RECORD_HEAD], uint32_t seed, uint64
                       struct wal_record *record);
 
 void wal_encode_state(const raft_hard_state *state, uint8_t out[WAL_RECORD_STATE]);
+/* Those of write->meta, which is not null. */
+void wal_encode_base(const raft_write *write, uint8_t out[WAL_RECORD_BASE]);
+
 void wal_encode_range(const raft_range *range, uint8_t out[WAL_RECORD_RANGE]);
 
 /*

@@ -59,8 +59,9 @@ struct recovery {
     struct wal_error *error;
     struct wal_recovery *found;
     struct wal_tail *tail;
+    struct wal_index *index;
 
-    uint64_t *numbers; /* of the files */
+    uint64_t *numbers; /* of the files, once known only of those that are needed */
     struct wal_segment *segments;
     uint32_t *seeds;
     size_t count, capacity;
@@ -91,15 +92,6 @@ void wal_join_path(const char *directory, const char *name, char out[WAL_PATH_MA
 void wal_segment_name(uint64_t number, char out[WAL_FILE_NAME_MAX])
 {
     snprintf(out, WAL_FILE_NAME_MAX, "%016" PRIx64 ".wal", number);
-}
-
-int wal_open_file(const struct io *io, const char *path, int flags)
-{
-    int fd;
-    do {
-        fd = io->open(io->ctx, path, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
-    } while (fd == -EINTR);
-    return fd;
 }
 
 int wal_explain(struct wal_error *error, int code, int system, const char *file, uint64_t offset,
@@ -174,17 +166,6 @@ static int compare_numbers(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-static int check_numbers(struct recovery *r)
-{
-    for (size_t i = 0; i < r->count; i++) {
-        if (r->numbers[i] != i + 1) {
-            wal_segment_name(i + 1, r->file);
-            return refuse(r, RAFT_ECORRUPT, 0, 0, "a file of the log is missing");
-        }
-    }
-    return RAFT_OK;
-}
-
 static int find_files(struct recovery *r)
 {
     int result = r->io->list(r->io->ctx, r->options->directory, note_name, r);
@@ -197,7 +178,7 @@ static int find_files(struct recovery *r)
     if (r->count > 0) {
         qsort(r->numbers, r->count, sizeof *r->numbers, compare_numbers);
     }
-    return check_numbers(r);
+    return RAFT_OK;
 }
 
 /* ---- The heads of the files ----------------------------------------------------------------- */
@@ -207,7 +188,7 @@ static int open_segment(struct recovery *r, size_t i)
     char path[WAL_PATH_MAX];
     wal_segment_name(r->numbers[i], r->file);
     wal_join_path(r->options->directory, r->file, path);
-    int fd = wal_open_file(r->io, path, O_RDWR);
+    int fd = io_open_file(r->io, path, O_RDWR);
     if (fd < 0) {
         return refuse(r, RAFT_ESTORAGE, fd, 0, "a file of the log cannot be opened");
     }
@@ -241,16 +222,29 @@ static int check_segment(struct recovery *r, size_t i)
     if (segment->number != r->numbers[i]) {
         return refuse(r, RAFT_ECORRUPT, 0, 32, "the file has the name of another");
     }
+    if (segment->oldest == 0 || segment->oldest > segment->number) {
+        return refuse(r, RAFT_ECORRUPT, 0, 80, "the file asks for one that cannot be");
+    }
     if (segment->size < WAL_DATA_START || r->window.size < segment->size) {
         return refuse(r, RAFT_ECORRUPT, 0, r->window.size, "the file has been cut short");
     }
-    uint64_t previous_size = i == 0 ? 0 : r->segments[i - 1].size;
-    uint64_t previous_start = i == 0 ? 0 : WAL_DATA_START;
-    if (segment->previous_end < previous_start || segment->previous_end > previous_size) {
+    if (segment->first_sequence == 0 || segment->first_batch == 0 ||
+        (segment->number == 1 && (segment->first_sequence != 1 || segment->first_batch != 1))) {
+        return refuse(r, RAFT_ECORRUPT, 0, 56, "the beginning of the log is missing");
+    }
+    return RAFT_OK;
+}
+
+/* Does it say of the file before what that one is? */
+static int check_joint(struct recovery *r, size_t i)
+{
+    const struct wal_segment *segment = &r->segments[i];
+    if (segment->number == 1 ? segment->previous_end != 0
+                             : segment->previous_end < WAL_DATA_START) {
         return refuse(r, RAFT_ECORRUPT, 0, 72, "the file does not follow the one before it");
     }
-    if (i == 0 && (segment->first_sequence != 1 || segment->first_batch != 1)) {
-        return refuse(r, RAFT_ECORRUPT, 0, 56, "the beginning of the log is missing");
+    if (i > 0 && segment->previous_end > r->segments[i - 1].size) {
+        return refuse(r, RAFT_ECORRUPT, 0, 72, "the file does not follow the one before it");
     }
     return RAFT_OK;
 }
@@ -267,7 +261,7 @@ static int read_head(struct recovery *r, size_t i)
     }
     int result = wal_decode_segment(head, &r->segments[i], &r->seeds[i]);
     if (result == RAFT_EVERSION) {
-        return refuse(r, result, 0, 8, "the log was written by a later version");
+        return refuse(r, result, 0, 8, "the log was written by another version");
     }
     if (result != RAFT_OK) {
         return refuse(r, result, 0, 0, "the head of the file is damaged");
@@ -275,7 +269,44 @@ static int read_head(struct recovery *r, size_t i)
     return check_segment(r, i);
 }
 
-/* All heads before the first record: a directory that is refused is refused as a whole. */
+static int read_head_of(struct recovery *r, size_t i)
+{
+    int result = open_segment(r, i);
+    result = result == RAFT_OK ? read_head(r, i) : result;
+    close_segment(r);
+    return result;
+}
+
+/*
+ * What the newest file says is needed must be there without a gap. What is older is what a crash
+ * left of files being removed: any of them, and their contents do not count.
+ */
+static int select_files(struct recovery *r)
+{
+    uint64_t oldest = r->segments[r->count - 1].oldest;
+    size_t left = 0;
+    r->tail->existing = r->numbers[0] < oldest ? r->numbers[0] : oldest;
+    r->tail->oldest = oldest;
+    while (r->numbers[left] < oldest) {
+        left++;
+    }
+    r->count -= left;
+    memmove(r->numbers, r->numbers + left, r->count * sizeof *r->numbers);
+    memmove(r->segments, r->segments + left, r->count * sizeof *r->segments);
+    memmove(r->seeds, r->seeds + left, r->count * sizeof *r->seeds);
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->numbers[i] != oldest + i) {
+            wal_segment_name(oldest + i, r->file);
+            return refuse(r, RAFT_ECORRUPT, 0, 0, "a file of the log is missing");
+        }
+    }
+    return RAFT_OK;
+}
+
+/*
+ * All heads before the first record: a directory that is refused is refused as a whole. The last
+ * one first, since it says which others matter.
+ */
 static int read_heads(struct recovery *r)
 {
     r->segments = calloc(r->count + 1, sizeof *r->segments);
@@ -283,11 +314,19 @@ static int read_heads(struct recovery *r)
     if (r->segments == NULL || r->seeds == NULL) {
         return refuse(r, RAFT_ENOMEM, 0, 0, "no memory");
     }
-    int result = RAFT_OK;
+    if (r->count == 0) {
+        r->tail->existing = 1;
+        r->tail->oldest = 1;
+        return RAFT_OK;
+    }
+    int result = read_head_of(r, r->count - 1);
+    result = result == RAFT_OK ? select_files(r) : result;
     for (size_t i = 0; i < r->count && result == RAFT_OK; i++) {
-        result = open_segment(r, i);
-        result = result == RAFT_OK ? read_head(r, i) : result;
-        close_segment(r);
+        result = i + 1 < r->count ? read_head_of(r, i) : RAFT_OK;
+        if (result == RAFT_OK) {
+            wal_segment_name(r->numbers[i], r->file);
+            result = check_joint(r, i);
+        }
     }
     return result;
 }
@@ -348,7 +387,7 @@ static int all_zero(const uint8_t *bytes, size_t size)
 /* A head that is undamaged, but which no log of ours has at this place. */
 static int is_consistent(const struct recovery *r, const struct wal_record *record)
 {
-    uint32_t known = WAL_HAS_STATE | WAL_HAS_META | WAL_ENDS_BATCH | WAL_IS_MARK;
+    uint32_t known = WAL_HAS_STATE | WAL_HAS_META | WAL_ENDS_BATCH | WAL_IS_MARK | WAL_IS_MOVED;
     uint64_t batch = r->batch_ended ? r->batch + 1 : r->batch;
     return record->sequence == r->sequence + 1 && record->batch == batch &&
            (record->flags & ~known) == 0 && record->size >= WAL_RECORD_MIN &&
@@ -401,6 +440,19 @@ static int make_room_for_ranges(struct recovery *r, const struct wal_record *rec
     return RAFT_OK;
 }
 
+static int index_record(struct recovery *r, const struct wal_record *record,
+                        const raft_write *write)
+{
+    struct wal_place place = {r->tail->segment.number, r->offset, r->tail->seed};
+    struct wal_effect effect;
+    if (!wal_index_expect(r->index, record->group, write, &effect)) {
+        return refuse(r, RAFT_ENOMEM, 0, r->offset, "no memory for the index");
+    }
+    effect.size = record->size;
+    wal_index_add(r->index, &effect, &place);
+    return RAFT_OK;
+}
+
 /* The record is in the window. */
 static int replay_record(struct recovery *r, const struct wal_record *record)
 {
@@ -413,8 +465,9 @@ static int replay_record(struct recovery *r, const struct wal_record *record)
     if (!wal_decode_body(record, body, r->ranges, &write)) {
         return refuse(r, RAFT_ECORRUPT, 0, r->offset, "the parts of a record do not add up");
     }
-    if (r->replay == NULL) {
-        return RAFT_OK;
+    result = index_record(r, record, &write);
+    if (r->replay == NULL || result != RAFT_OK) {
+        return result;
     }
     result = r->replay(r->ctx, record->group, &write);
     return result == 0 ? RAFT_OK
@@ -430,6 +483,7 @@ static int take_record(struct recovery *r, const struct wal_record *record)
             return result;
         }
         r->found->writes++;
+        r->found->moved += (record->flags & WAL_IS_MOVED) != 0;
     }
     if (record->batch != r->batch) {
         r->batch_start = r->offset;
@@ -439,6 +493,7 @@ static int take_record(struct recovery *r, const struct wal_record *record)
     r->batch_ended = (record->flags & WAL_ENDS_BATCH) != 0;
     r->offset += record->size;
     r->found->bytes += record->size;
+    wal_index_note_end(r->index, r->tail->segment.number, r->offset);
     return RAFT_OK;
 }
 
@@ -584,7 +639,7 @@ static int read_records(struct recovery *r, size_t i)
     return verdict == READ_FAILED ? result : end_segment(r, i, verdict, &record);
 }
 
-/* The file continues the counts of the one before it. */
+/* The file continues the counts of the one before it; the first one begins them. */
 static int enter_segment(struct recovery *r, size_t i)
 {
     const struct wal_segment *segment = &r->segments[i];
@@ -592,9 +647,14 @@ static int enter_segment(struct recovery *r, size_t i)
     if (result != RAFT_OK) {
         return result;
     }
-    if (segment->first_sequence != r->sequence + 1 || segment->first_batch != r->batch + 1) {
+    if (i > 0 &&
+        (segment->first_sequence != r->sequence + 1 || segment->first_batch != r->batch + 1)) {
         return refuse(r, RAFT_ECORRUPT, 0, 56, "the file does not follow the one before it");
     }
+    if (!wal_index_add_file(r->index, segment->number, r->seeds[i])) {
+        return refuse(r, RAFT_ENOMEM, 0, 0, "no memory for the index");
+    }
+    r->sequence = segment->first_sequence - 1;
     r->batch = segment->first_batch - 1;
     r->batch_ended = 1;
     r->tail->segment = *segment;
@@ -666,7 +726,8 @@ static int recover_all(struct recovery *r)
 }
 
 int wal_recover(const struct wal_options *options, wal_replay *replay, void *ctx,
-                struct wal_error *error, struct wal_recovery *found, struct wal_tail *tail)
+                struct wal_error *error, struct wal_recovery *found, struct wal_tail *tail,
+                struct wal_index *index)
 {
     struct recovery recovery = {0};
     recovery.options = options;
@@ -676,6 +737,7 @@ int wal_recover(const struct wal_options *options, wal_replay *replay, void *ctx
     recovery.error = error;
     recovery.found = found;
     recovery.tail = tail;
+    recovery.index = index;
     recovery.window.fd = -1;
     recovery.batch_ended = 1;
     memset(found, 0, sizeof *found);

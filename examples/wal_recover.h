@@ -6,7 +6,7 @@
 #define KEELSON_WAL_RECOVER_H
 
 #include "wal.h"
-#include "wal_format.h"
+#include "wal_index.h"
 
 #define WAL_DIRECTORY_MAX 1024u
 #define WAL_PATH_MAX      (WAL_DIRECTORY_MAX + WAL_FILE_NAME_MAX)
@@ -19,6 +19,8 @@ struct wal_tail {
     uint64_t offset; /* where its records end */
     uint64_t next_sequence;
     uint64_t next_batch;
+    uint64_t existing; /* number of the oldest file there is */
+    uint64_t oldest;   /* and of the oldest of which anything is needed */
     int is_dirty; /* something other than zeros follows: nothing may be appended to this file */
 };
 
@@ -27,19 +29,17 @@ void wal_join_path(const char *directory, const char *name, char out[WAL_PATH_MA
 
 void wal_segment_name(uint64_t number, char out[WAL_FILE_NAME_MAX]);
 
-/* open, again where it was interrupted. */
-int wal_open_file(const struct io *io, const char *path, int flags);
-
 /* Fills *error, which may be null, and returns code. file may be null. */
 int wal_explain(struct wal_error *error, int code, int system, const char *file, uint64_t offset,
                 const char *text);
 
 /*
  * Verifies all files of the directory, replays their records, and makes them durable. Changes no
- * byte. Returns what wal_open returns; on RAFT_OK *found and *tail are filled and tail->fd is the
- * caller's to close.
+ * byte. Returns what wal_open returns; on RAFT_OK *found, *tail and *index (zeroed before) are
+ * filled and tail->fd is the caller's to close.
  */
 int wal_recover(const struct wal_options *options, wal_replay *replay, void *ctx,
-                struct wal_error *error, struct wal_recovery *found, struct wal_tail *tail);
+                struct wal_error *error, struct wal_recovery *found, struct wal_tail *tail,
+                struct wal_index *index);
 
 #endif

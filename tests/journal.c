@@ -59,6 +59,8 @@ uint64_t journal_fingerprint(uint64_t group, const raft_write *write)
     }
     hash = hash_join(hash, write->meta != NULL);
     hash = hash_bytes(hash, write->meta, write->meta_size);
+    hash = hash_join(hash, write->meta != NULL ? write->base_index : 0);
+    hash = hash_join(hash, write->meta != NULL ? write->base_term : 0);
     hash = hash_join(hash, write->truncate_from);
     for (size_t i = 0; i < write->range_count; i++) {
         hash = range_fingerprint(hash, &write->ranges[i]);
@@ -196,6 +198,8 @@ int journal_append(struct journal *journal)
         write.meta_size = (size_t)rng_below(&journal->rng, sizeof meta + 1);
         memset(meta, (int)rng_below(&journal->rng, 256), sizeof meta);
         write.meta = meta;
+        write.base_index = rng_below(&journal->rng, 50);
+        write.base_term = rng_below(&journal->rng, 5);
     }
     write.truncate_from = rng_below(&journal->rng, 3) == 0 ? rng_below(&journal->rng, 50) : 0;
     write.range_count = (size_t)rng_below(&journal->rng, 3);

@@ -41,6 +41,7 @@ static struct {
     struct rng rng;
     struct model history[BATCH_MAX + 1]; /* as stored, and after each write on its way */
     size_t queued;
+    int is_queued[GROUPS]; /* a write of that group is on its way */
     uint8_t *lent[2 * BATCH_MAX];
     size_t lent_count;
     raft_index checkpoint[GROUPS]; /* durable elsewhere; survives every crash */
@@ -232,6 +233,7 @@ static int open_log(void)
         t.history[0] = t.history[stored];
     }
     t.queued = 0;
+    memset(t.is_queued, 0, sizeof t.is_queued);
     for (uint64_t g = 0; g < GROUPS; g++) {
         CHECK_EQ(wal_trim(t.log, g + 1, t.checkpoint[g], t.needed[g]), RAFT_OK);
     }
@@ -285,6 +287,7 @@ static int commit(void)
     if (result == RAFT_OK) {
         t.history[0] = t.history[t.queued];
         t.queued = 0;
+        memset(t.is_queued, 0, sizeof t.is_queued);
         free_lent();
     }
     return result;
@@ -302,6 +305,7 @@ static struct group *next_state(size_t g)
     CHECK(t.queued < BATCH_MAX);
     t.history[t.queued + 1] = t.history[t.queued];
     t.queued++;
+    t.is_queued[g] = 1;
     return &newest()->groups[g];
 }
 
@@ -418,11 +422,10 @@ static int live(int steps)
             result = overwrite(g);
         } else if (what < 71) {
             result = install(g, 1 + rng_below(&t.rng, 50));
+        } else if (what >= 90 && !t.is_queued[g]) {
+            trim(g);
         } else if (t.queued > 0) {
             result = commit() == RAFT_OK ? RAFT_PENDING : RAFT_ESTORAGE;
-        }
-        if (result == RAFT_PENDING && what >= 92) {
-            trim(g);
         }
         if (result != RAFT_PENDING) {
             return result;

@@ -809,7 +809,7 @@ static int recovers(void)
 
 static void a_crash_at_any_call_loses_nothing(void)
 {
-    for (uint64_t seed = 1; seed <= 5; seed++) {
+    for (uint64_t seed = 1; seed <= 3; seed++) {
         uint64_t calls = calls_of_a_life(seed);
         for (uint64_t call = 1; call <= calls; call++) {
             begin(seed);

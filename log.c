@@ -1,18 +1,29 @@
 /*
- * The log in memory: appended to, truncated, and lent out as ranges of encoded bytes. Knows nothing
- * of roles or messages.
+ * The log in memory: appended to, truncated, given up at its front, and lent out as ranges of
+ * encoded bytes. Knows nothing of roles or messages.
  *
  * Entries lie encoded in segments, back to back. A segment is never moved or resized, so what was
  * lent stays where it is. Terms are kept beside them as runs, since they change only at elections.
  *
- *   (1) Segments are in index order, without a gap, each with at least one entry; the first begins
- *       at base_index + 1 and the last ends at last_index.
+ * Two things happen at the front, both by whole segments. Compaction moves base_index: what is at
+ * or below it is gone for good. Eviction gives up memory alone: the entries are on storage still,
+ * and their terms here.
+ *
+ *          base_index      first in memory                    last_index
+ *     ──────────┼───────────────┼─────────────────────────────────┤
+ *      compacted     evicted       segments
+ *               └── runs of terms ────────────────────────────────┘
+ *
+ *   (1) Segments are in index order, without a gap, each with at least one entry above base_index;
+ *       the last ends at last_index. Where nothing is evicted, the first begins at base_index + 1
+ *       at the latest.
  *   (2) Runs are in index order with strictly rising terms (R32); the first begins at
- *       base_index + 1. An empty log has neither segments nor runs.
+ *       base_index + 1. A log without entries has neither segments nor runs.
  *   (3) Bytes below a segment's `used` never change while it lives. Truncation lowers `used` and,
  *       if a write may still lend what lies beyond, seals the segment, so that nothing overwrites
  *       it.
- *   (4) A segment that is truncated whole while lent waits in limbo until those writes are done.
+ *   (4) A segment that is given up whole while lent waits in limbo until those writes, or the apply
+ *       that is in hand, are done.
  */
 #include "raft_internal.h"
 
@@ -229,10 +240,13 @@ raft_index raft__log_floor(const struct raft__log *log, raft_index index, raft_t
 raft_index raft__log_mismatch(const struct raft__log *log, raft_index first, raft_index last,
                               raft_term term)
 {
+    RAFT_ASSERT(last <= log->last_index);
+    if (first <= log->base_index) {
+        first = log->base_index + 1; /* what is compacted is committed, and matches */
+    }
     if (first > last) {
         return 0;
     }
-    RAFT_ASSERT(first > log->base_index && last <= log->last_index);
     uint32_t run = runs_up_to(log, first) - 1;
     if (log->runs[run].term != term) {
         return first;
@@ -243,15 +257,25 @@ raft_index raft__log_mismatch(const struct raft__log *log, raft_index first, raf
     return 0;
 }
 
+raft_index raft__log_run_end(const struct raft__log *log, raft_index index)
+{
+    RAFT_ASSERT(index > log->base_index && index <= log->last_index);
+    uint32_t run = runs_up_to(log, index);
+    return run < log->run_count ? log->runs[run].first - 1 : log->last_index;
+}
+
 /* ---- Reading -------------------------------------------------------------------------------- */
 
 uint64_t raft__log_position(const struct raft__log *log, raft_index index)
 {
-    RAFT_ASSERT(index > log->base_index && index <= log->last_index + 1);
-    if (index > log->last_index) {
+    RAFT_ASSERT(index <= log->last_index + 1);
+    if (index > log->last_index || log->segment_count == 0) {
         return log->end_position;
     }
     const struct raft__segment *segment = log_segment(log, index);
+    if (index < segment->first) {
+        return segment->position;
+    }
     return segment->position + segment_offset(segment, (uint32_t)(index - segment->first));
 }
 
@@ -315,7 +339,8 @@ RAFT_APART static void log_range_within(const struct raft__log *log, raft_index 
 void raft__log_range(const struct raft__log *log, raft_index first, raft_index last,
                      uint64_t bytes_max, raft_range *range)
 {
-    RAFT_ASSERT(first > log->base_index && first <= last && last <= log->last_index);
+    RAFT_ASSERT(first >= raft__log_memory(log) && first > log->base_index);
+    RAFT_ASSERT(first <= last && last <= log->last_index);
     const struct raft__segment *tail = log->segments[log->segment_count - 1];
     if (first < tail->first || first < log->runs[log->run_count - 1].first) {
         log_range_within(log, first, last, bytes_max, range);
@@ -527,15 +552,16 @@ int raft__log_append_range(struct raft__log *log, const struct raft__memory *mem
 
 /* ---- Truncating ----------------------------------------------------------------------------- */
 
-static void log_drop_segment(struct raft__log *log, const struct raft__memory *memory,
-                             uint64_t lent_seq)
+/* Frees a segment that has left the log, or keeps it while writes up to lent_seq lend its bytes. */
+static void log_dispose(struct raft__log *log, const struct raft__memory *memory,
+                        struct raft__segment *segment, uint64_t lent_seq, int lent_to_apply)
 {
-    struct raft__segment *segment = log->segments[--log->segment_count];
-    if (lent_seq == 0) {
+    if (lent_seq == 0 && !lent_to_apply) {
         segment_free(log, memory, segment);
         return;
     }
     segment->lent_seq = lent_seq;
+    segment->lent_to_apply = lent_to_apply != 0;
     segment->limbo_next = log->limbo;
     log->limbo = segment;
 }
@@ -544,11 +570,12 @@ void raft__log_truncate(struct raft__log *log, const struct raft__memory *memory
                         uint64_t lent_seq)
 {
     RAFT_ASSERT(from > log->base_index && from <= log->last_index + 1);
+    RAFT_ASSERT(from >= raft__log_memory(log)); /* what is evicted is committed (I14) */
     log->end_position = raft__log_position(log, from);
     log->last_term = raft__log_term(log, from - 1);
     log->last_index = from - 1;
     while (log->segment_count > 0 && log_tail(log)->first >= from) {
-        log_drop_segment(log, memory, lent_seq);
+        log_dispose(log, memory, log->segments[--log->segment_count], lent_seq, 0);
     }
     struct raft__segment *tail = log_tail(log);
     if (tail != NULL && tail->first + tail->count > from) {
@@ -565,7 +592,7 @@ void raft__log_release(struct raft__log *log, const struct raft__memory *memory,
     struct raft__segment **link = &log->limbo;
     while (*link != NULL) {
         struct raft__segment *segment = *link;
-        if (segment->lent_seq <= seq) {
+        if (segment->lent_seq <= seq && !segment->lent_to_apply) {
             *link = segment->limbo_next;
             segment_free(log, memory, segment);
         } else {
@@ -574,11 +601,100 @@ void raft__log_release(struct raft__log *log, const struct raft__memory *memory,
     }
 }
 
-void raft__log_free(struct raft__log *log, const struct raft__memory *memory)
+void raft__log_return_applied(struct raft__log *log)
+{
+    for (struct raft__segment *segment = log->limbo; segment != NULL;
+         segment = segment->limbo_next) {
+        segment->lent_to_apply = 0;
+    }
+}
+
+/* ---- Giving up the front -------------------------------------------------------------------- */
+
+static raft_index segment_last(const struct raft__segment *segment)
+{
+    return segment->first + segment->count - 1;
+}
+
+/* Takes the first `count` segments out of the log. */
+static void log_drop_front(struct raft__log *log, const struct raft__memory *memory, uint32_t count,
+                           uint64_t lent_seq)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        log_dispose(log, memory, log->segments[i], lent_seq, 0);
+    }
+    log->segment_count -= count;
+    if (count > 0 && log->segment_count > 0) {
+        memmove(log->segments, log->segments + count, log->segment_count * sizeof(*log->segments));
+    }
+}
+
+raft_index raft__log_trail(const struct raft__log *log, raft_index index, uint64_t bytes)
+{
+    RAFT_ASSERT(index >= log->base_index && index <= log->last_index);
+    raft_index base = index;
+    if (index >= raft__log_memory(log)) {
+        uint64_t end = raft__log_position(log, index + 1);
+        uint64_t wanted = end > bytes ? end - bytes : 0;
+        uint32_t i = log->segment_count - 1;
+        while (i > 0 && log->segments[i]->position > wanted) {
+            i--;
+        }
+        raft_index before = log->segments[i]->first - 1;
+        base = before < index ? before : index;
+    }
+    return base > log->base_index ? base : log->base_index;
+}
+
+void raft__log_compact(struct raft__log *log, const struct raft__memory *memory, raft_index index,
+                       uint64_t lent_seq)
+{
+    RAFT_ASSERT(index >= log->base_index && index <= log->last_index);
+    uint32_t segments = 0;
+    uint32_t runs = runs_up_to(log, index + 1);
+    raft_term term = raft__log_term(log, index);
+    while (segments < log->segment_count && segment_last(log->segments[segments]) <= index) {
+        segments++;
+    }
+    log_drop_front(log, memory, segments, lent_seq);
+    runs = index == log->last_index ? log->run_count : runs - 1;
+    log->run_count -= runs;
+    for (uint32_t i = 0; i < log->run_count; i++) {
+        log->runs[i] = log->runs[i + runs];
+    }
+    if (log->run_count > 0) {
+        log->runs[0].first = index + 1;
+    }
+    log->base_index = index;
+    log->base_term = term;
+}
+
+void raft__log_evict(struct raft__log *log, const struct raft__memory *memory, raft_index index,
+                     uint64_t bytes_max, uint64_t lent_seq)
+{
+    uint64_t bytes = log->bytes;
+    uint32_t count = 0;
+    while (count < log->segment_count && bytes > bytes_max &&
+           segment_last(log->segments[count]) <= index) {
+        bytes -= log->segments[count++]->allocated;
+    }
+    log_drop_front(log, memory, count, lent_seq);
+}
+
+void raft__log_reset(struct raft__log *log, const struct raft__memory *memory, raft_index index,
+                     raft_term term, uint64_t lent_seq, int lent_to_apply)
 {
     while (log->segment_count > 0) {
-        log_drop_segment(log, memory, 0);
+        log_dispose(log, memory, log->segments[--log->segment_count], lent_seq, lent_to_apply);
     }
+    log->run_count = 0;
+    raft__log_begin(log, index, term);
+}
+
+void raft__log_free(struct raft__log *log, const struct raft__memory *memory)
+{
+    raft__log_reset(log, memory, log->base_index, log->base_term, 0, 0);
+    raft__log_return_applied(log);
     raft__log_release(log, memory, UINT64_MAX);
     RAFT_ASSERT(log->bytes == 0);
     raft__free(memory, log->segments, log->segment_capacity * sizeof(*log->segments));
@@ -604,8 +720,11 @@ static const char *log_check_runs(const struct raft__log *log)
 
 const char *raft__log_check(const struct raft__log *log)
 {
-    raft_index next = log->base_index + 1;
+    raft_index next = raft__log_memory(log);
     uint64_t position = log->segment_count > 0 ? log->segments[0]->position : log->end_position;
+    if (log->segment_count > 0 && segment_last(log->segments[0]) <= log->base_index) {
+        return "nothing is kept that is compacted whole";
+    }
     for (uint32_t i = 0; i < log->segment_count; i++) {
         const struct raft__segment *segment = log->segments[i];
         if (segment->first != next || segment->count == 0 || segment->position != position) {

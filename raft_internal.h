@@ -113,10 +113,11 @@ struct raft__segment {
     size_t allocated;  /* bytes of the whole allocation */
     uint64_t lent_seq; /* in limbo: the last write that may still lend its bytes */
     struct raft__segment *limbo_next;
-    uint32_t count;    /* entries */
-    uint32_t used;     /* bytes of entries */
-    uint32_t capacity; /* bytes for entries and offsets together; a multiple of eight */
-    uint32_t sealed;   /* nonzero: bytes beyond `used` are lent, append elsewhere */
+    uint32_t count;         /* entries */
+    uint32_t used;          /* bytes of entries */
+    uint32_t capacity;      /* bytes for entries and offsets together; a multiple of eight */
+    uint16_t sealed;        /* nonzero: bytes beyond `used` are lent, append elsewhere */
+    uint16_t lent_to_apply; /* in limbo: the apply in hand may still lend its bytes */
     uint8_t bytes[];
 };
 
@@ -129,8 +130,8 @@ struct raft__run {
 struct raft__log {
     struct raft__segment **segments; /* in index order; at least one entry in each */
     struct raft__run *runs;          /* in index order, terms strictly rising */
-    struct raft__segment *limbo;     /* truncated, but still lent to a write */
-    raft_index base_index;           /* the entry before the first, and its term */
+    struct raft__segment *limbo;     /* given up, but still lent to a write or to apply */
+    raft_index base_index;           /* the last entry that is compacted away, and its term */
     raft_term base_term;
     raft_index last_index;
     raft_term last_term;
@@ -156,16 +157,31 @@ RAFT_INTERNAL raft_term raft__log_term(const struct raft__log *log, raft_index i
 RAFT_INTERNAL raft_index raft__log_floor(const struct raft__log *log, raft_index index,
                                          raft_term term);
 
-/* The first index in [first, last] whose term is not term; 0 if all match. */
+/*
+ * The first index in [first, last] whose term is not term; 0 if all match, as what is compacted
+ * does.
+ */
 RAFT_INTERNAL raft_index raft__log_mismatch(const struct raft__log *log, raft_index first,
                                             raft_index last, raft_term term);
 
-/* Encoded bytes of all entries below index; differences of it are sizes. index <= last + 1. */
+/* The first entry in memory; those between base_index and it are on storage alone. */
+static inline raft_index raft__log_memory(const struct raft__log *log)
+{
+    return log->segment_count == 0 ? log->last_index + 1 : log->segments[0]->first;
+}
+
+/* The last entry of the run of equal terms that holds index. */
+RAFT_INTERNAL raft_index raft__log_run_end(const struct raft__log *log, raft_index index);
+
+/*
+ * Encoded bytes of all entries below index; differences of it are sizes. index <= last + 1. Entries
+ * in front of memory count as nothing: sizes are too small by what was evicted of them.
+ */
 RAFT_INTERNAL uint64_t raft__log_position(const struct raft__log *log, raft_index index);
 
 /*
  * The longest contiguous run of entries of one term from first on, up to last and to bytes_max
- * bytes, though always at least one entry.
+ * bytes, though always at least one entry. first is in memory.
  */
 RAFT_INTERNAL void raft__log_range(const struct raft__log *log, raft_index first, raft_index last,
                                    uint64_t bytes_max, raft_range *range);
@@ -186,9 +202,27 @@ RAFT_INTERNAL int raft__log_append_range(struct raft__log *log, const struct raf
 RAFT_INTERNAL void raft__log_truncate(struct raft__log *log, const struct raft__memory *memory,
                                       raft_index from, uint64_t lent_seq);
 
-/* Writes up to seq lend nothing any more. */
+/* Writes up to seq lend nothing any more; nor does apply (what that frees, the former frees). */
 RAFT_INTERNAL void raft__log_release(struct raft__log *log, const struct raft__memory *memory,
                                      uint64_t seq);
+RAFT_INTERNAL void raft__log_return_applied(struct raft__log *log);
+
+/* Where compaction up to index may end, so that this many bytes in front of it stay (R40). */
+RAFT_INTERNAL raft_index raft__log_trail(const struct raft__log *log, raft_index index,
+                                         uint64_t bytes);
+
+/* Forgets everything up to index, which is the base then. */
+RAFT_INTERNAL void raft__log_compact(struct raft__log *log, const struct raft__memory *memory,
+                                     raft_index index, uint64_t lent_seq);
+
+/* Gives up the memory of entries up to index, in whole segments, until bytes_max bytes are left. */
+RAFT_INTERNAL void raft__log_evict(struct raft__log *log, const struct raft__memory *memory,
+                                   raft_index index, uint64_t bytes_max, uint64_t lent_seq);
+
+/* Forgets everything: the log begins anew behind the entry at index. */
+RAFT_INTERNAL void raft__log_reset(struct raft__log *log, const struct raft__memory *memory,
+                                   raft_index index, raft_term term, uint64_t lent_seq,
+                                   int lent_to_apply);
 
 RAFT_INTERNAL const char *raft__log_check(const struct raft__log *log);
 

@@ -235,16 +235,19 @@ static void check_against_model(const struct fixture *f)
     CHECK_STR(raft__log_check(log) ? raft__log_check(log) : "sound", "sound");
     CHECK_EQ(log->last_index, m->last);
     CHECK_EQ(log->last_term, model_term(m, m->last));
-    for (raft_index i = m->base; i <= m->last; i++) {
+    raft_index memory = raft__log_memory(log);
+    raft_index first = memory > log->base_index ? memory : log->base_index + 1;
+    for (raft_index i = log->base_index; i <= m->last; i++) {
         CHECK_EQ(raft__log_term(log, i), model_term(m, i));
     }
-    for (raft_index i = m->base + 1; i <= m->last; i++) {
+    for (raft_index i = memory; i <= m->last; i++) {
         uint64_t size = raft__log_position(log, i + 1) - raft__log_position(log, i);
         CHECK_EQ(size, raft_entry_size(m->at[i - m->base].size));
     }
-    if (m->last > m->base) {
-        check_ranges(f, m->base + 1, m->last, UINT64_MAX);
+    for (raft_index i = log->base_index; i < memory; i++) {
+        CHECK_EQ(raft__log_position(log, i), raft__log_position(log, memory));
     }
+    check_ranges(f, first, m->last, UINT64_MAX);
 }
 
 /* ---- Appending and reading ------------------------------------------------------------------ */
@@ -708,6 +711,143 @@ static void log_above_a_base_works_alike(void)
     close_log(f);
 }
 
+/* ---- Giving up the front -------------------------------------------------------------------- */
+
+/* A log of many segments and several terms. */
+static struct fixture *open_long_log(void)
+{
+    struct fixture *f = open_log(UINT64_MAX);
+    for (uint32_t i = 0; i < 9000; i++) {
+        CHECK_EQ(append(f, 1 + i / 1000, 1, 40 + i % 90, i), RAFT_OK);
+    }
+    CHECK(f->log.segment_count > 5);
+    return f;
+}
+
+static void compaction_at_any_index_keeps_what_is_above(void)
+{
+    for (raft_index base = 1; base <= 9000; base += base < 1100 ? 99 : 713) {
+        struct fixture *f = open_long_log();
+        uint64_t before = f->log.bytes;
+        raft__log_compact(&f->log, &f->memory, base, 0);
+        CHECK_EQ(f->log.base_index, base);
+        check_against_model(f);
+        CHECK(base < 4000 || f->log.bytes < before);
+        CHECK_EQ(raft__log_mismatch(&f->log, 1, base, 99), 0);
+        CHECK_EQ(append(f, 20, 5, 10, 3), RAFT_OK);
+        truncate_log(f, base + 1, 0);
+        CHECK_EQ(append(f, 21, 5, 10, 4), RAFT_OK);
+        check_against_model(f);
+        close_log(f);
+    }
+}
+
+static void compaction_to_the_end_leaves_an_empty_log(void)
+{
+    struct fixture *f = open_long_log();
+    raft__log_compact(&f->log, &f->memory, 9000, 0);
+    check_against_model(f);
+    CHECK_EQ(f->log.segment_count, 0);
+    CHECK_EQ(f->log.run_count, 0);
+    CHECK_EQ(f->log.bytes, 0);
+    CHECK_EQ(append(f, 9, 100, 10, 3), RAFT_OK);
+    check_against_model(f);
+    CHECK_EQ(raft__log_floor(&f->log, 9050, 3), 9000);
+    close_log(f);
+}
+
+/* R40: as many bytes as are wished for stay in front of the snapshot, and not many more. */
+static void the_trail_holds_what_is_wished_for_in_whole_segments(void)
+{
+    struct fixture *f = open_long_log();
+    for (raft_index index = 1; index <= 9000; index += 577) {
+        for (uint64_t bytes = 1; bytes < 2000000; bytes *= 7) {
+            raft_index base = raft__log_trail(&f->log, index, bytes);
+            uint64_t end = raft__log_position(&f->log, index + 1);
+            uint64_t kept = end - raft__log_position(&f->log, base + 1);
+            CHECK(base < index);
+            CHECK(kept >= bytes || base == 0);
+            CHECK(kept <= bytes + (256 << 10));
+        }
+    }
+    CHECK_EQ(raft__log_trail(&f->log, 9000, UINT64_MAX), 0);
+    close_log(f);
+}
+
+static void evicted_entries_keep_their_terms_and_nothing_else(void)
+{
+    struct fixture *f = open_long_log();
+    raft__log_evict(&f->log, &f->memory, 6000, 0, 0);
+    CHECK(raft__log_memory(&f->log) > 3000);
+    CHECK(raft__log_memory(&f->log) <= 6001);
+    CHECK_EQ(f->log.base_index, 0);
+    check_against_model(f);
+    CHECK_EQ(raft__log_floor(&f->log, 8999, 2), 2000);
+    CHECK_EQ(raft__log_mismatch(&f->log, 1500, 8000, 2), 2001);
+    CHECK_EQ(raft__log_run_end(&f->log, 1), 1000);
+    CHECK_EQ(raft__log_run_end(&f->log, 1000), 1000);
+    CHECK_EQ(raft__log_run_end(&f->log, 8001), 9000);
+    raft__log_evict(&f->log, &f->memory, 9000, 0, 0);
+    CHECK_EQ(raft__log_memory(&f->log), 9001);
+    CHECK_EQ(f->log.bytes, 0);
+    check_against_model(f);
+    CHECK_EQ(append(f, 9, 300, 100, 3), RAFT_OK);
+    check_against_model(f);
+    CHECK_EQ(raft__log_trail(&f->log, 8000, 1000), 8000);
+    raft__log_compact(&f->log, &f->memory, 8000, 0);
+    check_against_model(f);
+    close_log(f);
+}
+
+static void eviction_stops_at_the_bytes_that_may_stay(void)
+{
+    struct fixture *f = open_long_log();
+    uint64_t wanted = f->log.bytes / 2;
+    raft__log_evict(&f->log, &f->memory, 9000, wanted, 0);
+    CHECK(f->log.bytes <= wanted);
+    CHECK(f->log.bytes + (260 << 10) > wanted);
+    raft_index memory = raft__log_memory(&f->log);
+    raft__log_evict(&f->log, &f->memory, 9000, wanted, 0);
+    CHECK_EQ(raft__log_memory(&f->log), memory);
+    check_against_model(f);
+    close_log(f);
+}
+
+static void a_log_that_is_reset_begins_behind_the_snapshot(void)
+{
+    struct fixture *f = open_long_log();
+    raft__log_reset(&f->log, &f->memory, 50000, 30, 0, 0);
+    CHECK_EQ(f->log.bytes, 0);
+    memset(&f->model, 0, sizeof f->model);
+    f->model.base = f->model.last = 50000;
+    f->model.base_term = 30;
+    check_against_model(f);
+    CHECK_EQ(append(f, 30, 10, 10, 1), RAFT_OK);
+    CHECK_EQ(append(f, 31, 10, 10, 1), RAFT_OK);
+    check_against_model(f);
+    close_log(f);
+}
+
+static void what_is_given_up_while_lent_waits_for_every_borrower(void)
+{
+    struct fixture *f = open_long_log();
+    struct loan written = lend(f, 8500, 7);
+    struct loan applied = lend(f, 100, 7);
+    raft__log_reset(&f->log, &f->memory, 50000, 30, 7, 1);
+    CHECK(f->log.bytes > 0);
+    raft__log_release(&f->log, &f->memory, 6);
+    CHECK(loan_intact(&written) && loan_intact(&applied));
+    raft__log_release(&f->log, &f->memory, 7);
+    CHECK(loan_intact(&applied));
+    CHECK(f->log.bytes > 0);
+    raft__log_return_applied(&f->log);
+    raft__log_release(&f->log, &f->memory, 7);
+    CHECK_EQ(f->log.bytes, 0);
+    free(written.copy);
+    free(applied.copy);
+    close_log(f);
+}
+
 /* ---- Memory that runs out ------------------------------------------------------------------- */
 
 static void failed_allocation_changes_nothing_and_can_be_repeated(void)
@@ -773,12 +913,20 @@ struct walk {
     size_t loan_count;
 };
 
+/* Whatever is cut, is cut in memory: what was evicted is applied. */
+static raft_index walk_lowest(const struct walk *w)
+{
+    raft_index memory = raft__log_memory(&w->f->log);
+    raft_index base = w->f->log.base_index;
+    return memory > base ? memory : base + 1;
+}
+
 static void walk_lend(struct walk *w)
 {
     const struct fixture *f = w->f;
-    if (w->loan_count < LOANS && f->log.last_index > f->log.base_index) {
-        raft_index first =
-            f->log.base_index + 1 + random_step(&w->seed) % (f->log.last_index - f->log.base_index);
+    raft_index lowest = walk_lowest(w);
+    if (w->loan_count < LOANS && lowest <= f->log.last_index) {
+        raft_index first = lowest + random_step(&w->seed) % (f->log.last_index - lowest + 1);
         w->loans[w->loan_count++] = lend(f, first, ++w->seq);
     }
 }
@@ -801,9 +949,24 @@ static void walk_release(struct walk *w)
 static void walk_truncate(struct walk *w)
 {
     struct fixture *f = w->f;
-    raft_index length = f->log.last_index - f->log.base_index;
+    raft_index length = f->log.last_index + 1 - walk_lowest(w);
     raft_index from = f->log.last_index + 1 - random_step(&w->seed) % (length + 1) / 2;
     truncate_log(f, from, w->seq > w->released ? w->seq : 0);
+}
+
+/* The front goes, by compaction or eviction. */
+static void walk_front(struct walk *w)
+{
+    struct fixture *f = w->f;
+    uint64_t r = random_step(&w->seed);
+    uint64_t lent = w->seq > w->released ? w->seq : 0;
+    raft_index index = f->log.base_index + r % (f->log.last_index - f->log.base_index + 1) / 4;
+    if (r >> 30 & 1) {
+        raft__log_evict(&f->log, &f->memory, index, f->log.bytes / 2, lent);
+    } else {
+        index = raft__log_trail(&f->log, index, r >> 40 & 1023);
+        raft__log_compact(&f->log, &f->memory, index, lent);
+    }
 }
 
 static void walk_append(struct walk *w)
@@ -813,11 +976,12 @@ static void walk_append(struct walk *w)
     size_t count = 1 + (size_t)(r % 7 == 0 ? r / 7 % 300 : r / 7 % 4);
     uint32_t size = (uint32_t)(r >> 20) % (r % 11 == 0 ? 4000 : 60);
     if (f->model.last + count + 10 >= MODEL_MAX) {
-        truncate_log(f, f->model.last / 2, w->seq > w->released ? w->seq : 0);
+        truncate_log(f, walk_lowest(w), w->seq > w->released ? w->seq : 0);
     }
     w->term += r >> 40 & 1;
     uint64_t lent = w->seq > w->released ? w->seq : 0;
     raft_index first = f->log.last_index + 1 - (r >> 42) % 3 * (f->log.last_index / 8);
+    first = first < walk_lowest(w) ? walk_lowest(w) : first;
     int code = r >> 41 & 1 ? append(f, w->term, count, size, (uint32_t)r)
                            : replace(f, first, w->term, count, size, (uint32_t)r, lent);
     CHECK(code == RAFT_OK || code == RAFT_EFULL);
@@ -832,15 +996,17 @@ static void random_walk_agrees_with_a_plain_array(void)
         w.seed = seed * 77777;
         w.term = 1;
         for (int step = 0; step < 1500; step++) {
-            uint64_t choice = random_step(&w.seed) % 10;
+            uint64_t choice = random_step(&w.seed) % (seed % 2 == 0 ? 11 : 10);
             if (choice < 5) {
                 walk_append(&w);
             } else if (choice < 7) {
                 walk_truncate(&w);
             } else if (choice < 9) {
                 walk_lend(&w);
-            } else {
+            } else if (choice < 10) {
                 walk_release(&w);
+            } else {
+                walk_front(&w);
             }
             for (size_t i = 0; i < w.loan_count; i++) {
                 CHECK(loan_intact(&w.loans[i]));
@@ -885,6 +1051,13 @@ int main(void)
     RUN(no_op_goes_into_a_full_log);
     RUN(indexes_end_at_the_limit);
     RUN(log_above_a_base_works_alike);
+    RUN(compaction_at_any_index_keeps_what_is_above);
+    RUN(compaction_to_the_end_leaves_an_empty_log);
+    RUN(the_trail_holds_what_is_wished_for_in_whole_segments);
+    RUN(evicted_entries_keep_their_terms_and_nothing_else);
+    RUN(eviction_stops_at_the_bytes_that_may_stay);
+    RUN(a_log_that_is_reset_begins_behind_the_snapshot);
+    RUN(what_is_given_up_while_lent_waits_for_every_borrower);
     RUN(failed_allocation_changes_nothing_and_can_be_repeated);
     RUN(log_without_memory_still_reads_and_truncates);
     RUN(appending_allocates_once_in_many_entries);

@@ -505,6 +505,15 @@ static uint64_t os_now_us(void *ctx)
     return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
 }
 
+static uint64_t os_wall_ms(void *ctx)
+{
+    struct timespec now;
+
+    (void)ctx;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
 static uint64_t os_now_ms(void *ctx)
 {
     return os_now_us(ctx) / 1000u;
@@ -591,5 +600,6 @@ const struct io io_posix = {
     .pipe = os_pipe,
     .now_ms = os_now_ms,
     .now_us = os_now_us,
+    .wall_ms = os_wall_ms,
     .random = os_random,
 };

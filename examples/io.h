@@ -77,6 +77,7 @@ struct io {
     /* Clocks: milliseconds and microseconds of one clock that counts suspended time. */
     uint64_t (*now_ms)(void *ctx);
     uint64_t (*now_us)(void *ctx);
+    uint64_t (*wall_ms)(void *ctx); /* since 1970, as people count: it may jump */
     int (*random)(void *ctx, void *data, size_t size); /* secret-grade */
 };
 

@@ -64,7 +64,7 @@ static void execute_write(struct replica both[2], const struct command *command,
     struct buffer entry = {0};
     size_t before = buffer_size(&both[0].reply);
 
-    require(command_encode(command, args, count, &entry) == COMMAND_OK);
+    require(command_encode(command, args, count, 0, &entry) == COMMAND_OK);
     require(buffer_size(&entry) == command_encoded_size(command, args, count));
     require(apply_to_both(both, buffer_bytes(&entry), buffer_size(&entry)) == COMMAND_OK);
     require(both[0].reply.failed || buffer_size(&both[0].reply) > before);
@@ -82,7 +82,7 @@ static void execute(struct replica both[2], const struct slice *args, size_t cou
         require(command_slot(command, args, count) < 16384);
         execute_write(both, command, args, count);
     } else if (command->kind == COMMAND_READ) {
-        command_read(both[0].store, command, args, count, reply);
+        command_read(both[0].store, command, args, count, 0, reply);
     } else {
         command_local(command, args, count, reply);
     }

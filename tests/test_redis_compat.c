@@ -181,9 +181,9 @@ static void ask_ours(const struct slice *args, size_t count, struct buffer *repl
         return;
     }
     if (command->kind == COMMAND_READ) {
-        command_read(store, command, args, count, reply);
+        command_read(store, command, args, count, 0, reply);
     } else if (command->kind == COMMAND_WRITE) {
-        CHECK_EQ(command_encode(command, args, count, &entry), COMMAND_OK);
+        CHECK_EQ(command_encode(command, args, count, 0, &entry), COMMAND_OK);
         CHECK_EQ(buffer_size(&entry), command_encoded_size(command, args, count));
         CHECK_EQ(command_apply(store, buffer_bytes(&entry), buffer_size(&entry), reply),
                  COMMAND_OK);

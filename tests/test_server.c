@@ -578,7 +578,6 @@ static void commands_about_the_connection_work(void)
     expect_error("CLIENT KILLALL", "ERR");
     expect_integer("CLUSTER KEYSLOT foo", 12182);
     expect_error("READONLY", "ERR");
-    expect_error("MULTI", "ERR");
     expect_integer("WAIT 0 0", 0);
     expect_error("WAIT 0 -1", "ERR");
     CHECK(info_has("raft", "role:leader\r\n"));

@@ -39,7 +39,12 @@ static void *fallible_realloc(void *memory, size_t size)
 #define realloc fallible_realloc
 #include "raftkv/buffer.c"
 #include "raftkv/commands.c"
+#include "raftkv/expiry.c"
 #include "raftkv/store.c"
+#include "raftkv/store_due.c"
+#include "raftkv/store_load.c"
+#include "raftkv/store_view.c"
+#include "raftkv/transaction.c"
 #undef malloc
 #undef calloc
 #undef realloc
@@ -166,7 +171,7 @@ static void apply_reports_what_it_could_not_allocate(void)
     for (unsigned i = 1; i <= 40; i++) {
         args[i] = text_of(words[i], "word", i);
     }
-    CHECK_EQ(command_encode(commands_lookup(args[0]), args, 41, &entry), COMMAND_OK);
+    CHECK_EQ(command_encode(commands_lookup(args[0]), args, 41, 0, &entry), COMMAND_OK);
     for (long fail_at = 0; fail_at < 100; fail_at++) {
         struct store *store;
         allocations_left = -1;

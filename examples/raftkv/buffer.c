@@ -104,6 +104,34 @@ size_t integer_to_text(int64_t value, char out[INTEGER_TEXT_MAX])
     return length;
 }
 
+uint32_t bytes_u32(const char *bytes)
+{
+    uint32_t value = 0;
+
+    for (int i = 3; i >= 0; i--) {
+        value = value << 8 | (unsigned char)bytes[i];
+    }
+    return value;
+}
+
+uint64_t bytes_u64(const char *bytes)
+{
+    return (uint64_t)bytes_u32(bytes + 4) << 32 | bytes_u32(bytes);
+}
+
+void bytes_put_u32(char *out, uint32_t value)
+{
+    for (int i = 0; i < 4; i++) {
+        out[i] = (char)(value >> 8 * i & 0xff);
+    }
+}
+
+void bytes_put_u64(char *out, uint64_t value)
+{
+    bytes_put_u32(out, (uint32_t)(value & UINT32_MAX));
+    bytes_put_u32(out + 4, (uint32_t)(value >> 32));
+}
+
 void buffer_free(struct buffer *buffer)
 {
     size_t bytes_max = buffer->bytes_max;

@@ -39,6 +39,12 @@ int slice_to_integer(struct slice text, int64_t *value);
 /* Writes value in decimal, ended by a zero byte; returns the length without it. */
 size_t integer_to_text(int64_t value, char out[INTEGER_TEXT_MAX]);
 
+/* Numbers as little-endian bytes. */
+uint32_t bytes_u32(const char *bytes);
+uint64_t bytes_u64(const char *bytes);
+void bytes_put_u32(char *out, uint32_t value);
+void bytes_put_u64(char *out, uint64_t value);
+
 /*
  * A growing queue of bytes: added at the end, taken from the front. Zero-filled it is empty and
  * ready. The content is data[start..end).

@@ -40,6 +40,7 @@ void client_free(const struct io *io, struct client *client)
     resp_parser_free(&client->parser);
     buffer_free(&client->in);
     buffer_free(&client->out);
+    transaction_free(&client->transaction);
     free(client->requests);
     free(client);
 }

@@ -12,6 +12,7 @@
 #include "buffer.h"
 #include "commands.h"
 #include "resp.h"
+#include "transaction.h"
 
 struct io;
 
@@ -39,6 +40,7 @@ struct request {
     size_t bytes;                  /* of the input that it takes */
     uint8_t kind;
     uint8_t answer;
+    uint16_t slot; /* of a transaction, for a redirect */
 };
 
 /* WAIT: the client is told when enough replicas have what it wrote, or when the time is up. */
@@ -69,6 +71,7 @@ struct client {
     uint64_t born_ms;
     uint64_t active_ms; /* when it last sent, or took, bytes */
     struct client_wait wait;
+    struct transaction transaction;
 
     uint8_t is_loopback;
     uint8_t is_authenticated;

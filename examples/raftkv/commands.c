@@ -1,16 +1,22 @@
 /*
  * The table of commands, the checks before execution, and the log's form of a write.
  *
- * A log entry, version 1: a byte 1, a byte with the command's number, the number of arguments
- * without the command word, then each argument as its size and its bytes. Numbers are in groups of
- * seven bits, the least first, every byte but the last with its high bit set, in the shortest form.
+ * A log entry: a byte 2, the proposer's time in milliseconds (64 bits, little-endian), and a body.
+ * (A byte 1 and a body, without a time, is what the first version wrote.) A body: a byte with the
+ * command's number, the number of arguments without the command word, then each argument as its
+ * size and its bytes. Numbers are in groups of seven bits, the least first, every byte but the last
+ * with its high bit set, in the shortest form.
+ *
+ * The body of a transaction: the number of EXEC, the number of watched keys, each as its size, its
+ * bytes and its version (64 bits, little-endian), the number of commands, and each one's body.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "commands_internal.h"
 
-#define ENTRY_VERSION    1
+#define ENTRY_TIMELESS   1
+#define ENTRY_VERSION    2
 #define ARGS_ON_STACK    ((size_t)16)
 #define SLOT_COUNT       16384u
 #define QUOTED_BYTES_MAX ((size_t)128) /* of a client's words in an error */
@@ -33,18 +39,18 @@ static const struct command commands[] = {
     {"decr", COMMAND_DECR, COMMAND_WRITE, 2, 1, 1, 1, 0, NULL, run_decr},
     {"decrby", COMMAND_DECRBY, COMMAND_WRITE, 3, 1, 1, 1, 0, NULL, run_decrby},
     {"del", COMMAND_DEL, COMMAND_WRITE, -2, 1, -1, 1, 0, NULL, run_del},
-    LATER("discard", 1),
+    {"discard", COMMAND_DISCARD, COMMAND_QUEUE, 1, 0, 0, 0, 0, NULL, NULL},
     {"echo", COMMAND_ECHO, COMMAND_LOCAL, 2, 0, 0, 0, 0, NULL, run_echo},
-    LATER("exec", 1),
+    {"exec", COMMAND_EXEC, COMMAND_QUEUE, 1, 0, 0, 0, 0, NULL, NULL},
     {"exists", COMMAND_EXISTS, COMMAND_READ, -2, 1, -1, 1, 0, NULL, run_exists},
-    LATER("expire", -3),
-    LATER("expireat", -3),
-    LATER("expiretime", 2),
+    {"expire", COMMAND_EXPIRE, COMMAND_WRITE, -3, 1, 1, 1, 0, check_expire, run_expire},
+    {"expireat", COMMAND_EXPIREAT, COMMAND_WRITE, -3, 1, 1, 1, 0, check_expire, run_expire},
+    {"expiretime", COMMAND_EXPIRETIME, COMMAND_READ, 2, 1, 1, 1, 0, NULL, run_expiretime},
     {"flushall", COMMAND_FLUSHALL, COMMAND_WRITE, -1, 0, 0, 0, 0, check_flush, run_flush},
     {"flushdb", COMMAND_FLUSHDB, COMMAND_WRITE, -1, 0, 0, 0, 0, check_flush, run_flush},
     {"get", COMMAND_GET, COMMAND_READ, 2, 1, 1, 1, 0, NULL, run_get},
     {"getdel", COMMAND_GETDEL, COMMAND_WRITE, 2, 1, 1, 1, 0, NULL, run_getdel},
-    LATER("getex", -2),
+    {"getex", COMMAND_GETEX, COMMAND_WRITE, -2, 1, 1, 1, 0, check_getex, run_getex},
     {"getrange", COMMAND_GETRANGE, COMMAND_READ, 4, 1, 1, 1, 0, NULL, run_getrange},
     {"getset", COMMAND_GETSET, COMMAND_WRITE, 3, 1, 1, 1, 0, NULL, run_getset},
     {"hello", COMMAND_HELLO, COMMAND_LOCAL, -1, 0, 0, 0, COMMAND_BEFORE_AUTH, NULL, NULL},
@@ -56,14 +62,14 @@ static const struct command commands[] = {
     {"mget", COMMAND_MGET, COMMAND_READ, -2, 1, -1, 1, 0, NULL, run_mget},
     {"mset", COMMAND_MSET, COMMAND_WRITE, -3, 1, -1, 2, 0, check_pairs, run_mset},
     {"msetnx", COMMAND_MSETNX, COMMAND_WRITE, -3, 1, -1, 2, 0, check_pairs, run_msetnx},
-    LATER("multi", 1),
-    LATER("persist", 2),
-    LATER("pexpire", -3),
-    LATER("pexpireat", -3),
-    LATER("pexpiretime", 2),
+    {"multi", COMMAND_MULTI, COMMAND_QUEUE, 1, 0, 0, 0, 0, NULL, NULL},
+    {"persist", COMMAND_PERSIST, COMMAND_WRITE, 2, 1, 1, 1, 0, NULL, run_persist},
+    {"pexpire", COMMAND_PEXPIRE, COMMAND_WRITE, -3, 1, 1, 1, 0, check_expire, run_expire},
+    {"pexpireat", COMMAND_PEXPIREAT, COMMAND_WRITE, -3, 1, 1, 1, 0, check_expire, run_expire},
+    {"pexpiretime", COMMAND_PEXPIRETIME, COMMAND_READ, 2, 1, 1, 1, 0, NULL, run_expiretime},
     {"ping", COMMAND_PING, COMMAND_LOCAL, -1, 0, 0, 0, 0, NULL, run_ping},
-    LATER("psetex", 4),
-    LATER("pttl", 2),
+    {"psetex", COMMAND_PSETEX, COMMAND_WRITE, 4, 1, 1, 1, 0, check_setex, run_setex},
+    {"pttl", COMMAND_PTTL, COMMAND_READ, 2, 1, 1, 1, 0, NULL, run_ttl},
     {"quit", COMMAND_QUIT, COMMAND_LOCAL, -1, 0, 0, 0, COMMAND_BEFORE_AUTH, NULL, NULL},
     LATER("raft.add", -3),
     LATER("raft.checkpoint", 1),
@@ -81,19 +87,19 @@ static const struct command commands[] = {
     {"scan", COMMAND_SCAN, COMMAND_READ, -2, 0, 0, 0, 0, NULL, run_scan},
     {"select", COMMAND_SELECT, COMMAND_LOCAL, 2, 0, 0, 0, 0, NULL, run_select},
     {"set", COMMAND_SET, COMMAND_WRITE, -3, 1, 1, 1, 0, check_set, run_set},
-    LATER("setex", 4),
+    {"setex", COMMAND_SETEX, COMMAND_WRITE, 4, 1, 1, 1, 0, check_setex, run_setex},
     {"setnx", COMMAND_SETNX, COMMAND_WRITE, 3, 1, 1, 1, 0, NULL, run_setnx},
     {"setrange", COMMAND_SETRANGE, COMMAND_WRITE, 4, 1, 1, 1, 0, NULL, run_setrange},
     {"shutdown", COMMAND_SHUTDOWN, COMMAND_ADMIN, -1, 0, 0, 0, 0, NULL, NULL},
     {"strlen", COMMAND_STRLEN, COMMAND_READ, 2, 1, 1, 1, 0, NULL, run_strlen},
     {"substr", COMMAND_SUBSTR, COMMAND_READ, 4, 1, 1, 1, 0, NULL, run_getrange},
     {"time", COMMAND_TIME, COMMAND_LOCAL, 1, 0, 0, 0, 0, NULL, NULL},
-    LATER("ttl", 2),
+    {"ttl", COMMAND_TTL, COMMAND_READ, 2, 1, 1, 1, 0, NULL, run_ttl},
     {"type", COMMAND_TYPE, COMMAND_READ, 2, 1, 1, 1, 0, NULL, run_type},
     {"unlink", COMMAND_UNLINK, COMMAND_WRITE, -2, 1, -1, 1, 0, NULL, run_del},
-    LATER("unwatch", 1),
+    {"unwatch", COMMAND_UNWATCH, COMMAND_QUEUE, 1, 0, 0, 0, 0, NULL, run_unwatch},
     {"wait", COMMAND_WAIT, COMMAND_LOCAL, 3, 0, 0, 0, 0, NULL, NULL},
-    LATER("watch", -2),
+    {"watch", COMMAND_WATCH, COMMAND_READ, -2, 1, -1, 1, 0, NULL, run_watch},
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
@@ -137,14 +143,19 @@ const struct command *commands_at(size_t position)
     return position < COMMAND_COUNT ? &commands[position] : NULL;
 }
 
-static const struct command *write_of_number(int id)
+static const struct command *command_of_number(unsigned id)
 {
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (commands[i].id == id && commands[i].kind == COMMAND_WRITE) {
+        if (commands[i].id == (int)id) {
             return &commands[i];
         }
     }
     return NULL;
+}
+
+int command_is_queueable(const struct command *command)
+{
+    return command->id < COMMAND_STORED_END && command->run != NULL;
 }
 
 /* ---- Errors that name the command ---- */
@@ -212,12 +223,9 @@ static int args_too_long(const struct slice *args, size_t count)
     return 0;
 }
 
-/* What holds for the command, whoever asks: a client, or an entry of the log. */
-static int check(const struct command *command, const struct slice *args, size_t count,
-                 struct buffer *reply)
+/* What Redis finds out before it queues a command. */
+static int admit(const struct command *command, size_t count, struct buffer *reply)
 {
-    struct call call = {NULL, command, args, count, reply};
-
     if (!arity_fits(command->arity, count)) {
         reply_wrong_arity(reply, command, NULL);
         return 0;
@@ -226,14 +234,23 @@ static int check(const struct command *command, const struct slice *args, size_t
         reply_errorf(reply, "ERR '%s' is not supported by this version", command->name);
         return 0;
     }
-    if (args_too_long(args, count)) {
-        reply_error(reply, ERROR_TOO_LONG);
-        return 0;
-    }
-    return command->check == NULL || command->check(&call);
+    return 1;
 }
 
-const struct command *commands_check(const struct slice *args, size_t count, struct buffer *reply)
+/* What holds for the command, whoever asks: a client, or an entry of the log. */
+static int check(const struct call *call)
+{
+    if (!admit(call->command, call->count, call->reply)) {
+        return 0;
+    }
+    if (args_too_long(call->args, call->count)) {
+        reply_error(call->reply, ERROR_TOO_LONG);
+        return 0;
+    }
+    return call->command->check == NULL || call->command->check(call);
+}
+
+const struct command *commands_admit(const struct slice *args, size_t count, struct buffer *reply)
 {
     const struct command *command = commands_lookup(args[0]);
 
@@ -241,7 +258,19 @@ const struct command *commands_check(const struct slice *args, size_t count, str
         reply_unknown_command(reply, args, count);
         return NULL;
     }
-    return check(command, args, count, reply) ? command : NULL;
+    return admit(command, count, reply) ? command : NULL;
+}
+
+const struct command *commands_check(const struct slice *args, size_t count, struct buffer *reply)
+{
+    const struct command *command = commands_lookup(args[0]);
+    struct call call = {.command = command, .args = args, .count = count, .reply = reply};
+
+    if (command == NULL) {
+        reply_unknown_command(reply, args, count);
+        return NULL;
+    }
+    return check(&call) ? command : NULL;
 }
 
 /* ---- Slots ---- */
@@ -292,7 +321,7 @@ unsigned command_slot(const struct command *command, const struct slice *args, s
 
 /* ---- The log's form of a write ---- */
 
-static size_t number_size(size_t number)
+size_t number_size(size_t number)
 {
     size_t size = 1;
 
@@ -303,7 +332,7 @@ static size_t number_size(size_t number)
     return size;
 }
 
-static char *put_number(char *out, size_t number)
+char *put_number(char *out, size_t number)
 {
     while (number >= 0x80) {
         *out++ = (char)((number & 0x7f) | 0x80);
@@ -313,19 +342,60 @@ static char *put_number(char *out, size_t number)
     return out;
 }
 
-size_t command_encoded_size(const struct command *command, const struct slice *args, size_t count)
+char *put_entry_head(char *out, uint64_t now_ms)
 {
-    size_t size = 2 + number_size(count - 1);
+    *out++ = ENTRY_VERSION;
+    bytes_put_u64(out, now_ms);
+    return out + sizeof now_ms;
+}
 
-    (void)command;
+size_t command_body_size(const struct slice *args, size_t count)
+{
+    size_t size = 1 + number_size(count - 1);
+
     for (size_t i = 1; i < count; i++) {
         size += number_size(args[i].size) + args[i].size;
     }
     return size;
 }
 
+static char *put_body(char *out, const struct command *command, const struct slice *args,
+                      size_t count)
+{
+    *out++ = (char)command->id;
+    out = put_number(out, count - 1);
+    for (size_t i = 1; i < count; i++) {
+        out = put_number(out, args[i].size);
+        if (args[i].size > 0) {
+            memcpy(out, args[i].data, args[i].size);
+        }
+        out += args[i].size;
+    }
+    return out;
+}
+
+int command_add_body(const struct command *command, const struct slice *args, size_t count,
+                     struct buffer *out)
+{
+    size_t size = command_body_size(args, count);
+    char *at = buffer_reserve(out, size);
+
+    if (at == NULL) {
+        return COMMAND_ENOMEM;
+    }
+    put_body(at, command, args, count);
+    buffer_commit(out, size);
+    return COMMAND_OK;
+}
+
+size_t command_encoded_size(const struct command *command, const struct slice *args, size_t count)
+{
+    (void)command;
+    return ENTRY_HEAD_BYTES + command_body_size(args, count);
+}
+
 int command_encode(const struct command *command, const struct slice *args, size_t count,
-                   struct buffer *out)
+                   uint64_t now_ms, struct buffer *out)
 {
     size_t size = command_encoded_size(command, args, count);
     char *at = buffer_reserve(out, size);
@@ -333,19 +403,32 @@ int command_encode(const struct command *command, const struct slice *args, size
     if (at == NULL) {
         return COMMAND_ENOMEM;
     }
-    *at++ = ENTRY_VERSION;
-    *at++ = (char)command->id;
-    at = put_number(at, count - 1);
-    for (size_t i = 1; i < count; i++) {
-        at = put_number(at, args[i].size);
-        if (args[i].size > 0) {
-            memcpy(at, args[i].data, args[i].size);
-        }
-        at += args[i].size;
-    }
+    put_body(put_entry_head(at, now_ms), command, args, count);
     buffer_commit(out, size);
     return COMMAND_OK;
 }
+
+/* Not in the table: no client can ask for it. */
+static const struct command tick = {"tick", COMMAND_TICK, COMMAND_WRITE, 1, 0, 0, 0,
+                                    0,      NULL,         run_tick};
+
+int command_encode_tick(uint64_t now_ms, struct buffer *out)
+{
+    return command_encode(&tick, NULL, 1, now_ms, out);
+}
+
+int command_set_time(void *payload, size_t size, uint64_t now_ms)
+{
+    char *bytes = payload;
+
+    if (size < ENTRY_HEAD_BYTES || bytes[0] != ENTRY_VERSION) {
+        return COMMAND_EFORMAT;
+    }
+    put_entry_head(bytes, now_ms);
+    return COMMAND_OK;
+}
+
+/* ---- Reading it ---- */
 
 static int take_byte(struct slice *rest, unsigned *byte)
 {
@@ -355,6 +438,17 @@ static int take_byte(struct slice *rest, unsigned *byte)
     *byte = (unsigned char)*rest->data;
     rest->data++;
     rest->size--;
+    return 1;
+}
+
+static int take_u64(struct slice *rest, uint64_t *value)
+{
+    if (rest->size < sizeof *value) {
+        return 0;
+    }
+    *value = bytes_u64(rest->data);
+    rest->data += sizeof *value;
+    rest->size -= sizeof *value;
     return 1;
 }
 
@@ -391,61 +485,211 @@ static int take_argument(struct slice *rest, struct slice *argument)
     return 1;
 }
 
-/* Reads the arguments, which must fill the rest of the entry exactly, and executes. */
-static int apply_args(struct call *call, struct slice rest, struct slice *args)
+static int take_head(struct slice *rest, uint64_t *now_ms)
 {
+    unsigned version;
+
+    *now_ms = 0;
+    if (!take_byte(rest, &version)) {
+        return 0;
+    }
+    return version == ENTRY_TIMELESS || (version == ENTRY_VERSION && take_u64(rest, now_ms));
+}
+
+/* The arguments of one command after the other. */
+struct arguments {
+    struct slice few[ARGS_ON_STACK];
+    struct slice *items; /* null: those few */
+    size_t capacity;
+};
+
+static struct slice *room_for_arguments(struct arguments *arguments, size_t count)
+{
+    if (count <= ARGS_ON_STACK) {
+        return arguments->few;
+    }
+    if (count > arguments->capacity) {
+        free(arguments->items);
+        arguments->items = malloc(count * sizeof *arguments->items);
+        arguments->capacity = arguments->items != NULL ? count : 0;
+    }
+    return arguments->items;
+}
+
+/* Reads the body of a command, which is then at call->command, args and count. */
+static int take_body(struct slice *rest, struct arguments *arguments, struct call *call)
+{
+    unsigned id = 0;
+    size_t count = 0;
+    struct slice *args;
+
+    if (!take_byte(rest, &id) || !take_number(rest, &count) ||
+        count > rest->size) { /* an argument takes a byte at least */
+        return COMMAND_EFORMAT;
+    }
+    call->command = id == COMMAND_TICK ? &tick : command_of_number(id);
+    if (call->command == NULL) {
+        return COMMAND_EFORMAT;
+    }
+    args = room_for_arguments(arguments, count + 1);
+    if (args == NULL) {
+        return COMMAND_ENOMEM;
+    }
     args[0] = slice_of(call->command->name);
-    for (size_t i = 1; i < call->count; i++) {
-        if (!take_argument(&rest, &args[i])) {
+    for (size_t i = 1; i <= count; i++) {
+        if (!take_argument(rest, &args[i])) {
             return COMMAND_EFORMAT;
         }
     }
-    if (rest.size != 0 || !check(call->command, args, call->count, NULL)) {
+    call->args = args;
+    call->count = count + 1;
+    return COMMAND_OK;
+}
+
+/* ---- Applying ---- */
+
+/* What every entry does, whatever is in it: time passes, and takes some keys with it. */
+static void pass_time(struct store *store, uint64_t now_ms)
+{
+    store_advance(store, now_ms);
+    store_remove_overdue(store, ENTRY_REMOVALS_MAX);
+}
+
+/* The body of a write must fill the rest of the entry. */
+static int apply_write(struct call *call, struct slice rest, uint64_t now_ms,
+                       struct arguments *arguments)
+{
+    struct call silent;
+    int status = take_body(&rest, arguments, call);
+
+    if (status != COMMAND_OK) {
+        return status;
+    }
+    silent = *call;
+    silent.reply = NULL;
+    silent.store = NULL;
+    if (rest.size != 0 || call->command->kind != COMMAND_WRITE || !check(&silent)) {
         return COMMAND_EFORMAT;
     }
-    call->args = args;
+    pass_time(call->store, now_ms);
     return call->command->run(call);
+}
+
+/* Are all watched keys as they were? Returns 1 and the rest, 0 where the entry is damaged. */
+static int take_watches(const struct store *store, struct slice *rest, int *unchanged)
+{
+    size_t count;
+
+    *unchanged = 1;
+    if (!take_number(rest, &count) || count > rest->size) {
+        return 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct slice key;
+        uint64_t version;
+
+        if (!take_argument(rest, &key) || !take_u64(rest, &version)) {
+            return 0;
+        }
+        *unchanged &= store_version(store, key) == version;
+    }
+    return 1;
+}
+
+static int admit_queued(const struct call *call)
+{
+    return command_is_queueable(call->command) && call->command != &tick &&
+                   admit(call->command, call->count, NULL)
+               ? COMMAND_OK
+               : COMMAND_EFORMAT;
+}
+
+/* Reads have no effect but their replies, so they are executed for whoever waits for those. */
+static int run_queued(const struct call *call)
+{
+    if ((call->reply == NULL && call->command->kind != COMMAND_WRITE) || !check(call)) {
+        return COMMAND_OK;
+    }
+    if (call->command->kind == COMMAND_WRITE) {
+        return call->command->run(call);
+    }
+    (void)call->command->run(call);
+    return COMMAND_OK;
+}
+
+static int each_queued(struct call *call, struct slice rest, size_t count,
+                       struct arguments *arguments, int (*each)(const struct call *call))
+{
+    int status = COMMAND_OK;
+
+    for (size_t i = 0; i < count && status == COMMAND_OK; i++) {
+        status = take_body(&rest, arguments, call);
+        if (status == COMMAND_OK) {
+            status = each(call);
+        }
+    }
+    return status == COMMAND_OK && rest.size > 0 ? COMMAND_EFORMAT : status;
+}
+
+/* Twice over the commands: nothing is executed of an entry that is damaged further on. */
+static int apply_transaction(struct call *call, struct slice rest, uint64_t now_ms,
+                             struct arguments *arguments)
+{
+    struct slice watches = rest;
+    size_t count;
+    int unchanged;
+    int status;
+
+    if (!take_watches(call->store, &rest, &unchanged) || !take_number(&rest, &count)) {
+        return COMMAND_EFORMAT;
+    }
+    status = each_queued(call, rest, count, arguments, admit_queued);
+    if (status != COMMAND_OK) {
+        return status;
+    }
+    pass_time(call->store, now_ms);
+    take_watches(call->store, &watches, &unchanged);
+    if (!unchanged) {
+        reply_null_array(call->reply);
+        return COMMAND_OK;
+    }
+    reply_array(call->reply, count);
+    return each_queued(call, rest, count, arguments, run_queued);
 }
 
 int command_apply(struct store *store, const void *payload, size_t size, struct buffer *reply)
 {
     struct slice rest = {payload, size};
-    struct call call = {store, NULL, NULL, 0, reply};
-    struct slice few[ARGS_ON_STACK];
-    struct slice *args = few;
-    unsigned version = 0;
-    unsigned id = 0;
-    size_t count = 0;
-    int result;
+    struct call call = {.store = store, .reply = reply};
+    struct arguments arguments = {.items = NULL};
+    uint64_t now_ms;
+    int status;
 
-    if (!take_byte(&rest, &version) || version != ENTRY_VERSION || !take_byte(&rest, &id) ||
-        !take_number(&rest, &count) || count > rest.size) { /* an argument takes a byte at least */
+    if (!take_head(&rest, &now_ms) || rest.size == 0) {
         return COMMAND_EFORMAT;
     }
-    call.command = write_of_number((int)id);
-    call.count = count + 1;
-    if (call.command == NULL) {
-        return COMMAND_EFORMAT;
+    if ((unsigned char)rest.data[0] == COMMAND_EXEC) {
+        rest.data++;
+        rest.size--;
+        status = apply_transaction(&call, rest, now_ms, &arguments);
+    } else {
+        status = apply_write(&call, rest, now_ms, &arguments);
     }
-    if (call.count > ARGS_ON_STACK) {
-        args = malloc(call.count * sizeof *args);
-    }
-    if (args == NULL) {
-        return COMMAND_ENOMEM;
-    }
-    result = apply_args(&call, rest, args);
-    if (args != few) {
-        free(args);
-    }
-    return result;
+    free(arguments.items);
+    return status;
 }
 
 /* ---- Reading and answering ---- */
 
 void command_read(struct store *store, const struct command *command, const struct slice *args,
-                  size_t count, struct buffer *reply)
+                  size_t count, uint64_t now_ms, struct buffer *reply)
 {
-    struct call call = {store, command, args, count, reply};
+    struct call call = {.store = store,
+                        .command = command,
+                        .args = args,
+                        .count = count,
+                        .reply = reply,
+                        .now_ms = now_ms};
 
     if (reply != NULL) {
         (void)command->run(&call);
@@ -455,7 +699,7 @@ void command_read(struct store *store, const struct command *command, const stru
 int command_local(const struct command *command, const struct slice *args, size_t count,
                   struct buffer *reply)
 {
-    struct call call = {NULL, command, args, count, reply};
+    struct call call = {.command = command, .args = args, .count = count, .reply = reply};
 
     return command->run != NULL && command->run(&call);
 }

@@ -7,9 +7,21 @@
  *     command = commands_check(args, count, reply)    null: answered with an error, done
  *     by command->kind:
  *       COMMAND_LOCAL   command_local(...); where that returns 0 the server answers, by command->id
+ *       COMMAND_QUEUE   transaction_take(...), see transaction.h
  *       COMMAND_ADMIN   the server answers, by command->id; for trusted connections only
  *       COMMAND_READ    once the state machine is fresh enough: command_read(...)
  *       COMMAND_WRITE   command_encode(...), replicate, and when applied: command_apply(...)
+ *
+ * Time. Whoever proposes a write stamps the entry with its own clock, and the store's clock, by
+ * which keys expire, is the latest stamp applied: no replica consults its own clock when it applies.
+ * A stamp before an earlier one changes nothing, so a new leader whose clock is slow makes keys live
+ * longer, and none come back. Every entry removes a bounded number of overdue keys; those that are
+ * left are not seen by anybody meanwhile. Without writes time stands still: a leader proposes a
+ * *tick* (command_encode_tick) when the first key is due.
+ *
+ * Reads see what the store's clock says and nothing else: would a reader hide a key by its own
+ * clock, the next reader's could show it again. Only the number that TTL answers with uses the
+ * reader's clock, where it is ahead, and stays at 0 until the key is gone.
  *
  * Determinism. command_apply depends on the store's content and the payload alone: no clock, no
  * random number, no floating point (INCRBYFLOAT adds decimals, see decimal.h), no order of the
@@ -17,8 +29,9 @@
  * reply on whichever of them answers.
  *
  * What enters the log. A write is encoded only after commands_check has accepted it; what
- * commands_check refuses (unknown options, options of later versions) never enters the log. A
- * payload that this version could not have encoded is therefore damage or comes from a newer
+ * commands_check refuses (unknown options, say) never enters the log, unless it was queued in a
+ * transaction: there commands_admit was asked, and the rest is found out, and answered with the same
+ * error, when the transaction is applied. A payload that this version could not have encoded is therefore damage or comes from a newer
  * version, and command_apply refuses it with COMMAND_EFORMAT: to skip it would make replicas
  * differ.
  */
@@ -29,9 +42,12 @@
 #include "resp.h"
 #include "store.h"
 
+/* The longest entry of the log (raft_options.entry_bytes_max). */
+#define COMMAND_ENTRY_BYTES_MAX ((size_t)16 << 20)
+
 /*
- * Identifies a command. The numbers of writes are stored in the log: they are never changed and
- * never given to another command. The others may change.
+ * Identifies a command. Numbers below COMMAND_STORED_END are stored in the log, those of reads in
+ * transactions: they are never changed and never given to another command. The others may change.
  */
 enum command_id {
     COMMAND_SET = 1,
@@ -53,25 +69,44 @@ enum command_id {
     COMMAND_RENAMENX = 17,
     COMMAND_FLUSHALL = 18,
     COMMAND_FLUSHDB = 19,
-    COMMAND_WRITES_END, /* one above the last write */
+    COMMAND_SETEX = 20,
+    COMMAND_PSETEX = 21,
+    COMMAND_GETEX = 22,
+    COMMAND_EXPIRE = 23,
+    COMMAND_PEXPIRE = 24,
+    COMMAND_EXPIREAT = 25,
+    COMMAND_PEXPIREAT = 26,
+    COMMAND_PERSIST = 27,
+    COMMAND_EXEC = 28, /* a transaction; transaction_take answers it, or wants it proposed */
+    COMMAND_TICK = 29, /* nobody's command: lets time pass */
 
     COMMAND_GET = 64,
-    COMMAND_MGET,
-    COMMAND_EXISTS,
-    COMMAND_STRLEN,
-    COMMAND_GETRANGE,
-    COMMAND_SUBSTR,
-    COMMAND_TYPE,
-    COMMAND_KEYS,
-    COMMAND_SCAN,
-    COMMAND_RANDOMKEY,
-    COMMAND_DBSIZE,
+    COMMAND_MGET = 65,
+    COMMAND_EXISTS = 66,
+    COMMAND_STRLEN = 67,
+    COMMAND_GETRANGE = 68,
+    COMMAND_SUBSTR = 69,
+    COMMAND_TYPE = 70,
+    COMMAND_KEYS = 71,
+    COMMAND_SCAN = 72,
+    COMMAND_RANDOMKEY = 73,
+    COMMAND_DBSIZE = 74,
+    COMMAND_TTL = 75,
+    COMMAND_PTTL = 76,
+    COMMAND_EXPIRETIME = 77,
+    COMMAND_PEXPIRETIME = 78,
 
     COMMAND_PING = 128,
-    COMMAND_ECHO,
-    COMMAND_SELECT,
-    COMMAND_COMMAND,
-    COMMAND_CONFIG,
+    COMMAND_ECHO = 129,
+    COMMAND_SELECT = 130,
+    COMMAND_COMMAND = 131,
+    COMMAND_CONFIG = 132,
+    COMMAND_UNWATCH = 133,
+    COMMAND_STORED_END = 160,
+
+    COMMAND_WATCH, /* the rest of it is transaction_watch */
+    COMMAND_MULTI,
+    COMMAND_DISCARD,
     COMMAND_CLUSTER, /* KEYSLOT here; the other subcommands are the server's */
     COMMAND_QUIT,    /* from here on: the server's */
     COMMAND_AUTH,
@@ -94,6 +129,7 @@ enum command_kind {
     COMMAND_READ,       /* of the keyspace */
     COMMAND_WRITE,      /* through the log */
     COMMAND_LOCAL,      /* needs neither keyspace nor log */
+    COMMAND_QUEUE,      /* MULTI and what belongs to it: about the connection's transaction */
     COMMAND_ADMIN,      /* the server's; only after AUTH, or from loopback without a password */
     COMMAND_UNSUPPORTED /* never returned by commands_check */
 };
@@ -132,6 +168,12 @@ const struct command *commands_at(size_t position);
  */
 const struct command *commands_check(const struct slice *args, size_t count, struct buffer *reply);
 
+/*
+ * The part of these checks that Redis makes before it queues a command in a transaction: the name,
+ * the number of arguments, and whether this version has the command.
+ */
+const struct command *commands_admit(const struct slice *args, size_t count, struct buffer *reply);
+
 /* The hash slot of a key, 0..16383: CRC16 of the key, or of what its first {...} encloses. */
 unsigned commands_slot(struct slice key);
 
@@ -148,11 +190,20 @@ enum {
 size_t command_encoded_size(const struct command *command, const struct slice *args, size_t count);
 
 /*
- * Adds the log entry of a checked COMMAND_WRITE to out. COMMAND_OK, or COMMAND_ENOMEM (and out has
- * failed).
+ * Adds the log entry of a checked COMMAND_WRITE to out, with the proposer's time. COMMAND_OK, or
+ * COMMAND_ENOMEM (and out has failed).
  */
 int command_encode(const struct command *command, const struct slice *args, size_t count,
-                   struct buffer *out);
+                   uint64_t now_ms, struct buffer *out);
+
+/* Adds the entry that lets time pass and nothing else. Returns as command_encode. */
+int command_encode_tick(uint64_t now_ms, struct buffer *out);
+
+/*
+ * Gives an encoded entry another time: for whoever proposes what another has encoded. COMMAND_OK or
+ * COMMAND_EFORMAT.
+ */
+int command_set_time(void *payload, size_t size, uint64_t now_ms);
 
 /*
  * Executes an encoded write and adds its reply; reply is null where nobody waits. Borrows all.
@@ -163,9 +214,12 @@ int command_encode(const struct command *command, const struct slice *args, size
  */
 int command_apply(struct store *store, const void *payload, size_t size, struct buffer *reply);
 
-/* Executes a checked COMMAND_READ and adds its reply. Changes no content of the store. */
+/*
+ * Executes a checked COMMAND_READ and adds its reply. now_ms is the reader's time, or 0. Changes no
+ * content of the store.
+ */
 void command_read(struct store *store, const struct command *command, const struct slice *args,
-                  size_t count, struct buffer *reply);
+                  size_t count, uint64_t now_ms, struct buffer *reply);
 
 /*
  * Answers a checked COMMAND_LOCAL that needs nothing of the server: PING ECHO SELECT COMMAND

@@ -25,7 +25,9 @@ enum {
     BATCH_MIN = 64,
     READERS_MIN = 64,
     /* After the lead is lost, writes wait this many longest election timeouts for their fate. */
-    GIVE_UP_TIMEOUTS = 2
+    GIVE_UP_TIMEOUTS = 2,
+    /* The wall clock is looked at this often while keys wait for their end. */
+    TICK_WAIT_MS = 1000
 };
 
 static int is_fatal(int status)
@@ -438,6 +440,7 @@ static void refuse_batch(struct server *server, int status)
     struct batch *batch = &server->batch;
 
     check_status(server, status);
+    server->tick_ms = 0; /* there may have been one */
     for (size_t i = 0; i < batch->count; i++) {
         requests_settle(server, &batch->waiters[i], answer_of(status));
     }
@@ -481,20 +484,23 @@ static void propose_batch(struct server *server)
     measure_congestion(server);
 }
 
-int consensus_add(struct server *server, const struct waiter *waiter, const struct command *command,
-                  const struct slice *args, size_t count)
+/* Makes room for one more in the batch. 0, or -1 where memory fails. */
+static int open_item(struct server *server)
 {
     struct batch *batch = &server->batch;
-    size_t before;
 
     if (buffer_size(&batch->payloads) >= BATCH_BYTES_MAX) {
         propose_batch(server);
     }
-    if (batch->count == batch->capacity && grow_batch(batch)) {
-        return -1;
-    }
-    before = buffer_size(&batch->payloads);
-    if (command_encode(command, args, count, &batch->payloads) != COMMAND_OK) {
+    return batch->count == batch->capacity && grow_batch(batch) ? -1 : 0;
+}
+
+/* Notes what was encoded behind `before` bytes, or takes it back where that failed. */
+static int close_item(struct server *server, const struct waiter *waiter, size_t before, int status)
+{
+    struct batch *batch = &server->batch;
+
+    if (status != COMMAND_OK) {
         batch->payloads.end = batch->payloads.start + before;
         batch->payloads.failed = 0;
         return -1;
@@ -502,6 +508,80 @@ int consensus_add(struct server *server, const struct waiter *waiter, const stru
     batch->sizes[batch->count] = buffer_size(&batch->payloads) - before;
     batch->waiters[batch->count++] = *waiter;
     return 0;
+}
+
+int consensus_add(struct server *server, const struct waiter *waiter, const struct command *command,
+                  const struct slice *args, size_t count)
+{
+    struct buffer *payloads = &server->batch.payloads;
+    size_t before;
+
+    if (open_item(server)) {
+        return -1;
+    }
+    before = buffer_size(payloads);
+    return close_item(server, waiter, before,
+                      command_encode(command, args, count, server_wall_ms(server), payloads));
+}
+
+int consensus_add_transaction(struct server *server, const struct waiter *waiter,
+                              const struct transaction *transaction)
+{
+    struct buffer *payloads = &server->batch.payloads;
+    size_t before;
+
+    if (open_item(server)) {
+        return -1;
+    }
+    before = buffer_size(payloads);
+    return close_item(server, waiter, before,
+                      transaction_encode(transaction, server_wall_ms(server), payloads));
+}
+
+/* ---- Expiry ---- */
+
+/* Is one on its way? It moves the store's clock when it is applied; with its term it is lost. */
+static int tick_is_under_way(const struct server *server)
+{
+    return server->tick_term == server->term && store_clock(server->store) < server->tick_ms;
+}
+
+/* Without writes time stands still, so the leader lets it pass when the first key is overdue. */
+static void add_tick(struct server *server)
+{
+    static const struct waiter nobody = {PLACE_NONE, 0, 0};
+    struct buffer *payloads = &server->batch.payloads;
+    uint64_t now_ms;
+    size_t before;
+
+    if (server->role != RAFT_ROLE_LEADER || store_next_expiry(server->store) == STORE_FOREVER) {
+        return;
+    }
+    now_ms = server_wall_ms(server);
+    if (store_next_expiry(server->store) >= now_ms || tick_is_under_way(server) ||
+        open_item(server)) {
+        return;
+    }
+    before = buffer_size(payloads);
+    if (close_item(server, &nobody, before, command_encode_tick(now_ms, payloads)) == 0) {
+        server->tick_ms = now_ms;
+        server->tick_term = server->term;
+    }
+}
+
+/* When add_tick has something to do, on the loop's clock. The wall clock may jump meanwhile. */
+static uint64_t tick_deadline(const struct server *server)
+{
+    uint64_t at_ms = store_next_expiry(server->store);
+    uint64_t wall_ms;
+    uint64_t wait_ms;
+
+    if (server->role != RAFT_ROLE_LEADER || at_ms == STORE_FOREVER || tick_is_under_way(server)) {
+        return UINT64_MAX;
+    }
+    wall_ms = server_wall_ms(server);
+    wait_ms = at_ms < wall_ms ? 0 : at_ms - wall_ms + 1;
+    return server->io->now_ms(server->io->ctx) + (wait_ms < TICK_WAIT_MS ? wait_ms : TICK_WAIT_MS);
 }
 
 /* ---- Reading ---- */
@@ -561,6 +641,7 @@ static void ask_read(struct server *server)
 
 void consensus_submit(struct server *server)
 {
+    add_tick(server);
     propose_batch(server);
     ask_read(server);
 }
@@ -616,6 +697,9 @@ uint64_t consensus_deadline(const struct server *server)
 
     if (server->transport && transport_deadline(server->transport) < deadline) {
         deadline = transport_deadline(server->transport);
+    }
+    if (tick_deadline(server) < deadline) {
+        deadline = tick_deadline(server);
     }
     return server->give_up_ms < deadline ? server->give_up_ms : deadline;
 }

@@ -205,7 +205,8 @@ static void keyspace_section(struct facts *facts)
     const struct store *store = facts->server->store;
 
     if (store_count(store) > 0) {
-        line(facts, "db0:keys=%zu,expires=0,avg_ttl=0", store_count(store));
+        line(facts, "db0:keys=%zu,expires=%zu,avg_ttl=0", store_count(store),
+             store_expiring_count(store));
     }
     number(facts, "keyspace_bytes", store_bytes(store));
 }

@@ -61,12 +61,15 @@ int run_flush(const struct call *call)
 
 /* ---- Renaming ---- */
 
+/* The expiry goes with the value. */
 static int move_value(const struct call *call, struct slice value)
 {
+    uint64_t at_ms = store_expiry(call->store, call->args[1]);
+
     if (slice_equal(call->args[1], call->args[2])) {
         return COMMAND_OK;
     }
-    if (store_set(call->store, call->args[2], value) != STORE_OK) {
+    if (store_put(call->store, call->args[2], value, at_ms) != STORE_OK) {
         return COMMAND_ENOMEM;
     }
     store_delete(call->store, call->args[1]);

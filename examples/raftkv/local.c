@@ -36,6 +36,20 @@ int run_select(const struct call *call)
     return 1;
 }
 
+/* In a transaction, whose end it anticipates; elsewhere transaction_take has dealt with it. */
+int run_unwatch(const struct call *call)
+{
+    reply_simple(call->reply, "OK");
+    return 1;
+}
+
+/* What it does to the connection is transaction_watch. */
+int run_watch(const struct call *call)
+{
+    reply_simple(call->reply, "OK");
+    return COMMAND_OK;
+}
+
 int run_cluster(const struct call *call)
 {
     if (!slice_is(call->args[1], "keyslot")) {
@@ -139,10 +153,8 @@ static size_t supported_count(void)
 static void reply_flags(struct buffer *reply, const struct command *command)
 {
     static const char *const kinds[] = {
-        [COMMAND_READ] = "readonly",
-        [COMMAND_WRITE] = "write",
-        [COMMAND_LOCAL] = "fast",
-        [COMMAND_ADMIN] = "admin",
+        [COMMAND_READ] = "readonly", [COMMAND_WRITE] = "write", [COMMAND_LOCAL] = "fast",
+        [COMMAND_QUEUE] = "fast",    [COMMAND_ADMIN] = "admin",
     };
     int before_auth = (command->flags & COMMAND_BEFORE_AUTH) != 0;
 

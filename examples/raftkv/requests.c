@@ -8,14 +8,12 @@
  *   3. A read is executed only when its raft_read was confirmed, or right before a later write of
  *      the same client is applied (see server_parts.h), or with --reads stale.
  *   4. Commands that concern the connection itself wait until its queue is empty, and nothing
- *      behind them is looked at before.
+ *      behind them is looked at before. Those of a transaction do so too; so while one is open
+ *      nothing is queued, and what it watches was read.
  */
 #include "server_parts.h"
 
 enum { REQUESTS_A_TURN = 1024 }; /* of one client, so that the others have their turn */
-
-/* Entries are at most this long (raft_options.entry_bytes_max of consensus.c). */
-#define ENTRY_BYTES_MAX ((size_t)16 << 20)
 
 /* What a request needs, found out by looking at it. */
 enum step {
@@ -39,8 +37,10 @@ static void execute_local(struct server *server, struct client *client,
 {
     if (!command) {
         commands_check(args, count, &client->out);
+    } else if (command->id == COMMAND_WATCH) {
+        transaction_watch(&client->transaction, server->store, args, count, &client->out);
     } else if (command->kind == COMMAND_READ) {
-        command_read(server->store, command, args, count, &client->out);
+        command_read(server->store, command, args, count, server_wall_ms(server), &client->out);
     } else {
         command_local(command, args, count, &client->out);
     }
@@ -53,15 +53,22 @@ static void execute_front(struct server *server, struct client *client,
     execute_local(server, client, request->command, server->again.args, server->again.arg_count);
 }
 
+static unsigned slot_of(struct server *server, const struct client *client,
+                        const struct request *request)
+{
+    if (request->command->id == COMMAND_EXEC) {
+        return request->slot;
+    }
+    look_again(server, client, request);
+    return command_slot(request->command, server->again.args, server->again.arg_count);
+}
+
 static void answer_error(struct server *server, struct client *client,
                          const struct request *request)
 {
     switch (request->answer) {
     case ANSWER_REDIRECT:
-        look_again(server, client, request);
-        topology_redirect(
-            server, command_slot(request->command, server->again.args, server->again.arg_count),
-            &client->out);
+        topology_redirect(server, slot_of(server, client, request), &client->out);
         break;
     case ANSWER_BUSY:
         reply_error(&client->out, "TRYAGAIN too many writes are under way");
@@ -263,17 +270,22 @@ static void take_read(struct server *server, struct client *client, const struct
     }
 }
 
+static int can_propose(const struct server *server)
+{
+    return server->role == RAFT_ROLE_LEADER && !server_is_stopping(server);
+}
+
 static void take_write(struct server *server, struct client *client, const struct command *command)
 {
     const struct resp_parser *parser = &client->parser;
     struct waiter waiter = {client->slot, client->generation, client_next_number(client)};
     enum request_answer answer = ANSWER_WAITING;
 
-    if (server->role != RAFT_ROLE_LEADER || server_is_stopping(server)) {
+    if (!can_propose(server)) {
         take_redirected(server, client, command);
         return;
     }
-    if (command_encoded_size(command, parser->args, parser->arg_count) > ENTRY_BYTES_MAX) {
+    if (command_encoded_size(command, parser->args, parser->arg_count) > COMMAND_ENTRY_BYTES_MAX) {
         answer = ANSWER_TOO_LARGE;
     } else if (consensus_add(server, &waiter, command, parser->args, parser->arg_count)) {
         answer = ANSWER_BUSY;
@@ -292,6 +304,69 @@ static enum step take_own(struct server *server, struct client *client,
         return STEP_BARRIER;
     }
     session_execute(server, client, command, client->parser.args, client->parser.arg_count);
+    buffer_consume(&client->in, client->parser.used);
+    return STEP_DONE;
+}
+
+/* EXEC: what was queued becomes one entry. The transaction is over, whatever comes of it. */
+static void take_exec(struct server *server, struct client *client, const struct command *command)
+{
+    struct transaction *transaction = &client->transaction;
+    struct waiter waiter = {client->slot, client->generation, client_next_number(client)};
+    struct request request = {.command = command,
+                              .bytes = client->parser.used,
+                              .kind = REQUEST_WRITE,
+                              .answer = ANSWER_WAITING,
+                              .slot = (uint16_t)transaction->slot};
+
+    if (!can_propose(server)) {
+        request.answer = ANSWER_REDIRECT;
+    } else if (consensus_add_transaction(server, &waiter, transaction)) {
+        request.answer = ANSWER_BUSY;
+    }
+    transaction_end(transaction);
+    if (client_enqueue(client, &request)) {
+        server_drop(server, client);
+    } else if (request.answer != ANSWER_WAITING) {
+        requests_advance(server, client);
+    }
+}
+
+/* As in Redis Cluster, a command that has to go elsewhere spoils the transaction that it is for. */
+static int redirect_queued(struct server *server, struct client *client,
+                           const struct command *command)
+{
+    if (can_propose(server) || !command || !client->transaction.is_open ||
+        (command->kind != COMMAND_READ && command->kind != COMMAND_WRITE)) {
+        return 0;
+    }
+    topology_redirect(server, command_slot(command, client->parser.args, client->parser.arg_count),
+                      &client->out);
+    transaction_spoil(&client->transaction);
+    return 1;
+}
+
+/* MULTI and what follows it. */
+static enum step take_queue(struct server *server, struct client *client)
+{
+    const struct slice *args = client->parser.args;
+    size_t count = client->parser.arg_count;
+    const struct command *command = commands_admit(args, count, NULL);
+
+    if (client->request_count > 0) {
+        return STEP_BARRIER;
+    }
+    if (!redirect_queued(server, client, command)) {
+        switch (transaction_take(&client->transaction, args, count, &client->out)) {
+        case TRANSACTION_PASS:
+            return take_own(server, client, command);
+        case TRANSACTION_PROPOSE:
+            take_exec(server, client, command);
+            return STEP_DONE;
+        default:
+            break;
+        }
+    }
     buffer_consume(&client->in, client->parser.used);
     return STEP_DONE;
 }
@@ -316,6 +391,9 @@ static enum step take_request(struct server *server, struct client *client)
         }
     }
     command = commands_check(args, count, NULL);
+    if (client->transaction.is_open || (command && command->kind == COMMAND_QUEUE)) {
+        return take_queue(server, client);
+    }
     if (!command) {
         take_local(server, client, NULL);
     } else if (command->kind == COMMAND_READ) {

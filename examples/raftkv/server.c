@@ -53,6 +53,9 @@ struct client *server_client(const struct server *server, uint32_t slot, uint32_
 {
     const struct client_place *place;
 
+    if (slot == PLACE_NONE) { /* the server itself */
+        return NULL;
+    }
     assert(slot < server->place_count);
     place = &server->places[slot];
     return place->generation == generation ? place->client : NULL;
@@ -457,6 +460,11 @@ static uint64_t turn(struct server *server, uint64_t deadline_ms)
 }
 
 /* ---- The end ---- */
+
+uint64_t server_wall_ms(const struct server *server)
+{
+    return server->io->wall_ms(server->io->ctx);
+}
 
 int server_is_stopping(const struct server *server)
 {

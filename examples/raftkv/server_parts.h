@@ -130,9 +130,11 @@ struct server {
     struct pending pending;
     struct batch batch;
     struct readers readers;
-    uint64_t read_tag;        /* of this turn's raft_read */
-    uint64_t read_confirmed;  /* every read up to this tag may be answered */
-    int read_wanted;          /* somebody asked in this turn */
+    uint64_t read_tag;       /* of this turn's raft_read */
+    uint64_t read_confirmed; /* every read up to this tag may be answered */
+    int read_wanted;         /* somebody asked in this turn */
+    uint64_t tick_ms;        /* the time of the last tick that was proposed, and the term */
+    raft_term tick_term;
     struct resp_parser again; /* for requests that are looked at a second time */
 
     /* Clients. */
@@ -168,6 +170,9 @@ struct client *server_client(const struct server *server, uint32_t slot, uint32_
 void server_stop(struct server *server);
 
 int server_is_stopping(const struct server *server);
+
+/* The clock that entries are stamped with, in milliseconds since 1970. */
+uint64_t server_wall_ms(const struct server *server);
 
 /* Remembers the first failure, after which the turn ends. A printf. */
 #if defined(__GNUC__)
@@ -249,6 +254,10 @@ int consensus_close(struct server *server);
 /* Adds a checked write to the batch of this turn. 0, or -1 where memory fails. */
 int consensus_add(struct server *server, const struct waiter *waiter, const struct command *command,
                   const struct slice *args, size_t count);
+
+/* Adds a transaction that EXEC has ended. 0, or -1 where memory fails. */
+int consensus_add_transaction(struct server *server, const struct waiter *waiter,
+                              const struct transaction *transaction);
 
 /* Proposes the batch and asks for the reads of this turn. */
 void consensus_submit(struct server *server);

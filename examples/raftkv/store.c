@@ -11,46 +11,19 @@
  *    chains become longer and the next change tries again: that is no failure.
  *  - Flushed tables wait in `retired` and are freed bucket by bucket.
  */
-#include "store.h"
-
 #include <stdlib.h>
 #include <string.h>
 
-#include "siphash.h"
+#include "store_internal.h"
 
 #define TABLE_SIZE_MIN     ((size_t)16)
+#define TABLE_SIZE_MAX     ((size_t)1 << 31) /* a hash has 32 bits */
 #define BUCKETS_PER_CHANGE ((size_t)4)
 #define EMPTY_PER_BUCKET   ((size_t)8) /* empty buckets that count as one in a bounded step */
 #define RANDOM_TRIES       64
 #define SLACK_KEPT         ((size_t)64) /* unused bytes of a value that are not worth giving back */
 
-struct entry {
-    struct entry *next;
-    uint64_t hash;
-    size_t value_size;
-    size_t value_capacity;
-    size_t key_size;
-    char bytes[]; /* the key, then the value */
-};
-
-struct table {
-    struct table *next; /* of the retired ones */
-    size_t size;
-    size_t cursor; /* being emptied: buckets below it are empty */
-    struct entry *buckets[];
-};
-
-struct store {
-    struct table *current; /* null: nothing was ever written, or everything was flushed */
-    struct table *old;
-    struct table *retired;
-    size_t count;
-    uint64_t bytes;
-    struct siphash_key secret;
-    uint64_t random_state;
-};
-
-static struct slice entry_key(const struct entry *entry)
+struct slice entry_key(const struct entry *entry)
 {
     struct slice key = {entry->bytes, entry->key_size};
 
@@ -62,7 +35,7 @@ static char *value_bytes(struct entry *entry)
     return entry->bytes + entry->key_size;
 }
 
-static struct slice entry_value(const struct entry *entry)
+struct slice entry_value(const struct entry *entry)
 {
     struct slice value = {entry->bytes + entry->key_size, entry->value_size};
 
@@ -125,8 +98,9 @@ void store_free(struct store *store)
     if (store == NULL) {
         return;
     }
-    table_free(store->current);
-    table_free(store->old);
+    table_free(store->keys.current);
+    table_free(store->keys.old);
+    free(store->keys.due);
     while (store->retired != NULL) {
         struct table *next = store->retired->next;
         table_free(store->retired);
@@ -137,21 +111,26 @@ void store_free(struct store *store)
 
 size_t store_count(const struct store *store)
 {
-    return store->count;
+    return store->keys.count;
+}
+
+size_t store_expiring_count(const struct store *store)
+{
+    return store->keys.due_count;
 }
 
 uint64_t store_bytes(const struct store *store)
 {
-    return store->bytes;
+    return store->keys.bytes;
 }
 
 /* ---- Deferred work ---- */
 
-static void move_chain(struct store *store, struct entry *entry)
+static void move_chain(struct keyspace *keys, struct entry *entry)
 {
     while (entry != NULL) {
         struct entry *next = entry->next;
-        struct entry **bucket = bucket_of(store->current, entry->hash);
+        struct entry **bucket = bucket_of(keys->current, entry->hash);
         entry->next = *bucket;
         *bucket = entry;
         entry = next;
@@ -174,8 +153,8 @@ static int empty_some(struct store *store, struct table *table, size_t buckets)
             continue;
         }
         buckets--;
-        if (table == store->old) {
-            move_chain(store, chain);
+        if (table == store->keys.old) {
+            move_chain(&store->keys, chain);
         } else {
             free_chain(chain);
         }
@@ -185,10 +164,10 @@ static int empty_some(struct store *store, struct table *table, size_t buckets)
 
 int store_step(struct store *store, size_t buckets)
 {
-    if (store->old != NULL) {
-        if (empty_some(store, store->old, buckets)) {
-            free(store->old);
-            store->old = NULL;
+    if (store->keys.old != NULL) {
+        if (empty_some(store, store->keys.old, buckets)) {
+            free(store->keys.old);
+            store->keys.old = NULL;
         }
     } else if (store->retired != NULL) {
         struct table *table = store->retired;
@@ -197,38 +176,43 @@ int store_step(struct store *store, size_t buckets)
             free(table);
         }
     }
-    return store->old != NULL || store->retired != NULL;
+    return store->keys.old != NULL || store->retired != NULL;
 }
 
-static void begin_resize(struct store *store, size_t size)
+static void begin_resize(struct keyspace *keys, size_t size)
 {
-    struct table *table = table_new(size);
+    struct table *table = size <= TABLE_SIZE_MAX ? table_new(size) : NULL;
 
     if (table != NULL) {
-        store->old = store->current;
-        store->current = table;
+        keys->old = keys->current;
+        keys->current = table;
     }
 }
 
 /* Follows every change of the number of keys. */
-static void keep_in_shape(struct store *store)
+static void keep_in_shape(struct keyspace *keys)
 {
-    size_t size = store->current->size;
+    size_t size = keys->current->size;
 
-    if (store->old != NULL) {
+    if (keys->old != NULL) {
         return;
     }
-    if (store->count >= size) {
-        begin_resize(store, size * 2);
-    } else if (size > TABLE_SIZE_MIN && store->count < size / 8) {
-        begin_resize(store, size / 4 > TABLE_SIZE_MIN ? size / 4 : TABLE_SIZE_MIN);
+    if (keys->count >= size) {
+        begin_resize(keys, size * 2);
+    } else if (size > TABLE_SIZE_MIN && keys->count < size / 8) {
+        begin_resize(keys, size / 4 > TABLE_SIZE_MIN ? size / 4 : TABLE_SIZE_MIN);
     }
 }
 
 /* ---- Finding ---- */
 
+static uint32_t hash_of(const struct store *store, struct slice key)
+{
+    return (uint32_t)siphash(store->secret, key);
+}
+
 /* The link that points to a key's entry in a table, or null. */
-static struct entry **find_in(struct table *table, uint64_t hash, struct slice key)
+static struct entry **find_in(struct table *table, uint32_t hash, struct slice key)
 {
     if (table == NULL) {
         return NULL;
@@ -241,44 +225,98 @@ static struct entry **find_in(struct table *table, uint64_t hash, struct slice k
     return NULL;
 }
 
-static struct entry **find(const struct store *store, uint64_t hash, struct slice key)
+/* A key's entry, overdue or not. */
+static struct entry **find(const struct store *store, uint32_t hash, struct slice key)
 {
-    struct entry **link = find_in(store->current, hash, key);
+    struct entry **link = find_in(store->keys.current, hash, key);
 
-    return link != NULL ? link : find_in(store->old, hash, key);
+    return link != NULL ? link : find_in(store->keys.old, hash, key);
+}
+
+struct entry **store_link_of(const struct store *store, const struct entry *entry)
+{
+    return find(store, entry->hash, entry_key(entry));
+}
+
+static int is_overdue(const struct store *store, const struct entry *entry)
+{
+    return entry->due_place != 0 && due_of(&store->keys, entry) < store->clock_ms;
+}
+
+/* The entry of a key that exists, or null. */
+static const struct entry *find_living(const struct store *store, struct slice key)
+{
+    struct entry **link = find(store, hash_of(store, key), key);
+
+    return link == NULL || is_overdue(store, *link) ? NULL : *link;
 }
 
 int store_get(const struct store *store, struct slice key, struct slice *value)
 {
-    struct entry **link = find(store, siphash(store->secret, key), key);
+    const struct entry *entry = find_living(store, key);
 
-    if (link == NULL) {
-        return 0;
+    if (entry != NULL && value != NULL) {
+        *value = entry_value(entry);
     }
-    if (value != NULL) {
-        *value = entry_value(*link);
-    }
-    return 1;
+    return entry != NULL;
+}
+
+uint64_t store_expiry(const struct store *store, struct slice key)
+{
+    const struct entry *entry = find_living(store, key);
+
+    return entry == NULL ? 0 : due_of(&store->keys, entry);
+}
+
+uint64_t store_version(const struct store *store, struct slice key)
+{
+    const struct entry *entry = find_living(store, key);
+
+    return entry == NULL ? 0 : entry->version;
 }
 
 /* ---- Changing ---- */
 
-static struct entry *entry_new(uint64_t hash, struct slice key, size_t value_capacity)
+void store_remove(struct store *store, struct entry **link)
+{
+    struct entry *entry = *link;
+
+    view_keep(store, entry);
+    due_remove(&store->keys, entry);
+    *link = entry->next;
+    store->keys.count--;
+    store->keys.bytes -= (uint64_t)entry->key_size + entry->value_size;
+    free(entry);
+    keep_in_shape(&store->keys);
+}
+
+/* The link of a key that is about to change; null where it does not exist, or no longer. */
+static struct entry **find_to_change(struct store *store, uint32_t hash, struct slice key)
+{
+    struct entry **link;
+
+    store_step(store, BUCKETS_PER_CHANGE);
+    link = find(store, hash, key);
+    if (link != NULL && is_overdue(store, *link)) {
+        store_remove(store, link);
+        link = NULL;
+    }
+    return link;
+}
+
+static struct entry *entry_new(uint32_t hash, struct slice key, size_t value_capacity)
 {
     struct entry *entry;
 
-    if (key.size > SIZE_MAX / 4 || value_capacity > SIZE_MAX / 4) {
+    if (key.size > STORE_KEY_BYTES_MAX || value_capacity > STORE_VALUE_BYTES_MAX) {
         return NULL;
     }
     entry = malloc(sizeof *entry + key.size + value_capacity);
     if (entry == NULL) {
         return NULL;
     }
-    entry->next = NULL;
-    entry->hash = hash;
-    entry->key_size = key.size;
-    entry->value_size = 0;
-    entry->value_capacity = value_capacity;
+    *entry = (struct entry){
+        .hash = hash, .key_size = (uint32_t)key.size, .value_capacity = (uint32_t)value_capacity};
     if (key.size > 0) {
         memcpy(entry->bytes, key.data, key.size);
     }
@@ -287,46 +325,53 @@ static struct entry *entry_new(uint64_t hash, struct slice key, size_t value_cap
 
 static void put_value(struct store *store, struct entry *entry, struct slice value)
 {
-    store->bytes = store->bytes - entry->value_size + value.size;
+    store->keys.bytes = store->keys.bytes - entry->value_size + value.size;
     if (value.size > 0) {
         memcpy(value_bytes(entry), value.data, value.size);
     }
-    entry->value_size = value.size;
+    entry->value_size = (uint32_t)value.size;
 }
 
 /* Adds a key that is not there, with an empty value. Null: no memory. */
-static struct entry *insert(struct store *store, uint64_t hash, struct slice key, size_t capacity)
+static struct entry *insert(struct store *store, uint32_t hash, struct slice key, size_t capacity)
 {
+    struct keyspace *keys = &store->keys;
     struct entry *entry;
     struct entry **bucket;
 
-    if (store->current == NULL) {
-        store->current = table_new(TABLE_SIZE_MIN);
+    if (keys->current == NULL) {
+        keys->current = table_new(TABLE_SIZE_MIN);
     }
-    entry = store->current == NULL ? NULL : entry_new(hash, key, capacity);
+    entry = keys->current == NULL ? NULL : entry_new(hash, key, capacity);
     if (entry == NULL) {
         return NULL;
     }
-    bucket = bucket_of(store->current, hash);
+    entry->view = store->view_number; /* made after it was opened: none of its business */
+    bucket = bucket_of(keys->current, hash);
     entry->next = *bucket;
     *bucket = entry;
-    store->count++;
-    store->bytes += key.size;
-    keep_in_shape(store);
+    keys->count++;
+    keys->bytes += key.size;
+    keep_in_shape(keys);
     return entry;
 }
 
 /* Gives the entry behind link a new home with room for a value that is about to be replaced. */
 static int rehouse(struct store *store, struct entry **link, size_t capacity)
 {
-    struct entry *entry = entry_new((*link)->hash, entry_key(*link), capacity);
+    struct entry *old = *link;
+    struct entry *entry = entry_new(old->hash, entry_key(old), capacity);
 
     if (entry == NULL) {
         return 0;
     }
-    entry->next = (*link)->next;
-    store->bytes -= (*link)->value_size;
-    free(*link);
+    entry->next = old->next;
+    entry->version = old->version;
+    entry->due_place = old->due_place;
+    entry->view = old->view;
+    due_moved(&store->keys, entry);
+    store->keys.bytes -= old->value_size;
+    free(old);
     *link = entry;
     return 1;
 }
@@ -336,33 +381,91 @@ static int fits(const struct entry *entry, size_t size)
     return size <= entry->value_capacity && entry->value_capacity - size <= size + SLACK_KEPT;
 }
 
-int store_set(struct store *store, struct slice key, struct slice value)
+/* An entry whose value is about to be replaced by one of `size` bytes; null: no memory. */
+static struct entry *room_for_value(struct store *store, struct entry **link, size_t size)
 {
-    uint64_t hash = siphash(store->secret, key);
-    struct entry **link;
-    struct entry *entry = NULL;
-
-    store_step(store, BUCKETS_PER_CHANGE);
-    link = find(store, hash, key);
-    if (link == NULL) {
-        entry = insert(store, hash, key, value.size);
-    } else if (fits(*link, value.size) || rehouse(store, link, value.size) ||
-               value.size <= (*link)->value_capacity) {
-        entry = *link;
+    view_keep(store, *link);
+    if (fits(*link, size) || rehouse(store, link, size) || size <= (*link)->value_capacity) {
+        return *link;
     }
+    return NULL;
+}
+
+/* Follows every change of a key; there is room in the heap where it is to expire. */
+static void note_change(struct store *store, struct entry *entry, uint64_t expire_at_ms)
+{
+    if (expire_at_ms == STORE_KEEP_EXPIRY) {
+        expire_at_ms = due_of(&store->keys, entry);
+    }
+    entry->version = ++store->version;
+    if (expire_at_ms == STORE_FOREVER) {
+        due_remove(&store->keys, entry);
+    } else {
+        due_set(&store->keys, entry, expire_at_ms);
+    }
+}
+
+static int is_time(uint64_t expire_at_ms)
+{
+    return expire_at_ms < STORE_TIME_MAX;
+}
+
+int store_put(struct store *store, struct slice key, struct slice value, uint64_t expire_at_ms)
+{
+    uint32_t hash = hash_of(store, key);
+    struct entry **link = find_to_change(store, hash, key);
+    struct entry *entry;
+
+    if (is_time(expire_at_ms) && !due_reserve(&store->keys)) {
+        return STORE_NOMEM;
+    }
+    entry = link == NULL ? insert(store, hash, key, value.size)
+                         : room_for_value(store, link, value.size);
     if (entry == NULL) {
         return STORE_NOMEM;
     }
     put_value(store, entry, value);
+    note_change(store, entry, expire_at_ms);
+    return STORE_OK;
+}
+
+int store_set(struct store *store, struct slice key, struct slice value)
+{
+    return store_put(store, key, value, STORE_FOREVER);
+}
+
+int store_restore(struct store *store, struct slice key, struct slice value, uint64_t expire_at_ms,
+                  uint64_t version)
+{
+    uint32_t hash = hash_of(store, key);
+    struct entry *entry;
+
+    store_step(store, BUCKETS_PER_CHANGE);
+    if (find(store, hash, key) != NULL) {
+        return STORE_ECORRUPT;
+    }
+    if (is_time(expire_at_ms) && !due_reserve(&store->keys)) {
+        return STORE_NOMEM;
+    }
+    entry = insert(store, hash, key, value.size);
+    if (entry == NULL) {
+        return STORE_NOMEM;
+    }
+    put_value(store, entry, value);
+    entry->version = version;
+    if (is_time(expire_at_ms)) {
+        due_set(&store->keys, entry, expire_at_ms);
+    }
     return STORE_OK;
 }
 
 /* Room for a value of `size` bytes, the old ones kept; grows ahead, so that appending is linear. */
-static int extend(struct entry **link, size_t size)
+static int extend(struct store *store, struct entry **link, size_t size)
 {
     size_t capacity = (*link)->value_capacity;
     struct entry *entry;
 
+    view_keep(store, *link);
     if (size <= capacity) {
         return 1;
     }
@@ -371,7 +474,8 @@ static int extend(struct entry **link, size_t size)
     if (entry == NULL) {
         return 0;
     }
-    entry->value_capacity = capacity;
+    entry->value_capacity = (uint32_t)capacity;
+    due_moved(&store->keys, entry);
     *link = entry;
     return 1;
 }
@@ -388,29 +492,28 @@ static void overwrite(struct store *store, struct entry *entry, size_t offset, s
         memcpy(value + offset, bytes.data, bytes.size);
     }
     if (end > entry->value_size) {
-        store->bytes += end - entry->value_size;
-        entry->value_size = end;
+        store->keys.bytes += end - entry->value_size;
+        entry->value_size = (uint32_t)end;
     }
 }
 
 int store_write(struct store *store, struct slice key, size_t offset, struct slice bytes,
                 size_t *value_size)
 {
-    uint64_t hash = siphash(store->secret, key);
-    struct entry **link;
+    uint32_t hash = hash_of(store, key);
+    struct entry **link = find_to_change(store, hash, key);
     struct entry *entry = NULL;
 
-    store_step(store, BUCKETS_PER_CHANGE);
-    link = find(store, hash, key);
     if (link == NULL) {
         entry = insert(store, hash, key, offset + bytes.size);
-    } else if (extend(link, offset + bytes.size)) {
+    } else if (extend(store, link, offset + bytes.size)) {
         entry = *link;
     }
     if (entry == NULL) {
         return STORE_NOMEM;
     }
     overwrite(store, entry, offset, bytes);
+    note_change(store, entry, STORE_KEEP_EXPIRY);
     if (value_size != NULL) {
         *value_size = entry->value_size;
     }
@@ -419,24 +522,16 @@ int store_write(struct store *store, struct slice key, size_t offset, struct sli
 
 int store_delete(struct store *store, struct slice key)
 {
-    struct entry **link;
-    struct entry *entry;
+    struct entry **link = find_to_change(store, hash_of(store, key), key);
 
-    store_step(store, BUCKETS_PER_CHANGE);
-    link = find(store, siphash(store->secret, key), key);
     if (link == NULL) {
         return 0;
     }
-    entry = *link;
-    *link = entry->next;
-    store->count--;
-    store->bytes -= entry->key_size + entry->value_size;
-    free(entry);
-    keep_in_shape(store);
+    store_remove(store, link);
     return 1;
 }
 
-static void retire(struct store *store, struct table *table)
+static void retire_table(struct store *store, struct table *table)
 {
     if (table != NULL) {
         table->next = store->retired;
@@ -444,23 +539,87 @@ static void retire(struct store *store, struct table *table)
     }
 }
 
+void store_retire(struct store *store, struct keyspace *keys)
+{
+    retire_table(store, keys->current);
+    retire_table(store, keys->old);
+    free(keys->due);
+    *keys = (struct keyspace){0};
+}
+
 void store_flush(struct store *store)
 {
-    retire(store, store->current);
-    retire(store, store->old);
-    store->current = NULL;
-    store->old = NULL;
-    store->count = 0;
-    store->bytes = 0;
+    view_detach(store);
+    store_retire(store, &store->keys);
+}
+
+void store_replace(struct store *store, struct store *fresh)
+{
+    store_flush(store);
+    store->keys = fresh->keys;
+    store->secret = fresh->secret;
+    store->clock_ms = fresh->clock_ms;
+    store->version = fresh->version;
+    store->view_number++; /* above that of any entry of the fresh one, which never had a view */
+    fresh->keys = (struct keyspace){0};
+    store_free(fresh);
+}
+
+/* ---- Time ---- */
+
+uint64_t store_clock(const struct store *store)
+{
+    return store->clock_ms;
+}
+
+void store_advance(struct store *store, uint64_t now_ms)
+{
+    if (now_ms >= STORE_TIME_MAX) {
+        now_ms = STORE_TIME_MAX - 1;
+    }
+    if (now_ms > store->clock_ms) {
+        store->clock_ms = now_ms;
+    }
+}
+
+uint64_t store_next_expiry(const struct store *store)
+{
+    return store->keys.due_count == 0 ? STORE_FOREVER : store->keys.due[0].at_ms;
+}
+
+size_t store_remove_overdue(struct store *store, size_t most)
+{
+    size_t removed = 0;
+
+    while (removed < most && store_next_expiry(store) < store->clock_ms) {
+        store_step(store, BUCKETS_PER_CHANGE);
+        store_remove(store, store_link_of(store, store->keys.due[0].entry));
+        removed++;
+    }
+    return removed;
+}
+
+int store_expire(struct store *store, struct slice key, uint64_t expire_at_ms)
+{
+    struct entry **link = find_to_change(store, hash_of(store, key), key);
+
+    if (link == NULL) {
+        return 0;
+    }
+    if (is_time(expire_at_ms) && !due_reserve(&store->keys)) {
+        return STORE_NOMEM;
+    }
+    view_keep(store, *link);
+    note_change(store, *link, expire_at_ms);
+    return 1;
 }
 
 /* ---- Walking ---- */
 
-static void visit_bucket(const struct table *table, uint64_t index, store_visit visit, void *arg)
+static void visit_bucket(const struct table *table, uint64_t index, entry_visit visit, void *arg)
 {
-    for (const struct entry *e = table->buckets[index & (table->size - 1)]; e != NULL;
-         e = e->next) {
-        visit(arg, entry_key(e), entry_value(e));
+    for (struct entry *e = table->buckets[index & (table->size - 1)]; e != NULL; e = e->next) {
+        visit(arg, e);
     }
 }
 
@@ -486,11 +645,12 @@ static uint64_t next_cursor(uint64_t cursor, uint64_t mask)
 
 /* With two tables: a bucket of the smaller and every bucket of the larger that corresponds to it.
  */
-static uint64_t scan_both(const struct store *store, uint64_t cursor, store_visit visit, void *arg)
+static uint64_t scan_both(const struct keyspace *keys, uint64_t cursor, entry_visit visit,
+                          void *arg)
 {
-    int shrinking = store->old->size > store->current->size;
-    const struct table *small = shrinking ? store->current : store->old;
-    const struct table *large = shrinking ? store->old : store->current;
+    int shrinking = keys->old->size > keys->current->size;
+    const struct table *small = shrinking ? keys->current : keys->old;
+    const struct table *large = shrinking ? keys->old : keys->current;
     uint64_t small_mask = small->size - 1;
     uint64_t large_mask = large->size - 1;
 
@@ -502,29 +662,56 @@ static uint64_t scan_both(const struct store *store, uint64_t cursor, store_visi
     return cursor;
 }
 
-uint64_t store_scan(const struct store *store, uint64_t cursor, store_visit visit, void *arg)
+uint64_t keyspace_scan(const struct keyspace *keys, uint64_t cursor, entry_visit visit, void *arg)
 {
-    if (store->current == NULL) {
+    if (keys->current == NULL) {
         return 0;
     }
-    if (store->old != NULL) {
-        return scan_both(store, cursor, visit, arg);
+    if (keys->old != NULL) {
+        return scan_both(keys, cursor, visit, arg);
     }
-    visit_bucket(store->current, cursor, visit, arg);
-    return next_cursor(cursor, store->current->size - 1);
+    visit_bucket(keys->current, cursor, visit, arg);
+    return next_cursor(cursor, keys->current->size - 1);
 }
 
-static void visit_table(const struct table *table, store_visit visit, void *arg)
+/* A walk for the public: of the keys that exist. */
+struct walk {
+    const struct store *store;
+    store_visit visit;
+    void *arg;
+};
+
+static void visit_living(void *arg, struct entry *entry)
 {
-    for (size_t i = 0; table != NULL && i < table->size; i++) {
-        visit_bucket(table, i, visit, arg);
+    const struct walk *walk = arg;
+
+    if (!is_overdue(walk->store, entry)) {
+        walk->visit(walk->arg, entry_key(entry), entry_value(entry));
+    }
+}
+
+uint64_t store_scan(const struct store *store, uint64_t cursor, store_visit visit, void *arg)
+{
+    struct walk walk = {store, visit, arg};
+
+    return keyspace_scan(&store->keys, cursor, visit_living, &walk);
+}
+
+static void visit_all(const struct keyspace *keys, entry_visit visit, void *arg)
+{
+    for (size_t i = 0; keys->current != NULL && i < keys->current->size; i++) {
+        visit_bucket(keys->current, i, visit, arg);
+    }
+    for (size_t i = 0; keys->old != NULL && i < keys->old->size; i++) {
+        visit_bucket(keys->old, i, visit, arg);
     }
 }
 
 void store_each(const struct store *store, store_visit visit, void *arg)
 {
-    visit_table(store->current, visit, arg);
-    visit_table(store->old, visit, arg);
+    struct walk walk = {store, visit, arg};
+
+    visit_all(&store->keys, visit_living, &walk);
 }
 
 /* The splitmix64 generator. */
@@ -540,67 +727,79 @@ static uint64_t next_random(struct store *store)
 /* Bucket number `position` of both tables taken as one row. */
 static const struct entry *bucket_at(const struct store *store, size_t position)
 {
-    size_t size = store->current->size;
+    size_t size = store->keys.current->size;
 
-    return store->old == NULL || position < size ? store->current->buckets[position]
-                                                 : store->old->buckets[position - size];
+    return store->keys.old == NULL || position < size ? store->keys.current->buckets[position]
+                                                      : store->keys.old->buckets[position - size];
+}
+
+/* Keys of a bucket that exist. */
+static size_t living_in(const struct store *store, const struct entry *chain)
+{
+    size_t count = 0;
+
+    for (; chain != NULL; chain = chain->next) {
+        count += !is_overdue(store, chain);
+    }
+    return count;
 }
 
 /*
- * A filled bucket: by trial, which favours none, and after bad luck the next one in the row, so
- * that it always ends.
+ * A bucket with keys: by trial, which favours none, and after bad luck the next one in the row, so
+ * that it always ends. Null where no key exists.
  */
 static const struct entry *random_chain(struct store *store)
 {
-    size_t buckets = store->current->size + (store->old != NULL ? store->old->size : 0);
+    size_t old_size = store->keys.old != NULL ? store->keys.old->size : 0;
+    size_t buckets = store->keys.current->size + old_size;
     size_t position = (size_t)(next_random(store) % buckets);
 
     for (int i = 0; i < RANDOM_TRIES && bucket_at(store, position) == NULL; i++) {
         position = (size_t)(next_random(store) % buckets);
     }
-    while (bucket_at(store, position) == NULL) {
-        position = (position + 1) % buckets;
+    for (size_t i = 0; i < buckets; i++) {
+        const struct entry *chain = bucket_at(store, (position + i) % buckets);
+        if (living_in(store, chain) > 0) {
+            return chain;
+        }
     }
-    return bucket_at(store, position);
+    return NULL;
 }
 
 int store_random_key(struct store *store, struct slice *key)
 {
-    const struct entry *chain;
-    size_t length = 1; /* a filled bucket has at least one */
+    const struct entry *chain = store->keys.count == 0 ? NULL : random_chain(store);
+    size_t living = living_in(store, chain);
+    size_t skip = living == 0 ? 0 : (size_t)(next_random(store) % living);
 
-    if (store->count == 0) {
-        return 0;
+    for (; chain != NULL; chain = chain->next) {
+        if (!is_overdue(store, chain) && skip-- == 0) {
+            *key = entry_key(chain);
+            return 1;
+        }
     }
-    chain = random_chain(store);
-    for (const struct entry *e = chain->next; e != NULL; e = e->next) {
-        length++;
-    }
-    for (size_t skip = (size_t)(next_random(store) % length); skip > 0; skip--) {
-        chain = chain->next;
-    }
-    *key = entry_key(chain);
-    return 1;
+    return 0;
 }
 
-/*
- * Sums what does not depend on order. The key's hash becomes the key of the value's hash, so the
- * place where one ends and the other begins counts too.
- */
-static void add_to_digest(void *arg, struct slice key, struct slice value)
-{
-    static const struct siphash_key same_everywhere = {UINT64_C(0x6b65656c736f6e21),
-                                                       UINT64_C(0x6469676573742031)};
-    struct siphash_key value_key = {siphash(same_everywhere, key), same_everywhere.high};
-    uint64_t *digest = arg;
+/* ---- The digest ---- */
 
-    *digest += siphash(value_key, value);
+struct digest {
+    const struct keyspace *keys;
+    uint64_t sum;
+};
+
+static void add_to_digest(void *arg, struct entry *entry)
+{
+    struct digest *digest = arg;
+
+    digest->sum += digest_of_key(entry_key(entry), entry_value(entry), due_of(digest->keys, entry),
+                                 entry->version);
 }
 
 uint64_t store_digest(const struct store *store)
 {
-    uint64_t digest = 0;
+    struct digest digest = {&store->keys, digest_of_state(store->clock_ms, store->version)};
 
-    store_each(store, add_to_digest, &digest);
-    return digest;
+    visit_all(&store->keys, add_to_digest, &digest);
+    return digest.sum;
 }

@@ -14,7 +14,7 @@ static int out_of_memory_unless(int store_result)
     return store_result == STORE_OK ? COMMAND_OK : COMMAND_ENOMEM;
 }
 
-static void reply_value(const struct call *call, struct slice key)
+void reply_value(const struct call *call, struct slice key)
 {
     struct slice value;
 
@@ -110,37 +110,22 @@ struct set_options {
     int if_missing; /* NX */
     int if_present; /* XX */
     int get;        /* answer with the old value */
+    struct expiry_option expiry;
 };
 
-/* Options of expiry, which comes with a later version: refused, so that no key outlives its time.
- */
-static int is_expiry_option(struct slice word)
+/* 1, or 0 where there is no such option or it contradicts another. */
+static int take_set_option(const struct call *call, size_t *position, struct set_options *options)
 {
-    static const char *const words[] = {"ex", "px", "exat", "pxat", "keepttl"};
+    struct slice word = call->args[*position];
 
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (slice_is(word, words[i])) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static int take_set_option(const struct call *call, struct slice word, struct set_options *options)
-{
     if (slice_is(word, "nx") && !options->if_present) {
         options->if_missing = 1;
     } else if (slice_is(word, "xx") && !options->if_missing) {
         options->if_present = 1;
     } else if (slice_is(word, "get")) {
         options->get = 1;
-    } else if (is_expiry_option(word)) {
-        reply_errorf(call->reply, "ERR SET option '%.*s' is not supported by this version",
-                     (int)word.size, word.data);
-        return 0;
     } else {
-        reply_error(call->reply, ERROR_SYNTAX);
-        return 0;
+        return !slice_is(word, "persist") && take_expiry_option(call, position, &options->expiry);
     }
     return 1;
 }
@@ -150,7 +135,8 @@ static int take_set_options(const struct call *call, struct set_options *options
 {
     memset(options, 0, sizeof *options);
     for (size_t i = 3; i < call->count; i++) {
-        if (!take_set_option(call, call->args[i], options)) {
+        if (!take_set_option(call, &i, options)) {
+            reply_error(call->reply, ERROR_SYNTAX);
             return 0;
         }
     }
@@ -160,18 +146,20 @@ static int take_set_options(const struct call *call, struct set_options *options
 int check_set(const struct call *call)
 {
     struct set_options options;
+    uint64_t at_ms;
 
-    return take_set_options(call, &options);
+    return take_set_options(call, &options) && take_expiry(call, &options.expiry, &at_ms);
 }
 
 int run_set(const struct call *call)
 {
     struct set_options options;
     int present = store_get(call->store, call->args[1], NULL);
+    uint64_t at_ms;
     int wanted;
 
-    if (!take_set_options(call, &options)) {
-        return COMMAND_EFORMAT;
+    if (!take_set_options(call, &options) || !take_expiry(call, &options.expiry, &at_ms)) {
+        return COMMAND_OK;
     }
     wanted = present ? !options.if_missing : !options.if_present;
     if (options.get) {
@@ -184,7 +172,7 @@ int run_set(const struct call *call)
     if (!wanted) {
         return COMMAND_OK;
     }
-    return out_of_memory_unless(store_set(call->store, call->args[1], call->args[2]));
+    return out_of_memory_unless(store_put(call->store, call->args[1], call->args[2], at_ms));
 }
 
 int run_getset(const struct call *call)
@@ -327,7 +315,7 @@ static int add_integer(const struct call *call, int64_t addend)
     value += addend;
     reply_integer(call->reply, value);
     struct slice sum = {text, integer_to_text(value, text)};
-    return out_of_memory_unless(store_set(call->store, call->args[1], sum));
+    return out_of_memory_unless(store_put(call->store, call->args[1], sum, STORE_KEEP_EXPIRY));
 }
 
 int run_incr(const struct call *call)
@@ -394,5 +382,5 @@ int run_incrbyfloat(const struct call *call)
     }
     struct slice result = {text, decimal_print(&sum, text)};
     reply_bulk(call->reply, result);
-    return out_of_memory_unless(store_set(call->store, call->args[1], result));
+    return out_of_memory_unless(store_put(call->store, call->args[1], result, STORE_KEEP_EXPIRY));
 }

@@ -40,6 +40,54 @@ rm -rf "$work"
 mkdir -p "$work"
 check the_pair_is_written sh tools/amalgamate.sh "$work"
 
+same_bytes() {
+    sh tools/amalgamate.sh "$work/again" && cmp "$work/raft.h" "$work/again/raft.h" &&
+        cmp "$work/raft.c" "$work/again/raft.c"
+}
+check the_pair_is_the_same_when_written_again same_bytes
+
+# Every line of the licence, wherever it stands and whatever encloses it.
+has_licence() {
+    while read -r line; do
+        [ -z "$line" ] || grep -q -F "$line" "$1" || { echo "$1 lacks: $line"; return 1; }
+    done <LICENSE
+}
+check the_licence_is_in_the_header has_licence "$work/raft.h"
+check the_licence_is_in_the_source has_licence "$work/raft.c"
+
+# has_whole FILE: no line of a source is lost but the includes of the library's own headers.
+has_whole() {
+    grep -v '^#include "' "$1" >"$work/lines"
+    sed -n "/^.. ==== $1 ==== ..$/,/^.. ==== .* ==== ..$/p" "$work/raft.c" | sed '1,2d' |
+        head -n "$(wc -l <"$work/lines")" | diff "$work/lines" -
+}
+for source in *.c *.h; do
+    [ "$source" = raft.h ] || check "the_pair_has_the_whole_of_$source" has_whole "$source"
+done
+
+# A source and a private header that are added are taken along with nothing else edited; a private
+# header that is not there is an error.
+copy=$work/copy
+mkdir -p "$copy/tools"
+cp ./*.c ./*.h LICENSE "$copy"
+cp tools/amalgamate.sh "$copy/tools"
+printf '#include "added.h"\nint raft_added(void)\n{\n    return added();\n}\n' >"$copy/added.c"
+printf '#include "raft_internal.h"\nstatic inline int added(void)\n{\n    return 7;\n}\n' \
+    >"$copy/added.h"
+printf 'int raft_added(void);\nint main(void)\n{\n    return raft_added() - 7;\n}\n' \
+    >"$work/added_main.c"
+takes_what_is_added() {
+    sh "$copy/tools/amalgamate.sh" "$copy/dist" &&
+        "$CC" -std=c11 -o "$work/added" "$work/added_main.c" "$copy/dist/raft.c" &&
+        "$work/added"
+}
+refuses_what_is_missing() {
+    rm "$copy/added.h"
+    ! sh "$copy/tools/amalgamate.sh" "$copy/missing" && [ ! -e "$copy/missing/raft.c" ]
+}
+check what_is_added_is_taken_along takes_what_is_added
+check a_missing_private_header_is_an_error refuses_what_is_missing
+
 # runs COMPILER...: compiles the pair and hello, and runs them.
 runs() {
     # shellcheck disable=SC2086

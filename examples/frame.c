@@ -5,6 +5,7 @@
  */
 #include "frame.h"
 #include "crc32c.h"
+#include "secret.h"
 
 #include <string.h>
 #include <sys/uio.h>
@@ -19,7 +20,7 @@ enum {
     HELLO_AT_FROM = 24,
     HELLO_AT_TO = 32,
     HELLO_AT_CHECKSUM = 40,
-    HELLO_AT_ZERO = 44
+    HELLO_AT_SECRET = 44
 };
 
 static void put_u32(uint8_t *out, uint32_t value)
@@ -67,7 +68,7 @@ static uint32_t hello_checksum(const uint8_t *data, size_t size)
 {
     uint32_t crc = crc32c(0, data, HELLO_AT_CHECKSUM);
 
-    return crc32c(crc, data + HELLO_AT_ZERO, size - HELLO_AT_ZERO);
+    return crc32c(crc, data + HELLO_AT_SECRET, size - HELLO_AT_SECRET);
 }
 
 size_t hello_encode(const struct hello *hello, uint8_t out[HELLO_BYTES_MAX])
@@ -83,6 +84,7 @@ size_t hello_encode(const struct hello *hello, uint8_t out[HELLO_BYTES_MAX])
     put_u64(out + HELLO_AT_CLUSTER, hello->cluster);
     put_u64(out + HELLO_AT_FROM, hello->from);
     put_u64(out + HELLO_AT_TO, hello->to);
+    put_u32(out + HELLO_AT_SECRET, hello->has_secret ? 1 : 0);
     memcpy(out + HELLO_BYTES_MIN, hello->address, address_size);
     put_u32(out + HELLO_AT_CHECKSUM, hello_checksum(out, size));
     return size;
@@ -96,7 +98,7 @@ static long hello_size(const uint8_t *data, size_t size)
     if (memcmp(data, hello_magic, size < sizeof hello_magic ? size : sizeof hello_magic)) {
         return -TRANSPORT_MAGIC;
     }
-    if (size < HELLO_AT_CLUSTER) {
+    if (size < HELLO_VERSION_BYTES) {
         return 0;
     }
     if (get_u32(data + HELLO_AT_VERSION) != HELLO_VERSION) {
@@ -125,7 +127,7 @@ long hello_decode(const uint8_t *data, size_t size, struct hello *hello)
         return -TRANSPORT_CHECKSUM;
     }
     address_size = get_u32(data + HELLO_AT_ADDRESS_SIZE);
-    if (!is_zero(data + HELLO_AT_ZERO, 4) ||
+    if (get_u32(data + HELLO_AT_SECRET) > 1 ||
         !is_zero(address + address_size, round_up(address_size) - address_size) ||
         memchr(address, 0, address_size)) {
         return -TRANSPORT_LENGTH;
@@ -134,26 +136,16 @@ long hello_decode(const uint8_t *data, size_t size, struct hello *hello)
     hello->cluster = get_u64(data + HELLO_AT_CLUSTER);
     hello->from = get_u64(data + HELLO_AT_FROM);
     hello->to = get_u64(data + HELLO_AT_TO);
+    hello->has_secret = get_u32(data + HELLO_AT_SECRET) == 1;
     memcpy(hello->address, address, address_size);
     return total;
 }
 
 /* ---- frames ---- */
 
-void frame_header(const struct iovec *body, size_t part_count, uint8_t out[FRAME_HEADER])
+size_t frame_padded(size_t message_bytes)
 {
-    size_t size = 0;
-    uint32_t crc;
-
-    for (size_t i = 0; i < part_count; i++) {
-        size += body[i].iov_len;
-    }
-    put_u32(out, (uint32_t)size);
-    crc = crc32c(0, out, 4);
-    for (size_t i = 0; i < part_count; i++) {
-        crc = crc32c(crc, body[i].iov_base, body[i].iov_len);
-    }
-    put_u32(out + 4, crc);
+    return round_up(message_bytes);
 }
 
 void frame_prefix(size_t message_bytes, uint8_t out[FRAME_PREFIX])
@@ -162,9 +154,73 @@ void frame_prefix(size_t message_bytes, uint8_t out[FRAME_PREFIX])
     put_u32(out + 4, 0);
 }
 
-long frame_next(const uint8_t *data, size_t size, size_t frame_bytes_max, struct frame *frame)
+static uint32_t parts_size(const struct iovec *parts, size_t count)
 {
-    size_t body;
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++) {
+        size += parts[i].iov_len;
+    }
+    return (uint32_t)size;
+}
+
+void frame_header(const struct iovec *body, size_t part_count, uint8_t out[FRAME_HEADER])
+{
+    put_u32(out, parts_size(body, part_count));
+    uint32_t crc = crc32c(0, out, 4);
+    for (size_t i = 0; i < part_count; i++) {
+        crc = crc32c(crc, body[i].iov_base, body[i].iov_len);
+    }
+    put_u32(out + 4, crc);
+}
+
+/* The number is never sent: both sides count, so it cannot be pretended. */
+static void compute_seal(struct frame_key *key, const uint8_t header[FRAME_HEADER],
+                         const struct iovec *body, size_t part_count, uint8_t seal[FRAME_SEAL])
+{
+    struct hmac hmac = key->keyed;
+    uint8_t number[8];
+    put_u64(number, key->number++);
+    hmac_add(&hmac, number, sizeof number);
+    hmac_add(&hmac, header, FRAME_HEADER);
+    for (size_t i = 0; i < part_count; i++) {
+        hmac_add(&hmac, body[i].iov_base, body[i].iov_len);
+    }
+    hmac_end(&hmac, seal);
+}
+
+void frame_seal(const struct iovec *body, size_t part_count, struct frame_key *key,
+                uint8_t header[FRAME_HEADER], uint8_t seal[FRAME_SEAL])
+{
+    put_u32(header, parts_size(body, part_count));
+    put_u32(header + 4, 0);
+    if (key) {
+        compute_seal(key, header, body, part_count, seal);
+    } else {
+        memset(seal, 0, FRAME_SEAL);
+    }
+}
+
+size_t frame_seal_next(uint8_t *data, struct frame_key *key)
+{
+    size_t size = FRAME_HEADER + get_u32(data);
+    struct iovec body = {data + FRAME_HEADER, size - FRAME_HEADER};
+    compute_seal(key, data, &body, 1, data + size);
+    return size + FRAME_SEAL;
+}
+
+static int is_sealed_by(struct frame_key *key, const uint8_t *data, size_t body_bytes)
+{
+    const uint8_t *body = data + FRAME_HEADER;
+    struct iovec part = {(void *)(uintptr_t)body, body_bytes};
+    uint8_t seal[FRAME_SEAL];
+    compute_seal(key, data, &part, 1, seal);
+    return secret_equal(seal, body + body_bytes, sizeof seal);
+}
+
+long frame_next(const uint8_t *data, size_t size, size_t frame_bytes_max, struct frame_key *key,
+                struct frame *frame)
+{
+    size_t body, whole;
 
     if (size < 4) {
         return 0;
@@ -174,20 +230,24 @@ long frame_next(const uint8_t *data, size_t size, size_t frame_bytes_max, struct
         body > frame_bytes_max - FRAME_HEADER) {
         return -TRANSPORT_LENGTH;
     }
-    if (size < FRAME_HEADER + body) {
+    whole = FRAME_HEADER + body + (key ? FRAME_SEAL : 0);
+    if (size < whole) {
         return 0;
     }
-    if (get_u32(data + 4) != crc32c(crc32c(0, data, 4), data + FRAME_HEADER, body)) {
+    if (key && (!is_zero(data + 4, 4) || !is_sealed_by(key, data, body))) {
+        return -TRANSPORT_SEAL;
+    }
+    if (!key && get_u32(data + 4) != crc32c(crc32c(0, data, 4), data + FRAME_HEADER, body)) {
         return -TRANSPORT_CHECKSUM;
     }
     *frame = (struct frame){data + FRAME_HEADER, body};
-    return (long)(FRAME_HEADER + body);
+    return (long)whole;
 }
 
 int frame_message(struct frame *frame, raft_message *message)
 {
     const uint8_t *data = frame->data;
-    size_t size;
+    size_t size, padded;
 
     if (!frame->size) {
         return 0;
@@ -196,13 +256,15 @@ int frame_message(struct frame *frame, raft_message *message)
         return -TRANSPORT_LENGTH;
     }
     size = get_u32(data);
-    if (size % 8 || size > frame->size - FRAME_PREFIX) {
+    data += FRAME_PREFIX;
+    padded = round_up(size);
+    if (padded > frame->size - FRAME_PREFIX || !is_zero(data + size, padded - size)) {
         return -TRANSPORT_LENGTH;
     }
-    if (raft_decode(data + FRAME_PREFIX, size, message)) {
+    if (raft_decode(data, size, message)) {
         return -TRANSPORT_MESSAGE;
     }
-    frame->data += FRAME_PREFIX + size;
-    frame->size -= FRAME_PREFIX + size;
+    frame->data += FRAME_PREFIX + padded;
+    frame->size -= FRAME_PREFIX + padded;
     return 1;
 }

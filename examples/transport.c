@@ -1,5 +1,5 @@
 /*
- * The TCP transport: connections, their hellos and buffers, the queues of the peers.
+ * The TCP transport: connections, their handshakes and buffers, and who may be sent what.
  *
  * Invariants:
  *   1. A connection is in the loop exactly while its fd is not -1. It ends once (end_connection),
@@ -7,23 +7,28 @@
  *      finish.
  *   2. peer.connection is the one dialled to it, in any stage, or null; then dial_at_ms is when to
  *      try again.
- *   3. out holds whole frames but for what the socket took of the first, behind our hello where
- *      that was not sent yet. Before the stage is OPEN nothing but the hello leaves: a server that
- *      is not the right one learns nothing else.
- *   4. out and what is gathered together stay within queue_bytes_max: transport_send checks it, so
- *      that flushing never has to drop part of a frame.
- *   5. gathered messages point into lent memory, and only between transport_send and
- *      transport_flush.
- *   6. Everything taken off the input is a multiple of eight bytes and the buffer moves to its
+ *   3. out holds whole frames but for what the socket took of the first, behind what the handshake
+ *      says (said_left bytes). Before the stage is OPEN nothing but that leaves: a server that is
+ *      not the right one learns nothing else. Only a dialled connection has frames before that.
+ *   4. With a secret, frames are sealed in the order in which they leave: those that waited for the
+ *      keys in open_connection, the others when they are flushed.
+ *   5. out and the outbox together stay within queue_bytes_max: transport_send checks it, so that
+ *      flushing never has to drop part of a frame.
+ *   6. The outbox points into lent memory, and only between transport_send and transport_flush.
+ *   7. Everything taken off the input is a multiple of eight bytes and the buffer moves to its
  *      beginning as a whole: messages are aligned in it.
  */
 #define _POSIX_C_SOURCE 200809L
 
 #include "transport.h"
 #include "address.h"
+#include "bytes.h"
 #include "frame.h"
+#include "handshake.h"
 #include "io.h"
 #include "loop.h"
+#include "outbox.h"
+#include "secret.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -32,26 +37,19 @@
 
 enum {
     ACCEPTS_PER_TURN = 16,
-    READS_PER_TURN = 8,                     /* so that one busy peer leaves room for the others */
-    ACCEPT_PAUSE_MS = 100,                  /* when descriptors have run out */
-    PARTS_MAX = 192,                        /* byte ranges in one writev */
-    PARTS_OF_MESSAGE = 1 + RAFT_RANGES_MAX, /* its header and its entries */
-    GREETING_BYTES = 512,                   /* input buffer of a stranger: room for a hello */
-    INPUT_BYTES = 64 * 1024,         /* input buffer of a peer, until a larger frame fills it */
-    FRAME_TARGET_BYTES = 256 * 1024, /* a frame ends here: its reader waits for its end */
-    OUTPUT_KEEP_BYTES = 1024 * 1024  /* a drained queue above this is given back */
+    READS_PER_TURN = 8,               /* so that one busy peer leaves room for the others */
+    ACCEPT_PAUSE_MS = 100,            /* when descriptors have run out */
+    PARTS_MAX = 2 * OUTBOX_PARTS_MAX, /* byte ranges in one writev */
+    GREETING_BYTES = 512,             /* input buffer of a stranger: room for a handshake */
+    INPUT_BYTES = 64 * 1024,          /* input buffer of a peer, until a larger frame fills it */
+    FRAME_TARGET_BYTES = 256 * 1024,  /* a frame ends here: its reader waits for its end */
+    OUTPUT_KEEP_BYTES = 1024 * 1024   /* a drained queue above this is given back */
 };
 
 enum stage {
     CONNECTING, /* dialled: connect has not reported yet */
-    GREETING,   /* the other side's hello is awaited */
+    GREETING,   /* the handshake is under way */
     OPEN
-};
-
-/* Bytes [head, tail) of a buffer that grows at the tail and is consumed at the head. */
-struct bytes {
-    uint8_t *data;
-    size_t head, tail, capacity;
 };
 
 struct connection {
@@ -59,29 +57,20 @@ struct connection {
     struct peer *peer; /* whom we dialled; null where we were called */
     int fd;
     enum stage stage;
-    raft_id from; /* who is on the other side; before OPEN, of an accepted one: 0 */
+    raft_id from; /* who is on the other side; before OPEN: 0 */
+    struct handshake handshake;
     struct bytes in, out;
-    size_t hello_left;    /* bytes of our hello at the head of out */
+    struct outbox outbox;
+    size_t said_left;     /* bytes of the handshake at the head of out */
     uint64_t deadline_ms; /* before OPEN: of the handshake; then: of progress, or UINT64_MAX */
     uint64_t open_since_ms;
     struct connection *next_dead;
-};
-
-/* A message that waits for transport_flush. */
-struct gathered {
-    uint8_t head[FRAME_HEADER + FRAME_PREFIX + RAFT_MESSAGE_HEADER]; /* a frame may begin here */
-    raft_buf parts[RAFT_RANGES_MAX];                                 /* entries, lent */
-    size_t part_count;
-    size_t bytes; /* without the frame's header */
 };
 
 struct peer {
     raft_id id;
     struct address address;
     struct connection *connection;
-    struct gathered *gathered;
-    size_t gathered_count, gathered_capacity;
-    size_t gathered_bytes; /* with a frame header each: more than it will be */
     uint64_t dial_at_ms;
     uint32_t pause_ms; /* 0: none yet */
     int is_lost;       /* on_connection is still to be told */
@@ -91,6 +80,7 @@ struct peer {
 struct transport {
     struct transport_options options;
     const struct io *io;
+    struct secret secret; /* of size 0: none */
     int listen_fd;
     struct address listen_address;
     uint64_t accept_again_ms; /* UINT64_MAX: accepting */
@@ -98,11 +88,16 @@ struct transport {
     struct peer **peers;
     size_t peer_count;
     struct connection **accepted;
-    size_t accepted_count;
+    size_t accepted_count; /* in the order in which they were accepted */
     struct connection *dead;
     int has_gathered, has_lost;
     struct transport_stats stats;
 };
+
+static int has_secret(const struct transport *t)
+{
+    return t->secret.size != 0;
+}
 
 /* What frame.h has to say against some bytes. */
 static enum transport_reason reason_of(long status)
@@ -113,68 +108,6 @@ static enum transport_reason reason_of(long status)
 static uint64_t clock_ms(const struct transport *t)
 {
     return t->io->now_ms(t->io->ctx);
-}
-
-/* ---- Buffers --------------------------------------------------------------------------------- */
-
-static size_t bytes_held(const struct bytes *b)
-{
-    return b->tail - b->head;
-}
-
-static void bytes_take(struct bytes *b, size_t size)
-{
-    b->head += size;
-    if (b->head == b->tail) {
-        b->head = b->tail = 0;
-    }
-}
-
-static void bytes_free(struct bytes *b)
-{
-    free(b->data);
-    *b = (struct bytes){0};
-}
-
-static void bytes_compact(struct bytes *b)
-{
-    if (b->head) {
-        memmove(b->data, b->data + b->head, bytes_held(b));
-        b->tail -= b->head;
-        b->head = 0;
-    }
-}
-
-static int bytes_resize(struct bytes *b, size_t capacity)
-{
-    uint8_t *data = realloc(b->data, capacity);
-    if (!data) {
-        return 0;
-    }
-    b->data = data;
-    b->capacity = capacity;
-    return 1;
-}
-
-/*
- * Room for size more bytes at the tail; 0 where there is no memory for it. Moves the bytes only
- * where at least as many were taken, or into twice the room, so that a long queue that drains
- * slowly is not moved again and again. The capacity stays below four times what is held at most.
- */
-static int bytes_reserve(struct bytes *b, size_t size)
-{
-    if (b->capacity - b->tail >= size) {
-        return 1;
-    }
-    size_t capacity = b->capacity ? b->capacity : 4096;
-    if (b->head < bytes_held(b)) {
-        capacity *= 2;
-    }
-    bytes_compact(b);
-    while (capacity - b->tail < size) {
-        capacity *= 2;
-    }
-    return capacity == b->capacity || bytes_resize(b, capacity);
 }
 
 /* ---- Ends of connections --------------------------------------------------------------------- */
@@ -207,8 +140,6 @@ static void lose_peer(struct transport *t, struct connection *c, enum transport_
             peer->pause_ms = 0;
         }
     }
-    t->stats.messages_dropped += peer->gathered_count;
-    peer->gathered_count = peer->gathered_bytes = 0;
     peer->connection = NULL;
     peer->reason = reason;
     schedule_dial(t, peer);
@@ -218,7 +149,9 @@ static void forget_accepted(struct transport *t, const struct connection *c)
 {
     for (size_t i = 0; i < t->accepted_count; i++) {
         if (t->accepted[i] == c) {
-            t->accepted[i] = t->accepted[--t->accepted_count];
+            t->accepted_count--;
+            memmove(&t->accepted[i], &t->accepted[i + 1],
+                    (t->accepted_count - i) * sizeof *t->accepted);
             return;
         }
     }
@@ -242,6 +175,8 @@ static void end_connection(struct connection *c, enum transport_reason reason)
     t->io->close(t->io->ctx, c->fd);
     c->fd = -1;
     count_end(t, reason);
+    t->stats.messages_dropped += c->outbox.message_count;
+    outbox_clear(&c->outbox);
     if (c->peer) {
         lose_peer(t, c, reason);
     } else {
@@ -258,6 +193,8 @@ static void free_dead(struct transport *t)
         t->dead = c->next_dead;
         bytes_free(&c->in);
         bytes_free(&c->out);
+        outbox_free(&c->outbox);
+        secret_wipe(&c->handshake, sizeof c->handshake);
         free(c);
     }
 }
@@ -284,7 +221,7 @@ static void tell_lost(struct transport *t)
 
 static size_t sendable(const struct connection *c)
 {
-    return c->stage == OPEN ? bytes_held(&c->out) : c->hello_left;
+    return c->stage == OPEN ? bytes_held(&c->out) : c->said_left;
 }
 
 static void watch(struct connection *c)
@@ -327,7 +264,7 @@ static void write_out(struct connection *c)
         return;
     }
     t->stats.bytes_sent += (uint64_t)written;
-    c->hello_left -= c->hello_left < (size_t)written ? c->hello_left : (size_t)written;
+    c->said_left -= c->said_left < (size_t)written ? c->said_left : (size_t)written;
     bytes_take(&c->out, (size_t)written);
     if (!bytes_held(&c->out) && c->out.capacity > OUTPUT_KEEP_BYTES) {
         bytes_free(&c->out);
@@ -335,25 +272,28 @@ static void write_out(struct connection *c)
     set_progress_deadline(c);
 }
 
-/* Puts our hello into the empty output. */
-static int queue_hello(struct connection *c, raft_id to)
+/*
+ * Puts what the handshake says into the output, behind what it has said before and before the
+ * frames that wait for its end.
+ */
+static int queue_said(struct connection *c, const uint8_t *said, size_t size)
 {
-    const struct transport *t = c->transport;
-    struct hello hello = {.cluster = t->options.cluster, .from = t->options.id, .to = to};
-    memcpy(hello.address, t->told_address, sizeof hello.address);
-    if (!bytes_reserve(&c->out, HELLO_BYTES_MAX)) {
+    if (!bytes_reserve(&c->out, size)) {
         return 0;
     }
-    c->hello_left = hello_encode(&hello, c->out.data + c->out.tail);
-    c->out.tail += c->hello_left;
+    uint8_t *at = c->out.data + c->out.head + c->said_left;
+    memmove(at + size, at, bytes_held(&c->out) - c->said_left);
+    memcpy(at, said, size);
+    c->out.tail += size;
+    c->said_left += size;
     return 1;
 }
 
 /* Keeps what the socket did not take of the parts; skip is what it took. */
-static void keep_rest(struct connection *c, const struct iovec *parts, int count, size_t skip)
+static void keep_rest(struct connection *c, const struct iovec *parts, size_t count, size_t skip)
 {
     size_t rest = 0;
-    for (int i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         rest += parts[i].iov_len;
     }
     rest -= skip;
@@ -365,7 +305,7 @@ static void keep_rest(struct connection *c, const struct iovec *parts, int count
         return;
     }
     c->transport->stats.bytes_copied += rest;
-    for (int i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         size_t passed = skip < parts[i].iov_len ? skip : parts[i].iov_len;
         size_t left = parts[i].iov_len - passed;
         skip -= passed;
@@ -377,13 +317,13 @@ static void keep_rest(struct connection *c, const struct iovec *parts, int count
 }
 
 /* Writes the parts from where they are, unless others wait before them. */
-static void deliver(struct connection *c, const struct iovec *parts, int count)
+static void deliver(struct connection *c, const struct iovec *parts, size_t count)
 {
     struct transport *t = c->transport;
     int was_empty = bytes_held(&c->out) == 0;
     size_t written = 0;
     if (c->stage == OPEN && was_empty) {
-        long status = t->io->writev(t->io->ctx, c->fd, parts, count);
+        long status = t->io->writev(t->io->ctx, c->fd, parts, (int)count);
         if (status < 0 && !would_block(status)) {
             end_connection(c, TRANSPORT_NETWORK);
             return;
@@ -398,58 +338,24 @@ static void deliver(struct connection *c, const struct iovec *parts, int count)
     }
 }
 
-/* iovec serves reading too and has no const. */
-static struct iovec part_of(const void *data, size_t size)
+/* What seals the next frames: null where nothing does, or before the handshake is done. */
+static struct frame_key *sealing_key(struct connection *c)
 {
-    return (struct iovec){(void *)(uintptr_t)data, size};
+    return has_secret(c->transport) && c->stage == OPEN ? &c->handshake.sent : NULL;
 }
 
-static int add_message(struct iovec *parts, const struct gathered *message)
+static void flush_connection(struct connection *c)
 {
-    int count = 0;
-    parts[count++] = part_of(message->head + FRAME_HEADER, sizeof message->head - FRAME_HEADER);
-    for (size_t i = 0; i < message->part_count; i++) {
-        parts[count++] = part_of(message->parts[i].data, message->parts[i].size);
+    struct transport *t = c->transport;
+    struct iovec parts[PARTS_MAX];
+    size_t frames = 0, messages = 0, count;
+    while (c->fd >= 0 && (count = outbox_gather(&c->outbox, sealing_key(c), parts, PARTS_MAX,
+                                                &frames, &messages)) > 0) {
+        deliver(c, parts, count);
     }
-    return count;
-}
-
-/* Makes one frame of the messages [*next, end) or some of them; moves *next; returns the parts. */
-static int add_frame(struct transport *t, struct gathered *messages, size_t *next, size_t end,
-                     struct iovec *parts, int room)
-{
-    struct gathered *first = &messages[*next];
-    size_t limit = t->options.frame_bytes_max < FRAME_TARGET_BYTES ? t->options.frame_bytes_max
-                                                                   : FRAME_TARGET_BYTES;
-    size_t bytes = FRAME_HEADER;
-    int count = 0;
-    do {
-        bytes += messages[*next].bytes;
-        count += add_message(parts + count, &messages[*next]);
-        (*next)++;
-    } while (*next < end && room - count >= PARTS_OF_MESSAGE &&
-             bytes + messages[*next].bytes <= limit);
-    frame_header(parts, (size_t)count, first->head);
-    parts[0] = part_of(first->head, sizeof first->head);
-    t->stats.frames_sent++;
-    return count;
-}
-
-static void flush_peer(struct transport *t, struct peer *peer)
-{
-    size_t next = 0, end = peer->gathered_count;
-    peer->gathered_count = peer->gathered_bytes = 0;
-    while (next < end && peer->connection) {
-        struct iovec parts[PARTS_MAX];
-        size_t begin = next;
-        int count = 0;
-        while (next < end && PARTS_MAX - count >= PARTS_OF_MESSAGE) {
-            count += add_frame(t, peer->gathered, &next, end, parts + count, PARTS_MAX - count);
-        }
-        t->stats.messages_sent += next - begin;
-        deliver(peer->connection, parts, count);
-    }
-    t->stats.messages_dropped += end - next;
+    t->stats.frames_sent += frames;
+    t->stats.messages_sent += messages;
+    outbox_clear(&c->outbox);
 }
 
 void transport_flush(struct transport *t)
@@ -457,7 +363,12 @@ void transport_flush(struct transport *t)
     if (t->has_gathered) {
         t->has_gathered = 0;
         for (size_t i = 0; i < t->peer_count; i++) {
-            flush_peer(t, t->peers[i]);
+            if (t->peers[i]->connection) {
+                flush_connection(t->peers[i]->connection);
+            }
+        }
+        for (size_t i = t->accepted_count; i-- > 0;) {
+            flush_connection(t->accepted[i]);
         }
     }
     tell_lost(t);
@@ -475,53 +386,6 @@ static struct peer *find_peer(const struct transport *t, raft_id id)
     return NULL;
 }
 
-static struct gathered *new_gathered(struct peer *peer)
-{
-    if (peer->gathered_count == peer->gathered_capacity) {
-        size_t capacity = peer->gathered_capacity ? 2 * peer->gathered_capacity : 8;
-        struct gathered *grown = realloc(peer->gathered, capacity * sizeof *grown);
-        if (!grown) {
-            return NULL;
-        }
-        peer->gathered = grown;
-        peer->gathered_capacity = capacity;
-    }
-    return &peer->gathered[peer->gathered_count++];
-}
-
-static int has_room(const struct transport *t, const struct peer *peer, size_t frame_bytes)
-{
-    size_t queued = bytes_held(&peer->connection->out) + peer->gathered_bytes;
-    return frame_bytes <= t->options.frame_bytes_max &&
-           queued + frame_bytes <= t->options.queue_bytes_max;
-}
-
-void transport_send(struct transport *t, const raft_message *message)
-{
-    struct peer *peer = find_peer(t, message->to);
-    size_t size = raft_message_size(message);
-    size_t frame_bytes = FRAME_HEADER + FRAME_PREFIX + size;
-    struct gathered *slot = NULL;
-    if (peer && peer->connection && has_room(t, peer, frame_bytes)) {
-        slot = new_gathered(peer);
-    }
-    if (!slot) {
-        t->stats.messages_dropped++;
-        return;
-    }
-    frame_prefix(size, slot->head + FRAME_HEADER);
-    raft_encode_header(message, slot->head + FRAME_HEADER + FRAME_PREFIX);
-    slot->part_count = message->range_count;
-    for (size_t i = 0; i < message->range_count; i++) {
-        slot->parts[i] = (raft_buf){message->ranges[i].data, message->ranges[i].size};
-    }
-    slot->bytes = FRAME_PREFIX + size;
-    peer->gathered_bytes += frame_bytes;
-    t->has_gathered = 1;
-}
-
-/* ---- Reading --------------------------------------------------------------------------------- */
-
 static struct connection *find_accepted(const struct transport *t, raft_id from)
 {
     for (size_t i = 0; i < t->accepted_count; i++) {
@@ -532,16 +396,62 @@ static struct connection *find_accepted(const struct transport *t, raft_id from)
     return NULL;
 }
 
-static void open_connection(struct connection *c, raft_id from)
+/*
+ * The connection over which messages go to a server: the one dialled to the address that the host
+ * gave; where it gave none, the one that the server made.
+ */
+static struct connection *connection_to(const struct transport *t, raft_id id)
+{
+    const struct peer *peer = find_peer(t, id);
+    return peer ? peer->connection : find_accepted(t, id);
+}
+
+static size_t queued_bytes(const struct connection *c)
+{
+    return bytes_held(&c->out) + c->outbox.bytes;
+}
+
+static int has_room(const struct connection *c, size_t message_bytes)
+{
+    const struct transport_options *own = &c->transport->options;
+    return FRAME_HEADER + FRAME_PREFIX + frame_padded(message_bytes) <= own->frame_bytes_max &&
+           queued_bytes(c) + outbox_cost(&c->outbox, message_bytes) <= own->queue_bytes_max;
+}
+
+void transport_send(struct transport *t, const raft_message *message)
+{
+    struct connection *c = connection_to(t, message->to);
+    size_t size = raft_message_size(message);
+    if (!c || !has_room(c, size) || !outbox_add(&c->outbox, message, size)) {
+        t->stats.messages_dropped++;
+        return;
+    }
+    t->has_gathered = 1;
+}
+
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+/* The frames that waited for the keys. */
+static void seal_waiting(struct connection *c)
+{
+    uint8_t *at = c->out.data + c->out.head + c->said_left;
+    const uint8_t *end = c->out.data + c->out.tail;
+    while (at < end) {
+        at += frame_seal_next(at, &c->handshake.sent);
+    }
+}
+
+static void open_connection(struct connection *c)
 {
     struct transport *t = c->transport;
-    if (!c->peer) {
-        struct connection *older = find_accepted(t, from);
-        if (older) {
-            end_connection(older, TRANSPORT_REPLACED);
-        }
+    struct connection *older = c->peer ? NULL : find_accepted(t, c->handshake.other);
+    if (older) {
+        end_connection(older, TRANSPORT_REPLACED);
     }
-    c->from = from;
+    if (has_secret(t)) {
+        seal_waiting(c);
+    }
+    c->from = c->handshake.other;
     c->stage = OPEN;
     c->open_since_ms = clock_ms(t);
     set_progress_deadline(c);
@@ -553,51 +463,31 @@ static void open_connection(struct connection *c, raft_id from)
     }
 }
 
-static enum transport_reason judge_hello(const struct connection *c, const struct hello *hello)
+/* One step of the handshake. Returns whether it took anything. */
+static int take_greeting(struct connection *c)
 {
-    const struct transport_options *own = &c->transport->options;
-    if (hello->cluster != own->cluster) {
-        return TRANSPORT_CLUSTER;
-    }
-    if (hello->to != own->id || !hello->from || hello->from == own->id ||
-        (c->peer && hello->from != c->peer->id)) {
-        return TRANSPORT_IDENTITY;
-    }
-    return TRANSPORT_NONE;
-}
-
-/* A caller that is refused is answered all the same: its log then says why. */
-static void answer_hello(struct connection *c, raft_id to)
-{
-    if (!c->peer) {
-        if (queue_hello(c, to)) {
-            write_out(c);
-        } else {
+    uint8_t said[HANDSHAKE_OUT_MAX];
+    size_t said_size;
+    long used = handshake_take(&c->handshake, c->in.data + c->in.head, bytes_held(&c->in), said,
+                               &said_size);
+    if (said_size) {
+        if (!queue_said(c, said, said_size)) {
             end_connection(c, TRANSPORT_MEMORY);
+            return 0;
         }
+        write_out(c); /* also where it says why this is the end */
     }
-}
-
-static void take_hello(struct connection *c)
-{
-    struct hello hello = {0};
-    long used = hello_decode(c->in.data + c->in.head, bytes_held(&c->in), &hello);
-    if (!used) {
-        return;
+    if (used < 0) {
+        end_connection(c, reason_of(used));
     }
-    enum transport_reason reason = used < 0 ? reason_of(used) : judge_hello(c, &hello);
-    if (reason == TRANSPORT_NONE || reason == TRANSPORT_VERSION || reason == TRANSPORT_CLUSTER ||
-        reason == TRANSPORT_IDENTITY) {
-        answer_hello(c, hello.from);
-    }
-    if (reason != TRANSPORT_NONE) {
-        end_connection(c, reason);
-        return;
+    if (used <= 0 || c->fd < 0) {
+        return 0;
     }
     bytes_take(&c->in, (size_t)used);
-    if (c->fd >= 0) {
-        open_connection(c, hello.from);
+    if (c->handshake.step == HANDSHAKE_DONE) {
+        open_connection(c);
     }
+    return 1;
 }
 
 static void take_messages(struct connection *c, struct frame *frame)
@@ -624,8 +514,8 @@ static int take_frame(struct connection *c)
 {
     struct transport *t = c->transport;
     struct frame frame;
-    long used =
-        frame_next(c->in.data + c->in.head, bytes_held(&c->in), t->options.frame_bytes_max, &frame);
+    long used = frame_next(c->in.data + c->in.head, bytes_held(&c->in), t->options.frame_bytes_max,
+                           has_secret(t) ? &c->handshake.received : NULL, &frame);
     if (used < 0) {
         end_connection(c, reason_of(used));
     }
@@ -640,8 +530,10 @@ static int take_frame(struct connection *c)
 
 static void take_input(struct connection *c)
 {
-    if (c->stage == GREETING) {
-        take_hello(c);
+    while (c->fd >= 0 && c->stage == GREETING && bytes_held(&c->in)) {
+        if (!take_greeting(c)) {
+            return;
+        }
     }
     while (c->fd >= 0 && c->stage == OPEN && bytes_held(&c->in)) {
         if (!take_frame(c)) {
@@ -657,7 +549,7 @@ static void take_input(struct connection *c)
 static size_t input_room(struct connection *c)
 {
     struct bytes *in = &c->in;
-    size_t frame_max = c->transport->options.frame_bytes_max;
+    size_t frame_max = c->transport->options.frame_bytes_max + FRAME_SEAL;
     size_t wanted = c->stage == OPEN ? INPUT_BYTES : GREETING_BYTES;
     if (in->capacity == in->tail) {
         bytes_compact(in);
@@ -718,6 +610,26 @@ static void connection_ready(void *ctx, int fd, unsigned ready)
 
 /* ---- Making connections ---------------------------------------------------------------------- */
 
+/* Begins the handshake; what a caller says first waits in the output. */
+static int greet(struct connection *c)
+{
+    const struct transport *t = c->transport;
+    uint8_t said[HANDSHAKE_OUT_MAX], nonce[HANDSHAKE_NONCE];
+    struct handshake_side side = {.cluster = t->options.cluster,
+                                  .self = t->options.id,
+                                  .callee = c->peer ? c->peer->id : 0,
+                                  .address = t->told_address};
+    if (has_secret(t)) {
+        if (t->io->random(t->io->ctx, nonce, sizeof nonce) < 0) {
+            return 0;
+        }
+        side.secret = &t->secret;
+        side.nonce = nonce;
+    }
+    size_t size = handshake_begin(&c->handshake, &side, said);
+    return !size || queue_said(c, said, size);
+}
+
 static struct connection *new_connection(struct transport *t, struct peer *peer, int fd)
 {
     struct connection *c = calloc(1, sizeof *c);
@@ -730,6 +642,9 @@ static struct connection *new_connection(struct transport *t, struct peer *peer,
     c->fd = fd;
     c->stage = peer ? CONNECTING : GREETING;
     c->deadline_ms = clock_ms(t) + t->options.handshake_ms;
+    outbox_begin(&c->outbox, has_secret(t),
+                 t->options.frame_bytes_max < FRAME_TARGET_BYTES ? t->options.frame_bytes_max
+                                                                 : FRAME_TARGET_BYTES);
     /* Both only make things faster: a system that refuses them is served all the same. */
     (void)t->io->no_delay(t->io->ctx, fd);
     (void)t->io->give_up_after(t->io->ctx, fd, t->options.stall_ms);
@@ -768,16 +683,34 @@ static void dial(struct transport *t, struct peer *peer)
         return;
     }
     peer->connection = c;
-    if (!queue_hello(c, peer->id)) {
+    if (!greet(c)) {
         end_connection(c, TRANSPORT_MEMORY);
     } else if (start_connect(c, &peer->address)) {
         end_connection(c, TRANSPORT_NETWORK);
     }
 }
 
+/*
+ * Room for one more caller. Whoever has not been let in yet and has waited longest makes it, so
+ * that callers who say nothing cannot keep the servers of the cluster out.
+ */
+static int has_room_for_caller(struct transport *t)
+{
+    if (t->accepted_count < t->options.connections_max) {
+        return 1;
+    }
+    for (size_t i = 0; i < t->accepted_count; i++) {
+        if (t->accepted[i]->stage != OPEN) {
+            end_connection(t->accepted[i], TRANSPORT_LIMIT);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void add_accepted(struct transport *t, int fd)
 {
-    if (t->accepted_count == t->options.connections_max) {
+    if (!has_room_for_caller(t)) {
         t->io->close(t->io->ctx, fd);
         count_end(t, TRANSPORT_LIMIT);
         return;
@@ -789,7 +722,7 @@ static void add_accepted(struct transport *t, int fd)
     }
     t->stats.accepted++;
     t->accepted[t->accepted_count++] = c;
-    if (loop_add(t->options.loop, fd, LOOP_READ, connection_ready, c)) {
+    if (!greet(c) || loop_add(t->options.loop, fd, LOOP_READ, connection_ready, c)) {
         end_connection(c, TRANSPORT_MEMORY);
     }
 }
@@ -864,10 +797,11 @@ void transport_tick(struct transport *t, uint64_t now_ms)
 
 /* ---- Peers ----------------------------------------------------------------------------------- */
 
-static int parse_allowed(const char *text, int allow_insecure, struct address *out)
+/* Outside loopback anybody may be at the other end: only who can authenticate peers goes there. */
+static int parse_allowed(const struct transport *t, const char *text, struct address *out)
 {
     int status = address_parse(text, out);
-    if (!status && !allow_insecure && !address_is_loopback(out)) {
+    if (!status && !has_secret(t) && !t->options.allow_insecure && !address_is_loopback(out)) {
         return -EACCES;
     }
     return status;
@@ -910,7 +844,7 @@ int transport_peer(struct transport *t, raft_id id, const char *address)
     if (!id || id == t->options.id) {
         return -EINVAL;
     }
-    int status = parse_allowed(address, t->options.allow_insecure, &parsed);
+    int status = parse_allowed(t, address, &parsed);
     if (status) {
         return status;
     }
@@ -920,12 +854,6 @@ int transport_peer(struct transport *t, raft_id id, const char *address)
     }
     move_peer(peer, &parsed);
     return 0;
-}
-
-static void free_peer(struct peer *peer)
-{
-    free(peer->gathered);
-    free(peer);
 }
 
 void transport_forget(struct transport *t, raft_id id)
@@ -941,7 +869,7 @@ void transport_forget(struct transport *t, raft_id id)
                 end_connection(peer->connection, TRANSPORT_REPLACED);
             }
             t->peers[i] = t->peers[--t->peer_count];
-            free_peer(peer);
+            free(peer);
             return;
         }
     }
@@ -951,17 +879,17 @@ int transport_peer_status(const struct transport *t, raft_id id,
                           struct transport_peer_status *status)
 {
     const struct peer *peer = find_peer(t, id);
-    if (!peer) {
+    const struct connection *caller = find_accepted(t, id);
+    const struct connection *c = connection_to(t, id);
+    if (!peer && !caller) {
         return -ENOENT;
     }
     memset(status, 0, sizeof *status);
-    status->sending = peer->connection && peer->connection->stage == OPEN;
-    status->receiving = find_accepted(t, id) != NULL;
-    status->reason = peer->reason;
-    status->queued_bytes = peer->gathered_bytes;
-    if (peer->connection) {
-        status->queued_bytes += bytes_held(&peer->connection->out);
-    }
+    status->sending = c && c->stage == OPEN;
+    status->receiving = caller != NULL;
+    status->reason = peer ? peer->reason : TRANSPORT_NONE;
+    status->queued_bytes = c ? queued_bytes(c) : 0;
+    status->claimed_address = caller ? caller->handshake.address : "";
     return 0;
 }
 
@@ -996,12 +924,19 @@ static int set_options(struct transport *t, const struct transport_options *opti
         return -EINVAL;
     }
     t->io = own->io;
+    if (own->secret) {
+        if (own->secret->size < SECRET_BYTES_MIN || own->secret->size > SECRET_BYTES_MAX) {
+            return -EINVAL;
+        }
+        t->secret = *own->secret;
+    }
+    own->secret = NULL;
     return 0;
 }
 
 static int start_listening(struct transport *t)
 {
-    int status = parse_allowed(t->options.listen, t->options.allow_insecure, &t->listen_address);
+    int status = parse_allowed(t, t->options.listen, &t->listen_address);
     if (status) {
         return status;
     }
@@ -1056,7 +991,7 @@ void transport_close(struct transport *t)
         if (t->peers[i]->connection) {
             end_connection(t->peers[i]->connection, TRANSPORT_NONE);
         }
-        free_peer(t->peers[i]);
+        free(t->peers[i]);
     }
     if (t->listen_fd >= 0) {
         loop_remove(t->options.loop, t->listen_fd);
@@ -1065,6 +1000,7 @@ void transport_close(struct transport *t)
     free_dead(t);
     free(t->accepted);
     free(t->peers);
+    secret_wipe(&t->secret, sizeof t->secret);
     free(t);
 }
 
@@ -1100,12 +1036,18 @@ const char *transport_reason_text(enum transport_reason reason)
         return "a message cannot be decoded";
     case TRANSPORT_FOREIGN:
         return "a message is not from or to the servers of its connection";
+    case TRANSPORT_PLAIN:
+        return "only one of the two sides has a secret to authenticate with";
+    case TRANSPORT_SECRET:
+        return "the other side has another secret";
+    case TRANSPORT_SEAL:
+        return "bytes were changed, repeated or slipped in on the way";
     case TRANSPORT_LIMIT:
         return "too many connections";
     case TRANSPORT_REPLACED:
         return "replaced by a newer connection or address";
     case TRANSPORT_MEMORY:
-        return "no memory for the connection";
+        return "no memory or no random bytes for the connection";
     case TRANSPORT_REASONS:
         break;
     }

@@ -1,11 +1,12 @@
 /*
  * Fuzz target: what the transport reads from whoever connects. The first byte of the input decides
- * whether checksums are repaired first (so that what lies behind them is reached) and how small the
- * frame limit is; the rest is a stream: a hello, then frames.
+ * whether checksums and seals are repaired first (so that what lies behind them is reached), how
+ * small the frame limit is, and whether frames have to be sealed; the rest is a stream: a hello,
+ * then frames.
  *
  * Besides not crashing: a beginning of good input is never refused, what is taken fits into what
- * was given, a hello that was read is written the same way again, and a message that was taken
- * stays within its frame.
+ * was given, a hello that was read is written the same way again, a message that was taken stays
+ * within its frame, and no frame passes that was not sealed with the key.
  */
 #include "crc32c.h"
 #include "frame.h"
@@ -16,7 +17,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { REPAIR = 1, SMALL_FRAMES = 2 };
+enum { REPAIR = 1, SMALL_FRAMES = 2, SEALED = 4 };
 
 static void require(int holds)
 {
@@ -43,11 +44,18 @@ static void repair_hello(uint8_t *stream, size_t size)
     }
 }
 
-static void repair_frame(uint8_t *stream, size_t size)
+/* With a copy of the key: the one that reads has its own count. */
+static void repair_frame(uint8_t *stream, size_t size, const struct frame_key *key)
 {
-    if (size >= FRAME_HEADER && get_u32(stream) <= size - FRAME_HEADER) {
+    size_t around = FRAME_HEADER + (key ? FRAME_SEAL : 0);
+    if (size >= around && get_u32(stream) <= size - around) {
         struct iovec body = {stream + FRAME_HEADER, get_u32(stream)};
-        frame_header(&body, 1, stream);
+        if (key) {
+            struct frame_key copy = *key;
+            frame_seal(&body, 1, &copy, stream, stream + FRAME_HEADER + body.iov_len);
+        } else {
+            frame_header(&body, 1, stream);
+        }
     }
 }
 
@@ -94,19 +102,41 @@ static size_t read_hello(const uint8_t *stream, size_t size)
     return (size_t)used;
 }
 
-static size_t read_frame(const uint8_t *stream, size_t size, size_t frame_bytes_max)
+static size_t read_frame(const uint8_t *stream, size_t size, size_t frame_bytes_max,
+                         struct frame_key *key)
 {
     struct frame frame;
-    long used = frame_next(stream, size, frame_bytes_max, &frame);
+    struct frame_key before = {0};
+    if (key) {
+        before = *key;
+    }
+    long used = frame_next(stream, size, frame_bytes_max, key, &frame);
     if (used <= 0) {
         require(used > -TRANSPORT_REASONS);
         return 0;
     }
-    require((size_t)used <= size && (size_t)used <= frame_bytes_max && used % 8 == 0);
+    require((size_t)used <= size && used % 8 == 0);
+    require((size_t)used <= frame_bytes_max + (key ? FRAME_SEAL : 0));
     struct frame part;
-    require(frame_next(stream, (size_t)used - 1, frame_bytes_max, &part) == 0);
+    require(frame_next(stream, (size_t)used - 1, frame_bytes_max, key ? &before : NULL, &part) ==
+            0);
     walk_frame(frame);
     return (size_t)used;
+}
+
+static void read_frames(uint8_t *stream, size_t size, int mode)
+{
+    size_t frame_bytes_max = mode & SMALL_FRAMES ? FRAME_BYTES_MIN : 1 << 20;
+    struct frame_key sealing = {.number = 0}, *key = mode & SEALED ? &sealing : NULL;
+    size_t at = 0;
+    hmac_begin(&sealing.keyed, "a key that nobody guesses", 25);
+    for (size_t used = 1; used; at += used) {
+        if (mode & REPAIR) {
+            repair_frame(stream + at, size - at, key);
+        }
+        used = read_frame(stream + at, size - at, frame_bytes_max, key);
+        require(!used || !key || mode & REPAIR);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -115,7 +145,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     int mode = data[0];
-    size_t frame_bytes_max = mode & SMALL_FRAMES ? FRAME_BYTES_MIN : 1 << 20;
     uint8_t *stream = malloc(size); /* of the exact size, so that overreading is seen */
     require(stream != NULL);
     memcpy(stream, data + 1, --size);
@@ -123,12 +152,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         repair_hello(stream, size);
     }
     size_t at = read_hello(stream, size);
-    for (size_t used = 1; used; at += used) {
-        if (mode & REPAIR) {
-            repair_frame(stream + at, size - at);
-        }
-        used = read_frame(stream + at, size - at, frame_bytes_max);
-    }
+    read_frames(stream + at, size - at, mode);
     free(stream);
     return 0;
 }

@@ -236,19 +236,6 @@ void raft__config_discard(raft *node, struct raft__held *held)
     held->bytes = NULL;
 }
 
-/*
- * The longest lease that a membership here ever allowed is remembered with the hard state, in the
- * write that stores the membership: a server that restarts withholds its vote for so long (R50).
- */
-static void remember_lease(raft *node)
-{
-    if (node->lease_ms > node->state.lease_max_ms) {
-        node->state.lease_max_ms = node->lease_ms;
-        node->state_version++;
-        node->dirty = 1;
-    }
-}
-
 void raft__config_push(raft *node, raft_index index, struct raft__held *held)
 {
     RAFT_ASSERT(node->configs.count < node->configs.capacity);
@@ -257,7 +244,7 @@ void raft__config_push(raft *node, raft_index index, struct raft__held *held)
     node->configs.items[node->configs.count++] = *held;
     node->counters.memberships++;
     put_in_force(node);
-    remember_lease(node);
+    raft__lease_remember(node, node->lease_ms);
 }
 
 static void pop_item(raft *node)

@@ -60,13 +60,20 @@ static int is_sticky(const raft *node)
 
 /*
  * A follower campaigns when its timer runs out. Before that it wants one look at the clock when its
- * stickiness ends: candidates are judged by the last sample, and that would be too old.
+ * stickiness ends, and one when its promise does: candidates are judged by the last sample, and
+ * that would be too old.
  */
 uint64_t raft__follower_deadline(const raft *node)
 {
+    uint64_t due = node->election_at_ms;
     uint64_t loose_at_ms = node->contact_ms + node->options.election_timeout_ms;
-    int waits = node->contact && node->now_ms < loose_at_ms && loose_at_ms < node->election_at_ms;
-    return waits && node->error == RAFT_OK ? loose_at_ms : node->election_at_ms;
+    if (node->contact && node->now_ms < loose_at_ms && loose_at_ms < due) {
+        due = loose_at_ms;
+    }
+    if (node->now_ms < node->promised_until_ms && node->promised_until_ms < due) {
+        due = node->promised_until_ms;
+    }
+    return due;
 }
 
 /* ---- Roles ---------------------------------------------------------------------------------- */
@@ -75,6 +82,7 @@ static void leave_leadership(raft *node)
 {
     raft__own_remember(node);
     raft__reads_fail(node);
+    raft__lease_void(node);
     raft__progress_free(node);
     node->transfer_target = 0;
     node->change_due = 0;
@@ -142,6 +150,7 @@ static void become_leader(raft *node)
     node->role = RAFT_ROLE_LEADER;
     node->leader = node->id;
     node->own_first = node->log.last_index;
+    node->led_term = node->state.term;
     node->heard = node->granted;
     node->quorum_ok = 1;
     node->heartbeat_at_ms = node->now_ms;
@@ -150,6 +159,7 @@ static void become_leader(raft *node)
     node->dirty = 1;
     node->counters.elections_won++;
     raft__progress_reset(node);
+    raft__lease_begin(node);
 }
 
 /* Who may campaign keeps its timer; who may not has none (R16). */
@@ -201,7 +211,8 @@ int raft__campaign(raft *node)
     if (!raft__may_campaign(node)) {
         return RAFT_ENOTMEMBER;
     }
-    if (!raft__state_is_durable(node) || !raft__log_is_durable(node)) {
+    if (!raft__state_is_durable(node) || !raft__log_is_durable(node) ||
+        raft__promise_binds(node, 0, 0)) {
         return RAFT_EBUSY;
     }
     if (node->state.term >= RAFT_LIMIT) {
@@ -287,7 +298,8 @@ void raft__pre_vote_receive(raft *node, const raft_message *message)
                      (message->asked_term == node->state.term && vote_is_free(node, message->from));
     struct raft__reply reply = {message->from, message->asked_term, message->round,
                                 RAFT_MESSAGE_PRE_VOTE_REPLY, 1};
-    if (would_vote && !is_sticky(node) && log_is_up_to_date(node, message)) {
+    if (would_vote && !is_sticky(node) && !raft__promise_binds(node, 0, 0) &&
+        log_is_up_to_date(node, message)) {
         reply.refused = 0;
     }
     raft__reply(node, &reply);
@@ -296,10 +308,11 @@ void raft__pre_vote_receive(raft *node, const raft_message *message)
 void raft__vote_receive(raft *node, const raft_message *message)
 {
     struct raft__reply reply = {message->from, 0, message->round, RAFT_MESSAGE_VOTE_REPLY, 1};
-    if (message->term > node->state.term && !is_sticky(node)) {
+    int bound = raft__promise_binds(node, message->tag_term, message->tag_round); /* R50 */
+    if (message->term > node->state.term && !bound && !is_sticky(node)) {
         raft__become_follower(node, message->term, 0);
     }
-    if (message->term == node->state.term && vote_is_free(node, message->from) &&
+    if (message->term == node->state.term && !bound && vote_is_free(node, message->from) &&
         log_is_up_to_date(node, message)) {
         reply.refused = 0;
         if (node->state.vote == 0) { /* a repeated request gets the same answer, no more time */
@@ -380,11 +393,21 @@ static void leader_timers(raft *node)
     }
 }
 
+/* Apart from each other, as the timers are, so that those who promised alike do not collide. */
+static void hold_campaign(raft *node)
+{
+    uint64_t half = node->options.election_timeout_ms / 2;
+    node->election_at_ms = node->promised_until_ms + election_random(node) % half;
+}
+
 void raft__election_timers(raft *node)
 {
     if (node->contact_fresh) {
         node->contact_ms = node->now_ms;
         node->contact_fresh = 0;
+        if (node->credit_due) {
+            raft__promise(node);
+        }
     }
     if (node->role == RAFT_ROLE_LEADER) {
         leader_timers(node);
@@ -393,7 +416,12 @@ void raft__election_timers(raft *node)
     if (node->timer_reset) {
         raft__draw_timer(node);
     }
-    if (node->now_ms >= node->election_at_ms && raft__campaign(node) != RAFT_OK) {
+    if (node->now_ms < node->election_at_ms) {
+        return;
+    }
+    if (raft__promise_binds(node, 0, 0)) {
+        hold_campaign(node);
+    } else if (raft__campaign(node) != RAFT_OK) {
         raft__draw_timer(node);
     }
 }

@@ -43,7 +43,11 @@ static void fill_status(const raft *node, raft_status *status)
     status->commit_quorum = node->quorums.halves[0].quorum[RAFT__COMMIT];
     status->quorum_ok = node->role == RAFT_ROLE_LEADER && node->quorum_ok;
     status->writes_pending = node->pending_count;
-    status->reads_pending = node->reads.count;
+    status->reads_pending = (size_t)raft__reads_waiting(node);
+    status->forwards_pending = raft__forwards_waiting(node);
+    status->lease_until_ms = raft__lease_end(node);
+    status->promised_until_ms =
+        node->now_ms < node->promised_until_ms ? node->promised_until_ms : 0;
     status->counters = node->counters;
     status->membership_version = raft__config_index(node);
     status->membership_joint = raft__is_joint(node);
@@ -153,7 +157,7 @@ static void describe_self(struct raft__text *text, const raft *node)
     raft__text_number(text, " applied=", node->applied_index);
     raft__text_number(text, " bytes=", node->log.bytes);
     raft__text_number(text, " writes=", node->pending_count);
-    raft__text_number(text, " reads=", node->reads.count);
+    raft__text_number(text, " reads=", raft__reads_waiting(node));
     raft__text_add(text, "\n");
 }
 
@@ -306,9 +310,8 @@ const char *raft_check(const raft *node)
     broken = broken != NULL ? broken : check_indexes(node);
     broken = broken != NULL ? broken : check_writes(node);
     broken = broken != NULL ? broken : check_role(node);
-    if (broken == NULL &&
-        (node->reads.failed > node->reads.count || node->reads.count > node->options.reads_max)) {
-        broken = "reads stay within their bound"; /* I24 */
-    }
+    broken = broken != NULL ? broken : raft__lease_check(node);
+    broken = broken != NULL ? broken : raft__reads_check(node);
+    broken = broken != NULL ? broken : raft__forwards_check(node);
     return broken;
 }

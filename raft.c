@@ -233,6 +233,9 @@ int raft_free(raft *node)
     }
     struct raft__memory memory = node->memory;
     raft__reads_free(node);
+    raft__lease_free(node);
+    raft__forwards_free(node);
+    raft__service_free(node);
     raft__configs_free(node);
     raft__log_free(&node->log, &memory);
     raft__free(&memory, node->meta, node->meta_size);
@@ -378,7 +381,9 @@ static int restore_write(raft *node, const raft_write *write)
              write->state.vote != node->state.vote)) {
             return RAFT_ECORRUPT; /* a term fell, or a vote was changed (R3) */
         }
+        uint64_t lease_max_ms = node->state.lease_max_ms;
         node->state = write->state;
+        raft__lease_remember(node, lease_max_ms); /* it is never lowered (R50) */
     }
     if (write->meta != NULL) {
         status = restore_meta(node, write);
@@ -434,6 +439,7 @@ int raft_start(raft *node, uint64_t now_ms)
     node->told_version = raft__config_index(node);
     node->told_committed = node->configs.count > 0 && node->commit_index >= node->told_version;
     node->dirty = node->meta_unwritten;
+    raft__lease_restart(node);
     raft__draw_timer(node);
     return RAFT_OK;
 }
@@ -448,6 +454,9 @@ void raft__set_state(raft *node, raft_term term, raft_id vote)
         node->certified = 0; /* R25 */
         node->acked = 0;
         node->leader_round = 0;
+        node->credit_round = 0;
+        node->credit_ms = 0;
+        node->credit_due = 0;
         node->ack_due = 0;
         node->refusal_due = 0;
         node->heartbeat_reply_due = 0;
@@ -646,6 +655,8 @@ RAFT_APART static void fail(raft *node, int error)
     }
     raft__become_follower(node, node->state.term, 0);
     raft__own_give_up(node);
+    raft__asked_fail(node);
+    raft__forwards_give_up(node);
     node->election_at_ms = RAFT_NEVER;
     node->error = error;
     node->dirty = 1;
@@ -660,13 +671,38 @@ static int is_foreign(const raft *node, const raft_message *message)
            message->protocol != node->options.protocol;
 }
 
+/* What servers ask each other for their hosts; terms are judged where it is received (R63). */
+RAFT_APART static int dispatch_forwarded(raft *node, const raft_message *message)
+{
+    switch (message->kind) {
+    case RAFT_MESSAGE_READ:
+        raft__read_receive(node, message);
+        return RAFT_OK;
+    case RAFT_MESSAGE_READ_REPLY:
+        raft__read_reply_receive(node, message);
+        return RAFT_OK;
+    case RAFT_MESSAGE_PROPOSE:
+        return raft__propose_receive(node, message);
+    case RAFT_MESSAGE_PROPOSE_REPLY:
+        return raft__propose_reply_receive(node, message);
+    default:
+        return RAFT_EMALFORMED;
+    }
+}
+
+static int is_forwarded(const raft_message *message)
+{
+    return message->kind >= RAFT_MESSAGE_READ && message->kind <= RAFT_MESSAGE_PROPOSE_REPLY;
+}
+
 /* Of an older term: a leader that was deposed, or cut off, learns the newer term (R21). */
-RAFT_APART static void answer_stale(raft *node, const raft_message *message)
+RAFT_APART static int receive_stale(raft *node, const raft_message *message)
 {
     if (message->kind == RAFT_MESSAGE_APPEND || message->kind == RAFT_MESSAGE_HEARTBEAT) {
         struct raft__reply reply = {message->from, 0, 0, RAFT_MESSAGE_HEARTBEAT_REPLY, 0};
         raft__reply(node, &reply);
     }
+    return is_forwarded(message) ? dispatch_forwarded(node, message) : RAFT_OK;
 }
 
 RAFT_APART static void dispatch_election(raft *node, const raft_message *message)
@@ -692,8 +728,7 @@ static int dispatch(raft *node, const raft_message *message, unsigned kinds)
         return RAFT_OK;
     }
     if (message->term < node->state.term) {
-        answer_stale(node, message);
-        return RAFT_OK;
+        return receive_stale(node, message);
     }
     if (message->kind == RAFT_MESSAGE_APPEND && raft__append_contradicts(node, message, kinds)) {
         return RAFT_EMALFORMED;
@@ -710,7 +745,7 @@ static int dispatch(raft *node, const raft_message *message, unsigned kinds)
     case RAFT_MESSAGE_HEARTBEAT_REPLY:
         return raft__progress_receive(node, message);
     default:
-        return RAFT_EMALFORMED;
+        return dispatch_forwarded(node, message);
     }
 }
 
@@ -834,11 +869,16 @@ static size_t gather_ranges(raft *node, raft_range *ranges)
     return count;
 }
 
+static int state_is_unwritten(const raft *node)
+{
+    return node->state_written != node->state_version || node->lease_max_unwritten;
+}
+
 /* The batch of what is new, in the order R4 asks for; remembered until it completes. */
 static void begin_write(raft *node, raft_write *write, raft_range *ranges)
 {
     write->seq = ++node->seq;
-    write->has_state = node->state_written != node->state_version;
+    write->has_state = state_is_unwritten(node);
     write->state = node->state;
     write->meta = node->meta_unwritten ? node->meta : NULL;
     write->meta_size = node->meta_unwritten ? node->meta_size : 0;
@@ -848,6 +888,7 @@ static void begin_write(raft *node, raft_write *write, raft_range *ranges)
     write->ranges = ranges;
     write->range_count = gather_ranges(node, ranges);
     node->state_written = node->state_version;
+    node->lease_max_unwritten = 0;
     node->truncated_from = 0;
     struct raft__pending pending = {node->seq, node->now_ms, node->written_index,
                                     node->state_version};
@@ -856,8 +897,8 @@ static void begin_write(raft *node, raft_write *write, raft_range *ranges)
 
 static int has_unwritten(const raft *node)
 {
-    return node->written_index < node->log.last_index ||
-           node->state_written != node->state_version || node->truncated_from != 0;
+    return node->written_index < node->log.last_index || state_is_unwritten(node) ||
+           node->truncated_from != 0;
 }
 
 static int has_place_to_write(const raft *node)
@@ -930,6 +971,17 @@ RAFT_APART static void send_replies(raft *node)
     node->reply_count = 0;
 }
 
+/* What this server asks its leader for. */
+static void send_forwarded(raft *node)
+{
+    if (node->asked.count > 0) {
+        raft__asked_send(node);
+    }
+    if (node->forwards != NULL) {
+        raft__forwards_send(node);
+    }
+}
+
 /* Whatever is said rests on term and vote; until they are durable nothing is said (R1). */
 static void flush_messages(raft *node)
 {
@@ -939,11 +991,15 @@ static void flush_messages(raft *node)
     if (node->reply_count > 0) {
         send_replies(node);
     }
+    if (node->service != NULL && node->service->answer_count > 0) {
+        raft__answers_send(node);
+    }
     if (node->role == RAFT_ROLE_LEADER) {
         raft__leader_send(node);
     } else {
         raft__election_send(node);
         raft__follower_send(node);
+        send_forwarded(node);
     }
 }
 
@@ -1058,7 +1114,8 @@ static int next_fatal_event(raft *node, raft_event *event)
 /* Cheap, since most polls have nothing to tell. */
 static int may_have_events(const raft *node)
 {
-    return node->reads.count != 0 || node->own_count != 0 || node->role != node->told_role ||
+    return node->reads.count != 0 || node->leased.count != 0 || node->asked.count != 0 ||
+           node->own_count != 0 || raft__forwards_untold(node) || node->role != node->told_role ||
            node->leader != node->told_leader || node->state.term != node->told_term ||
            node->error != RAFT_OK || raft__config_is_untold(node) || node->regression_due;
 }
@@ -1066,8 +1123,9 @@ static int may_have_events(const raft *node)
 static int next_event(raft *node, raft_event *event)
 {
     return next_role_event(node, event) || raft__config_next(node, event) ||
-           raft__own_next(node, event) || raft__reads_next(node, event) ||
-           raft__regression_next(node, event) || next_fatal_event(node, event);
+           raft__own_next(node, event) || raft__forwards_next(node, event) ||
+           raft__reads_next(node, event) || raft__regression_next(node, event) ||
+           next_fatal_event(node, event);
 }
 
 RAFT_APART static void flush_events(raft *node)
@@ -1087,7 +1145,31 @@ RAFT_APART static void flush_events(raft *node)
 static void advance_clock(raft *node, uint64_t now_ms)
 {
     now_ms = now_ms < RAFT_LIMIT ? now_ms : RAFT_LIMIT; /* so that no deadline overflows */
-    node->now_ms = now_ms > node->now_ms ? now_ms : node->now_ms; /* R59 */
+    node->clock_is_back = now_ms < node->now_ms;
+    if (node->clock_is_back) {
+        raft__lease_void(node); /* R59 */
+    } else {
+        node->now_ms = now_ms;
+    }
+}
+
+/* What this server waits for from others. */
+static void forwarded_timers(raft *node)
+{
+    if (node->asked.count > 0) {
+        raft__asked_timers(node);
+    }
+    if (node->forwards != NULL) {
+        raft__forwards_timers(node);
+    }
+}
+
+static uint64_t forwarded_deadline(const raft *node, uint64_t due)
+{
+    uint64_t asked = node->asked.count > 0 ? raft__asked_deadline(node) : RAFT_NEVER;
+    uint64_t forwards = node->forwards != NULL ? raft__forwards_deadline(node) : RAFT_NEVER;
+    due = asked < due ? asked : due;
+    return forwards < due ? forwards : due;
 }
 
 int raft_poll(raft *node, uint64_t now_ms)
@@ -1102,6 +1184,7 @@ int raft_poll(raft *node, uint64_t now_ms)
     }
     if (node->error == RAFT_OK) {
         raft__election_timers(node);
+        forwarded_timers(node);
         if (node->change_due) {
             raft__config_step(node);
         }
@@ -1133,8 +1216,11 @@ uint64_t raft_deadline(const raft *node)
     if (node->dirty) {
         return 0;
     }
-    if (node->role != RAFT_ROLE_LEADER || node->error != RAFT_OK) {
-        return raft__follower_deadline(node);
+    if (node->error != RAFT_OK) {
+        return RAFT_NEVER;
+    }
+    if (node->role != RAFT_ROLE_LEADER) {
+        return forwarded_deadline(node, raft__follower_deadline(node));
     }
     uint64_t due =
         node->heartbeat_at_ms < node->quorum_at_ms ? node->heartbeat_at_ms : node->quorum_at_ms;
@@ -1142,5 +1228,5 @@ uint64_t raft_deadline(const raft *node)
         uint64_t stalled = node->pending[0].issued_ms + node->options.disk_timeout_ms;
         due = stalled < due ? stalled : due;
     }
-    return due;
+    return forwarded_deadline(node, due);
 }

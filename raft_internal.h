@@ -2,8 +2,8 @@
  * What the engine's files share: the node, the log, and the prototypes that cross files. Never
  * installed.
  *
- * Calls run one way: raft.c → election, replication, proposal, read → configuration → membership,
- * log, message. membership.c and log.c know nothing of roles or messages; message.c knows nothing
+ * Calls run one way: raft.c → election, replication, proposal, read → lease, configuration →
+ * membership, log, message. membership.c and log.c know nothing of roles or messages; message.c knows nothing
  * of the node.
  *
  * R.., I.. and so on are the numbers of the safety rules and invariants in docs/rules.md.
@@ -374,6 +374,7 @@ struct raft__peer {
     uint64_t since_round;   /* replies to older rounds say nothing of the present probe or window */
     uint64_t session_round; /* replies to older rounds are of an earlier membership (R28) */
     uint64_t match_round;   /* the round of the reply that raised match last */
+    uint64_t lease_end_ms;  /* by the own clock, until when its credit counts; 0: none (R50) */
     uint64_t heard_ms;      /* the sample at which it answered last; 0: never */
     struct raft__window window;
     uint8_t *stripped; /* witness: the headers in the newest append to it */
@@ -421,19 +422,64 @@ struct raft__reply {
     uint8_t refused;
 };
 
+/* A read of this server. */
 struct raft__read {
     uint64_t tag;
-    raft_index index; /* to be applied first */
-    uint64_t round;   /* to be answered first; 0: not begun */
+    raft_index index;  /* to be applied first; 0: the leader that is asked has not said it yet */
+    uint64_t round;    /* to be answered first; 0: not begun. Of the leader asked: the request */
+    uint64_t until_ms; /* of the leader asked: given up then; 0: no sample was seen yet */
+    int status;        /* negative: refused, and why */
+    int by_lease;      /* needs no round */
 };
 
-/* Reads in order of arrival, in a ring. The first `failed` of them are to be refused. */
+/* Reads in order of arrival, in a ring. */
 struct raft__reads {
     struct raft__read *items;
     uint32_t capacity; /* a power of two, or 0 */
     uint32_t head;
     uint32_t count;
-    uint32_t failed;
+};
+
+/* A read that another server asks for, at most one of each; in order of arrival. */
+struct raft__served {
+    raft_id from;
+    uint64_t nonce;
+    uint64_t request;
+    raft_index index;
+    raft_term index_term;
+    uint64_t round; /* to be answered first; 0: not begun */
+};
+
+/* An answer to another server; index 0: no. */
+struct raft__answer {
+    raft_id to;
+    uint64_t nonce;
+    uint64_t request;
+    raft_index index;
+    raft_term term;
+    int kind;
+};
+
+/* What is remembered of a server that proposes through this one. */
+struct raft__asker {
+    raft_id id;
+    uint64_t nonce;       /* of its newest run */
+    uint64_t newest;      /* the highest of its requests seen, */
+    uint64_t seen;        /* and which of those before: bit i is newest - i */
+    uint64_t since_round; /* what tells of no later round is of an earlier run */
+};
+
+/* What this server does for others; made when it is asked first. */
+struct raft__service {
+    struct raft__served served[RAFT_MEMBERS_MAX];
+    uint32_t served_count;
+    uint32_t asker_count;
+    struct raft__asker askers[RAFT_MEMBERS_MAX]; /* of asked_term, the last that was led here */
+    raft_term asked_term;
+    uint64_t since_round; /* for askers that were forgotten meanwhile */
+    struct raft__answer *answers;
+    uint32_t answer_count;
+    uint32_t answer_capacity;
 };
 
 /* Proposals of an earlier leadership of this server whose fate is open (R62). */
@@ -446,6 +492,7 @@ struct raft__own {
 
 #define RAFT__REPLIES 4u
 #define RAFT__OWN     4u
+#define RAFT__ANSWERS 1024u /* that wait to be sent; what is more is lost */
 
 enum { RAFT__STARTED, RAFT__FRESH, RAFT__BOOTSTRAPPED, RAFT__RESTORED, RAFT__BROKEN };
 enum { RAFT__OUTSIDE, RAFT__IN_CALLBACK, RAFT__IN_OPEN_CALLBACK }; /* open: apply, notify */
@@ -507,6 +554,14 @@ struct raft {
     raft__set refused; /* campaign: who said no */
     raft__set heard;   /* leader: who answered since the last quorum check */
 
+    /* Leases (R50). */
+    uint64_t promised_until_ms; /* nobody else is helped to lead before this sample, */
+    raft_term promise_term;     /* unless an order comes that is at least as new as this round */
+    uint64_t promise_round;
+    uint64_t credit_round;     /* the newest round of this term that asked for credit */
+    uint64_t credit_ms;        /* what was promised for it; 0: nothing yet */
+    struct raft__lease *lease; /* leader; null until one is asked for */
+
     /* Follower: what is owed to the leader. */
     raft_index certified; /* the log up to here is the leader's, in this term (R25) */
     raft_index acked;     /* the largest index acknowledged in this term */
@@ -521,9 +576,22 @@ struct raft {
     /* Leader. */
     raft_index own_first;    /* index of the no-op of this leadership */
     raft_id transfer_target; /* who is to lead next; 0: no transfer (R53) */
+    raft_term led_term;      /* the last one led in this run; 0: none */
     struct raft__reads reads;
+    struct raft__reads leased;
+    uint64_t confirmed_round; /* no newer leader had committed anything when it began */
+    struct raft__service *service;
     struct raft__own own[RAFT__OWN];
     uint32_t own_count;
+
+    /* What the leader is asked for (R63). */
+    struct raft__reads asked;
+    raft_id asked_leader; /* who was to answer them, in this term */
+    raft_term asked_term;
+    uint64_t asked_request;          /* the request that is outstanding; 0: none */
+    uint64_t asked_again_ms;         /* when it is made once more */
+    uint64_t requests;               /* made by this run, of either kind */
+    struct raft__forwards *forwards; /* null until something is forwarded */
 
     raft_counters counters;
     int error; /* sticky */
@@ -550,7 +618,11 @@ struct raft {
     uint8_t uncertain; /* the leader's commit index is beyond what is certified here */
     uint8_t full;      /* the newest append could not be taken for want of memory */
     uint8_t quorum_ok;
-    uint8_t match_moved; /* leader: the commit index may be due to move */
+    uint8_t match_moved;         /* leader: the commit index may be due to move */
+    uint8_t credit_due;          /* follower: credit was asked for since the last sample */
+    uint8_t lease_suspended;     /* leader: no credit is asked for, and none counts */
+    uint8_t clock_is_back;       /* the last sample was below an earlier one */
+    uint8_t lease_max_unwritten; /* it goes with the next write */
 
     raft_index told_version; /* of the membership; and whether it was said to be committed */
     uint8_t told_committed;
@@ -797,6 +869,47 @@ RAFT_INTERNAL void raft__follower_send(raft *node);
 RAFT_INTERNAL void raft__leader_send(raft *node);
 RAFT_INTERNAL void raft__leader_commit(raft *node);
 
+/* ---- lease.c -------------------------------------------------------------------------------- */
+
+/*
+ * Whether a promise keeps this server from granting, adopting the term of a candidate, or
+ * campaigning. The tag is that of an order by a leader that hands over (R53); 0 and 0: none.
+ */
+RAFT_INTERNAL int raft__promise_binds(const raft *node, raft_term tag_term, uint64_t tag_round);
+
+/* At start: what was promised before is not known any more. */
+RAFT_INTERNAL void raft__lease_restart(raft *node);
+
+/* A membership allows leases of this length: written with it, for ever (lease_max). */
+RAFT_INTERNAL void raft__lease_remember(raft *node, uint64_t length_ms);
+
+/* Follower: a round asks for credit; the promise is made by the poll that dates the contact. */
+RAFT_INTERNAL void raft__lease_asked(raft *node, uint64_t round);
+RAFT_INTERNAL void raft__promise(raft *node);
+
+/* What a reply says: the credit belongs to the round that asked, and to no other. */
+static inline uint64_t raft__credit(const raft *node)
+{
+    return node->leader_round == node->credit_round ? node->credit_ms : 0;
+}
+
+/* Leader: a new leadership; no round before now counts any more; none until it is resumed. */
+RAFT_INTERNAL void raft__lease_begin(raft *node);
+RAFT_INTERNAL void raft__lease_void(raft *node);
+RAFT_INTERNAL void raft__lease_suspend(raft *node, int suspended);
+
+/* A round begins: RAFT_FLAG_CREDIT, or 0 where it is not to ask. */
+RAFT_INTERNAL int raft__lease_ask(raft *node);
+
+/* A peer has answered a round with credit. */
+RAFT_INTERNAL void raft__lease_credit(raft *node, struct raft__peer *peer, uint64_t round,
+                                      uint64_t credit_ms);
+
+/* Reads need no round while now is below this; 0: no lease. */
+RAFT_INTERNAL uint64_t raft__lease_end(const raft *node);
+RAFT_INTERNAL void raft__lease_free(raft *node);
+RAFT_INTERNAL const char *raft__lease_check(const raft *node);
+
 /* ---- proposal.c ----------------------------------------------------------------------------- */
 
 /* Encoded bytes of the entries that are not committed. */
@@ -817,17 +930,62 @@ RAFT_INTERNAL void raft__own_give_up(raft *node);
 /* Takes off the first run whose fate is known: fills the event and returns 1, or returns 0. */
 RAFT_INTERNAL int raft__own_next(raft *node, raft_event *event);
 
+/* Proposals for the leader: sending, giving up, telling. Where a `forwards` exists. */
+RAFT_INTERNAL void raft__forwards_send(raft *node);
+RAFT_INTERNAL void raft__forwards_timers(raft *node);
+RAFT_INTERNAL uint64_t raft__forwards_deadline(const raft *node);
+
+/* The same, also where none exists. */
+RAFT_INTERNAL void raft__forwards_give_up(raft *node);
+RAFT_INTERNAL int raft__forwards_untold(const raft *node);
+RAFT_INTERNAL int raft__forwards_next(raft *node, raft_event *event);
+RAFT_INTERNAL size_t raft__forwards_waiting(const raft *node);
+RAFT_INTERNAL void raft__forwards_free(raft *node);
+RAFT_INTERNAL const char *raft__forwards_check(const raft *node);
+
+RAFT_INTERNAL int raft__propose_receive(raft *node, const raft_message *message);
+RAFT_INTERNAL int raft__propose_reply_receive(raft *node, const raft_message *message);
+
+/* Makes node->service where there is none: whether there is one now. */
+RAFT_INTERNAL int raft__service_exists(raft *node);
+RAFT_INTERNAL void raft__service_free(raft *node);
+
+/* Queues an answer to another server; needs a service. */
+RAFT_INTERNAL void raft__answer(raft *node, const struct raft__answer *answer);
+RAFT_INTERNAL void raft__answers_send(raft *node);
+
 /* ---- read.c --------------------------------------------------------------------------------- */
+
+/* Reads of this server that have no answer yet. */
+RAFT_INTERNAL uint64_t raft__reads_waiting(const raft *node);
+
+/* Leader: whether the lease answers those that hope for it; those that it does not need a round. */
+RAFT_INTERNAL void raft__reads_judge(raft *node);
 
 /* Whether a read waits for a round; gives the round that starts now to all that do. */
 RAFT_INTERNAL int raft__reads_need_round(const raft *node);
 RAFT_INTERNAL void raft__reads_join_round(raft *node, uint64_t round);
 
-/* Refuses all reads: leadership ended. */
+/* Leader: sends other servers what is confirmed for them; where a service exists. */
+RAFT_INTERNAL void raft__served_send(raft *node);
+
+/* Elsewhere: asks the leader for what waits; where something does. */
+RAFT_INTERNAL void raft__asked_send(raft *node);
+RAFT_INTERNAL void raft__asked_timers(raft *node);
+RAFT_INTERNAL uint64_t raft__asked_deadline(const raft *node);
+
+RAFT_INTERNAL void raft__read_receive(raft *node, const raft_message *message);
+RAFT_INTERNAL void raft__read_reply_receive(raft *node, const raft_message *message);
+
+/* Refuses all reads of a leader, those of other servers too: leadership ended. */
 RAFT_INTERNAL void raft__reads_fail(raft *node);
+
+/* Refuses those that the leader was asked for: the node stops. */
+RAFT_INTERNAL void raft__asked_fail(raft *node);
 
 /* Takes off the first read that has its answer: fills the event and returns 1, or returns 0. */
 RAFT_INTERNAL int raft__reads_next(raft *node, raft_event *event);
 RAFT_INTERNAL void raft__reads_free(raft *node);
+RAFT_INTERNAL const char *raft__reads_check(const raft *node);
 
 #endif

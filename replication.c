@@ -203,6 +203,9 @@ int raft__heartbeat_receive(raft *node, const raft_message *message)
     note_round(node, message->round);
     node->uncertain = message->commit > node->certified;
     node->full = 0; /* to be tried again: memory may have become free */
+    if ((message->flags & RAFT_FLAG_CREDIT) != 0) {
+        raft__lease_asked(node, message->round);
+    }
     if (message->round != 0) {
         node->heartbeat_reply_due = 1;
         node->dirty = 1;
@@ -243,6 +246,7 @@ static int send_ack(raft *node)
     raft__message_begin(node, &message, RAFT_MESSAGE_APPEND_REPLY, node->leader);
     message.round = node->leader_round;
     message.index = index;
+    message.credit_ms = raft__credit(node);
     message.flags = reply_flags(node);
     node->acked = index;
     node->ack_due = index < node->certified;
@@ -256,6 +260,7 @@ static void send_heartbeat_reply(raft *node)
     raft__message_begin(node, &message, RAFT_MESSAGE_HEARTBEAT_REPLY, node->leader);
     message.round = node->leader_round;
     message.refused = node->uncertain;
+    message.credit_ms = raft__credit(node);
     message.flags = reply_flags(node);
     raft__send(node, &message);
 }
@@ -353,6 +358,7 @@ void raft__peer_reset(const raft *node, struct raft__peer *peer)
     peer->session_round = node->round;
     peer->match_round = 0;
     peer->heard_ms = 0;
+    peer->lease_end_ms = 0;
     peer->state = RAFT_PEER_PROBE;
     peer->paused = 0;
     peer->nudge = 0;
@@ -429,6 +435,7 @@ RAFT_APART static void lose_peer(raft *node, struct raft__peer *peer)
     peer->match = 0;
     peer->next = 1;
     peer->round_echoed = 0;
+    peer->lease_end_ms = 0;
     peer->state = RAFT_PEER_LOST;
     node->regression_due = 1;
     node->dirty = 1;
@@ -536,6 +543,9 @@ int raft__progress_receive(raft *node, const raft_message *message)
     if (message->round > peer->round_echoed) {
         peer->round_echoed = message->round;
     }
+    if (message->credit_ms != 0) {
+        raft__lease_credit(node, peer, message->round, message->credit_ms);
+    }
     if (message->kind == RAFT_MESSAGE_HEARTBEAT_REPLY) {
         receive_liveness(peer, message->refused);
     } else if (message->refused) {
@@ -557,6 +567,7 @@ struct draft {
     raft_message heartbeat;
     uint64_t append_bytes_max; /* that the append was built with */
     raft_index append_end;     /* behind its last entry */
+    int round_flags;           /* of heartbeats that want a reply */
 };
 
 /* An append behind index prev, with entries of at most bytes_max; without any if that is 0. */
@@ -687,6 +698,7 @@ static void send_heartbeat(raft *node, struct draft *draft, struct raft__peer *p
         message->commit = node->commit_index;
     }
     message->round = round;
+    message->flags = round != 0 ? draft->round_flags : 0;
     message->to = peer->id;
     peer->commit_told = node->commit_index;
     raft__send(node, message);
@@ -744,14 +756,21 @@ static int begin_round(raft *node)
 
 void raft__leader_send(raft *node)
 {
+    if (node->leased.count > 0) {
+        raft__reads_judge(node);
+    }
     int round_due = begin_round(node);
     struct draft draft;
+    draft.round_flags = round_due && node->lease_ms != 0 ? raft__lease_ask(node) : 0;
     draft.append.kind = 0;
     draft.heartbeat.kind = 0;
     for (uint32_t i = 0; i < node->peer_count; i++) {
         if (i != node->self) {
             feed_peer(node, &draft, i, round_due);
         }
+    }
+    if (node->service != NULL && node->service->served_count > 0) {
+        raft__served_send(node);
     }
 }
 

@@ -1,0 +1,857 @@
+/*
+ * Memberships in the log: in force on append and rolled back with it, joint changes, learners,
+ * witnesses, failure zones, sessions, and members that lost their log (R41 to R48, R56, R57, R65).
+ */
+#include "check.h"
+#include "cluster.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const uint64_t T = 1000;
+static const uint64_t LONGEST = 2000;
+
+/* ---- Asking for memberships ----------------------------------------------------------------- */
+
+struct wish {
+    raft_member members[RAFT_MEMBERS_MAX];
+    raft_membership membership;
+};
+
+/*
+ * "1 2 3l 4p 5w": voters 1 and 2, 3 a learner, 4 a learner that is to become a voter, 5 a witness.
+ */
+static void wish_for(struct wish *wish, const char *text)
+{
+    memset(wish, 0, sizeof *wish);
+    raft_membership_init(&wish->membership);
+    wish->membership.members = wish->members;
+    for (char *end; *text != '\0'; text = *end == '\0' ? end : end + 1) {
+        raft_member *member = &wish->members[wish->membership.member_count++];
+        member->id = strtoull(text, &end, 10);
+        member->role = *end == 'w'                  ? RAFT_MEMBER_WITNESS
+                       : *end == 'l' || *end == 'p' ? RAFT_MEMBER_LEARNER
+                                                    : RAFT_MEMBER_VOTER;
+        member->promote = *end == 'p';
+        end += *end != ' ' && *end != '\0';
+    }
+}
+
+static raft_index version_at(const struct cluster *cluster, raft_id id)
+{
+    return cluster_status(cluster, id).membership_version;
+}
+
+static int ask(struct cluster *cluster, raft_id leader, const struct wish *wish)
+{
+    return raft_set_membership(cluster->nodes[leader].raft, &wish->membership,
+                               version_at(cluster, leader), NULL, NULL);
+}
+
+static int change(struct cluster *cluster, raft_id leader, const char *text)
+{
+    struct wish wish;
+    wish_for(&wish, text);
+    return ask(cluster, leader, &wish);
+}
+
+/* The membership in force at a node, as wish_for reads it; while joint "former > next". */
+static const char *members_at(const struct cluster *cluster, raft_id id)
+{
+    static char text[512];
+    raft_member members[RAFT_MEMBERS_MAX];
+    raft_membership is;
+    size_t at = 0;
+    raft_membership_init(&is);
+    if (raft_get_membership(cluster->nodes[id].raft, &is, members, RAFT_MEMBERS_MAX) != RAFT_OK) {
+        return "none";
+    }
+    text[0] = '\0';
+    for (int former = is.joint; former >= 0; former--) {
+        for (size_t i = 0; i < is.member_count; i++) {
+            int role = former ? members[i].former_role : members[i].role;
+            if (role != RAFT_MEMBER_NONE) {
+                const char *mark = role == RAFT_MEMBER_WITNESS                         ? "w"
+                                   : role == RAFT_MEMBER_LEARNER && members[i].promote ? "p"
+                                   : role == RAFT_MEMBER_LEARNER                       ? "l"
+                                                                                       : "";
+                at += (size_t)snprintf(text + at, sizeof text - at, "%s%llu%s", at > 0 ? " " : "",
+                                       (unsigned long long)members[i].id, mark);
+            }
+        }
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s", former ? " >" : "");
+    }
+    return text;
+}
+
+static struct cluster *group(size_t founders, size_t count)
+{
+    struct cluster *cluster = cluster_create(count);
+    cluster->founders = founders;
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, 1));
+    CHECK(cluster_propose(cluster, 1, "before") > 0);
+    cluster_run(cluster, T);
+    return cluster;
+}
+
+static size_t configs_stored(const struct cluster *cluster, raft_id id)
+{
+    size_t count = 0;
+    for (raft_index index = 1; cluster_stored(cluster, id, index) != NULL; index++) {
+        count += cluster_stored(cluster, id, index)->kind == RAFT_ENTRY_CONFIG;
+    }
+    return count;
+}
+
+/* ---- Growing and shrinking ------------------------------------------------------------------ */
+
+static void one_server_grows_to_three_through_a_joint_membership(void)
+{
+    struct cluster *cluster = group(1, 3);
+    CHECK_EQ(change(cluster, 1, "1 2l 3l"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    CHECK_STR(members_at(cluster, 3), "1 2l 3l");
+    CHECK_STR(cluster_applied_text(cluster, 3, 2), "before");
+    CHECK_EQ(change(cluster, 1, "1 2 3"), RAFT_OK);
+    CHECK_STR(members_at(cluster, 1), "1 2l 3l > 1 2 3");
+    cluster_run(cluster, LONGEST);
+    for (raft_id id = 1; id <= 3; id++) {
+        CHECK_STR(members_at(cluster, id), "1 2 3");
+    }
+    CHECK_EQ(cluster_status(cluster, 1).commit_quorum, 2);
+    CHECK_EQ(configs_stored(cluster, 1), 3);
+    CHECK(cluster_elect(cluster, 3));
+    CLUSTER_DONE(cluster);
+}
+
+static void one_server_grows_to_three_by_single_steps(void)
+{
+    struct cluster *cluster = group(1, 3);
+    static const char *const steps[] = {"1 2l", "1 2", "1 2 3l", "1 2 3"};
+    for (size_t i = 0; i < 4; i++) {
+        CHECK_EQ(change(cluster, 1, steps[i]), RAFT_OK);
+        cluster_run(cluster, 3 * LONGEST);
+        CHECK_STR(members_at(cluster, 1), steps[i]);
+    }
+    CHECK_EQ(configs_stored(cluster, 1), 4);
+    CHECK(cluster_elect(cluster, 2));
+    CHECK(cluster_converged(cluster));
+    CLUSTER_DONE(cluster);
+}
+
+/* R65: a wish in the membership, fulfilled by whoever leads. */
+static void learners_with_the_wish_become_voters_when_they_have_caught_up(void)
+{
+    struct cluster *cluster = group(1, 3);
+    CHECK_EQ(change(cluster, 1, "1 2p 3p"), RAFT_OK);
+    cluster_run(cluster, 6 * LONGEST);
+    CHECK_STR(members_at(cluster, 1), "1 2 3");
+    CHECK_STR(members_at(cluster, 3), "1 2 3");
+    CLUSTER_DONE(cluster);
+}
+
+static void the_wish_outlives_the_leader_that_heard_it(void)
+{
+    struct cluster *cluster = group(3, 4);
+    cluster_isolate(cluster, 4);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4p"), RAFT_OK);
+    cluster_run(cluster, LONGEST);
+    CHECK_STR(members_at(cluster, 2), "1 2 3 4p"); /* unreachable: it waits */
+    CHECK(cluster_elect(cluster, 2));
+    cluster_crash(cluster, 1);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, 6 * LONGEST);
+    CHECK_STR(members_at(cluster, 2), "1 2 3 4");
+    CHECK_STR(members_at(cluster, 4), "1 2 3 4");
+    CLUSTER_DONE(cluster);
+}
+
+/* R45: it would govern at once, and could commit nothing. */
+static void membership_that_could_commit_nothing_is_refused(void)
+{
+    struct cluster *cluster = group(1, 3);
+    CHECK_EQ(change(cluster, 1, "1 2"), RAFT_EBUSY);
+    CHECK_EQ(change(cluster, 1, "1 2 3"), RAFT_EBUSY);
+    cluster_isolate(cluster, 2);
+    CHECK_EQ(change(cluster, 1, "1 2l 3l"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    CHECK_EQ(change(cluster, 1, "1 2 3l"), RAFT_EBUSY); /* 2 has not caught up */
+    CHECK_EQ(change(cluster, 1, "1 2l 3"), RAFT_OK);
+    cluster_run(cluster, LONGEST);
+    CHECK_STR(members_at(cluster, 3), "1 2l 3");
+    CLUSTER_DONE(cluster);
+}
+
+/* A dead server may be replaced in one step by a live one that has caught up as a learner. */
+static void dead_member_is_replaced_by_a_learner(void)
+{
+    struct cluster *cluster = group(3, 4);
+    cluster_crash(cluster, 3);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4l"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    CHECK_EQ(change(cluster, 1, "1 2 4"), RAFT_OK);
+    CHECK_STR(members_at(cluster, 1), "1 2 3 4l > 1 2 4");
+    cluster_run(cluster, LONGEST);
+    CHECK_STR(members_at(cluster, 4), "1 2 4");
+    CHECK(cluster_elect(cluster, 4));
+    CLUSTER_DONE(cluster);
+}
+
+/* New voters count as just heard: an unreachable one does not depose the leader (R22). */
+static void voter_added_while_unreachable_does_not_depose_the_leader(void)
+{
+    struct cluster *cluster = group(3, 4);
+    cluster_isolate(cluster, 4);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4"), RAFT_OK);
+    cluster_run(cluster, 6 * LONGEST);
+    CHECK_EQ(cluster_leader(cluster), 1);
+    CHECK_EQ(cluster_term(cluster, 1), 1);
+    CHECK_STR(members_at(cluster, 2), "1 2 3 4");
+    CHECK_EQ(cluster_status(cluster, 1).commit_quorum, 3);
+    CLUSTER_DONE(cluster);
+}
+
+/* ---- What is refused ------------------------------------------------------------------------ */
+
+static void change_against_a_stale_version_is_refused(void)
+{
+    struct cluster *cluster = group(3, 4);
+    struct wish wish;
+    raft *leader = cluster->nodes[1].raft;
+    raft_index index = 0;
+    raft_term term = 99;
+    wish_for(&wish, "1 2 3 4l");
+    CHECK_EQ(raft_set_membership(leader, &wish.membership, 1, NULL, NULL), RAFT_ECONFLICT);
+    CHECK_EQ(raft_set_membership(leader, &wish.membership, 0, &index, &term), RAFT_OK);
+    CHECK_EQ(index, 3);
+    CHECK_EQ(term, 1);
+    CHECK_EQ(raft_set_membership(leader, &wish.membership, 0, NULL, NULL), RAFT_ECONFLICT);
+    CHECK_EQ(raft_set_membership(leader, &wish.membership, 3, NULL, NULL), RAFT_EBUSY);
+    cluster_run(cluster, T);
+    CHECK_EQ(raft_set_membership(leader, &wish.membership, 3, &index, &term), RAFT_OK);
+    CHECK_EQ(index, 3); /* it is so already: nothing was appended */
+    CHECK_EQ(term, 0);
+    CHECK_EQ(cluster_status(cluster, 1).last_index, 3);
+    CLUSTER_DONE(cluster);
+}
+
+static void memberships_that_make_no_sense_are_refused(void)
+{
+    static const char *const senseless[] = {"1l 2l", "1w 2w 3", "1 2 2", "0 1 2", "1 2 3w"};
+    struct cluster *cluster = group(3, 3);
+    struct wish wish;
+    uint64_t before = cluster_fingerprint(cluster, 1);
+    for (size_t i = 0; i < sizeof senseless / sizeof senseless[0]; i++) {
+        CHECK_EQ(change(cluster, 1, senseless[i]), RAFT_EARG);
+    }
+    wish_for(&wish, "1 2 3");
+    wish.membership.commit_quorum = 4;
+    CHECK_EQ(ask(cluster, 1, &wish), RAFT_EARG);
+    wish.membership.commit_quorum = 1;
+    CHECK_EQ(ask(cluster, 1, &wish), RAFT_EARG);
+    wish.membership.commit_quorum = 0;
+    wish.membership.lease_ms = 60001;
+    CHECK_EQ(ask(cluster, 1, &wish), RAFT_EARG);
+    wish.membership.lease_ms = 0;
+    wish.members[0].promote = 1; /* it is a voter */
+    CHECK_EQ(ask(cluster, 1, &wish), RAFT_EARG);
+    wish.members[0].promote = 0;
+    wish.membership.size = 8;
+    CHECK_EQ(ask(cluster, 1, &wish), RAFT_EARG);
+    CHECK_EQ(raft_set_membership(cluster->nodes[1].raft, NULL, 0, NULL, NULL), RAFT_EARG);
+    CHECK_EQ(cluster_fingerprint(cluster, 1), before);
+    CHECK_EQ(change(cluster, 2, "1 2"), RAFT_ENOTLEADER);
+    CLUSTER_DONE(cluster);
+}
+
+/* R42, the single-server bug of 2015: of two rival changes one is gone before the other commits. */
+static void rival_changes_of_two_leaders_never_both_commit(void)
+{
+    struct cluster *cluster = group(4, 4);
+    cluster_isolate(cluster, 1);
+    CHECK_EQ(change(cluster, 1, "1 2 3"), RAFT_OK); /* only in its own log */
+    cluster_settle(cluster);
+    CHECK(cluster_elect(cluster, 2));
+    CHECK_STR(members_at(cluster, 2), "1 2 3 4");
+    CHECK_EQ(change(cluster, 2, "1 2 4"), RAFT_OK);
+    cluster_run(cluster, T);
+    CHECK_EQ(cluster_commit(cluster, 2), version_at(cluster, 2));
+    CHECK(cluster_commit(cluster, 1) < version_at(cluster, 1));
+    cluster_heal_all(cluster);
+    cluster_run(cluster, 2 * LONGEST);
+    CHECK_STR(members_at(cluster, 1), "1 2 4");
+    CLUSTER_DONE(cluster);
+}
+
+static void change_waits_for_the_leaders_own_no_op(void)
+{
+    struct cluster *cluster = cluster_new(3);
+    cluster_hold(cluster, 2, 1);
+    cluster_hold(cluster, 3, 1);
+    CHECK_EQ(raft_campaign(cluster->nodes[1].raft), RAFT_OK);
+    for (int i = 0; i < 20 && cluster_role(cluster, 1) != RAFT_ROLE_LEADER; i++) {
+        cluster_settle(cluster);
+        cluster_deliver(cluster, 2, 1);
+    }
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_role(cluster, 1), RAFT_ROLE_LEADER);
+    CHECK_EQ(cluster_commit(cluster, 1), 0);
+    CHECK_EQ(change(cluster, 1, "1 2"), RAFT_EBUSY);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, T);
+    CHECK_EQ(change(cluster, 1, "1 2"), RAFT_OK);
+    cluster_run(cluster, T);
+    CHECK_STR(members_at(cluster, 2), "1 2");
+    CLUSTER_DONE(cluster);
+}
+
+/* ---- In force and rolled back --------------------------------------------------------------- */
+
+/* R41: voters, quorums and peers are again what they were; elections use the old set. */
+static void truncated_membership_gives_way_to_the_one_before(void)
+{
+    struct cluster *cluster = group(5, 6);
+    cluster_isolate(cluster, 1);
+    CHECK_EQ(change(cluster, 1, "1 2 3 6l"), RAFT_OK);
+    cluster_run(cluster, T / 2);
+    CHECK_STR(members_at(cluster, 1), "1 2 3 4 5 > 1 2 3 6l");
+    cluster_run(cluster, 4 * LONGEST);
+    raft_id leader = cluster_leader(cluster);
+    CHECK(leader > 1);
+    CHECK(cluster_propose(cluster, leader, "other") > 0);
+    cluster_run(cluster, T);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, 2 * LONGEST);
+    CHECK_STR(members_at(cluster, 1), "1 2 3 4 5");
+    CHECK_EQ(cluster_status(cluster, 1).commit_quorum, 3);
+    CHECK_EQ(cluster_status(cluster, 1).membership_version, 0);
+    CHECK(cluster_elect(cluster, 1));
+    CLUSTER_DONE(cluster);
+}
+
+/* Catalogue 46: what is in the log governs, after a restart too, committed or not. */
+static void uncommitted_membership_governs_after_a_restart(void)
+{
+    struct cluster *cluster = group(3, 4);
+    cluster_hold(cluster, 2, 1);
+    cluster_hold(cluster, 3, 1);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4l"), RAFT_OK);
+    cluster_run(cluster, T / 2);
+    for (raft_id id = 1; id <= 3; id++) {
+        cluster_crash(cluster, id);
+    }
+    CHECK_EQ(cluster_restart(cluster, 2), RAFT_OK);
+    CHECK_EQ(cluster_restart_stepwise(cluster, 3), RAFT_OK);
+    CHECK_STR(members_at(cluster, 2), "1 2 3 4l");
+    CHECK_STR(members_at(cluster, 3), "1 2 3 4l");
+    CHECK_EQ(cluster_restart(cluster, 1), RAFT_OK);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, 4 * LONGEST);
+    CHECK(cluster_stable_leader(cluster) != 0);
+    CHECK_STR(members_at(cluster, 4), "1 2 3 4l");
+    CLUSTER_DONE(cluster);
+}
+
+/* R44: never twice, whatever else happens meanwhile. */
+static void joint_membership_is_left_exactly_once(void)
+{
+    struct cluster *cluster = group(5, 7);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4 5 6l 7l"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    CHECK_EQ(change(cluster, 1, "1 2 3 6 7"), RAFT_OK);
+    for (int i = 0; i < 50; i++) {
+        CHECK(cluster_propose(cluster, 1, "while joint") > 0);
+        cluster_settle(cluster);
+        CHECK_EQ(change(cluster, 1, "1 2 3"),
+                 cluster_status(cluster, 1).membership_joint ? RAFT_EBUSY : RAFT_OK);
+        if (!cluster_status(cluster, 1).membership_joint) {
+            break;
+        }
+    }
+    cluster_run(cluster, 2 * LONGEST);
+    CHECK_STR(members_at(cluster, 1), "1 2 3");
+    size_t joint = 0;
+    for (size_t i = 0; i < cluster->nodes[2].event_count; i++) {
+        joint += cluster->nodes[2].events[i].event.kind == RAFT_EVENT_MEMBERS;
+    }
+    CHECK(joint >= 3);
+    CHECK_EQ(configs_stored(cluster, 1), 5); /* learners; joint, left; joint, left */
+    CLUSTER_DONE(cluster);
+}
+
+/* The joint entry is committed, and its leader dies: the next one leaves it. */
+static void joint_membership_is_left_by_the_next_leader(void)
+{
+    struct cluster *cluster = group(3, 5);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4l 5l"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    CHECK_EQ(change(cluster, 1, "1 4 5"), RAFT_OK);
+    raft_index joint = version_at(cluster, 1);
+    CHECK_EQ(cluster_poll(cluster, 1), RAFT_OK);
+    for (raft_id id = 2; id <= 5; id++) { /* all hold it, nobody knows that it is committed */
+        cluster_hold(cluster, id, 1);
+        cluster_deliver_all(cluster, 1, id);
+    }
+    cluster_settle(cluster);
+    CHECK_EQ(version_at(cluster, 5), joint);
+    CHECK(cluster_status(cluster, 5).membership_joint);
+    cluster_crash(cluster, 1);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, 8 * LONGEST);
+    raft_id leader = cluster_stable_leader(cluster);
+    CHECK(leader != 0);
+    CHECK_STR(members_at(cluster, leader), "1 4 5");
+    CHECK(cluster_commit(cluster, leader) > joint);
+    CLUSTER_DONE(cluster);
+}
+
+/* Both halves decide, though the old one is a single server (catalogue 35, R43). */
+static void joint_membership_with_a_single_old_voter_has_no_shortcut(void)
+{
+    struct cluster *cluster = group(1, 3);
+    CHECK_EQ(change(cluster, 1, "1 2l 3l"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    cluster_hold(cluster, 2, 1);
+    cluster_hold(cluster, 3, 1);
+    raft_index before = cluster_commit(cluster, 1);
+    CHECK_EQ(change(cluster, 1, "1 2 3"), RAFT_OK);
+    CHECK_EQ(cluster_status(cluster, 1).membership_joint, 1);
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_status(cluster, 1).durable_index, before + 1);
+    CHECK_EQ(cluster_commit(cluster, 1), before);
+    CHECK_EQ(raft_read(cluster->nodes[1].raft, 7), RAFT_OK);
+    cluster_run(cluster, T / 4);
+    CHECK(cluster_read_answer(cluster, 1, 7) == NULL);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, T);
+    CHECK(cluster_read_answer(cluster, 1, 7) != NULL);
+    CHECK_STR(members_at(cluster, 1), "1 2 3");
+    CLUSTER_DONE(cluster);
+}
+
+/* R47: what the smaller quorum holds already is committed at once. */
+static void entries_commit_when_the_voter_that_was_missing_is_removed(void)
+{
+    struct cluster *cluster = group(4, 4);
+    cluster_crash(cluster, 4);
+    cluster_isolate(cluster, 3);
+    raft_index index = cluster_propose(cluster, 1, "two of four");
+    cluster_settle(cluster);
+    CHECK(cluster_commit(cluster, 1) < index);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, T / 2);
+    cluster_isolate(cluster, 3);
+    index = cluster_propose(cluster, 1, "two of four again");
+    cluster_settle(cluster);
+    CHECK(cluster_commit(cluster, 1) < index);
+    CHECK_EQ(change(cluster, 1, "1 2 3"), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK(cluster_commit(cluster, 1) > index);
+    CLUSTER_DONE(cluster);
+}
+
+static void learners_count_for_nothing(void)
+{
+    struct cluster *cluster = group(3, 5);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4l 5l"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    cluster_isolate(cluster, 2);
+    cluster_isolate(cluster, 3);
+    raft_index index = cluster_propose(cluster, 1, "held by three of five");
+    CHECK_EQ(raft_read(cluster->nodes[1].raft, 7), RAFT_OK);
+    cluster_run(cluster, T / 2);
+    CHECK_EQ(cluster_peer(cluster, 1, 4).match, index);
+    CHECK(cluster_commit(cluster, 1) < index);
+    CHECK(cluster_read_answer(cluster, 1, 7) == NULL);
+    cluster_run(cluster, 4 * LONGEST);
+    CHECK_EQ(cluster_leader(cluster), 0); /* without a quorum, and no learner campaigns */
+    CHECK_EQ(raft_campaign(cluster->nodes[4].raft), RAFT_ENOTMEMBER);
+    CLUSTER_DONE(cluster);
+}
+
+/* ---- Leaving -------------------------------------------------------------------------------- */
+
+static void removed_server_moves_no_term(void)
+{
+    struct cluster *cluster = group(4, 4);
+    cluster_isolate(cluster, 4); /* it never hears that it is removed */
+    CHECK_EQ(change(cluster, 1, "1 2 3"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    cluster_heal_all(cluster);
+    raft_term term = cluster_term(cluster, 1);
+    cluster_run(cluster, 20 * LONGEST);
+    CHECK_EQ(cluster_leader(cluster), 1);
+    CHECK_EQ(cluster_term(cluster, 1), term);
+    CHECK_STR(members_at(cluster, 4), "1 2 3 4");
+    CLUSTER_DONE(cluster);
+}
+
+static void removed_server_that_knows_it_stays_silent(void)
+{
+    struct cluster *cluster = group(4, 4);
+    CHECK_EQ(change(cluster, 1, "1 2 3"), RAFT_OK);
+    cluster_settle(cluster);
+    uint64_t mark = cluster_mark(cluster);
+    cluster_run(cluster, 10 * LONGEST);
+    CHECK_EQ(cluster_sent_count(cluster, mark, 4, 0, RAFT_MESSAGE_PRE_VOTE) > 0,
+             cluster_commit(cluster, 4) < version_at(cluster, 1));
+    CHECK_EQ(cluster_leader(cluster), 1);
+    CHECK_EQ(cluster_term(cluster, 1), 1);
+    CLUSTER_DONE(cluster);
+}
+
+/* R46: a leader that removes itself goes on without counting itself. */
+static void leader_that_removes_itself_does_not_count_itself(void)
+{
+    struct cluster *cluster = group(3, 3);
+    cluster_hold(cluster, 2, 1);
+    cluster_hold(cluster, 3, 1);
+    CHECK_EQ(change(cluster, 1, "2 3"), RAFT_OK);
+    raft_index later = cluster_propose(cluster, 1, "behind its removal");
+    CHECK(later > 0);
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_status(cluster, 1).durable_index, later);
+    cluster_deliver_all(cluster, 2, 1);
+    CHECK(cluster_commit(cluster, 1) < version_at(cluster, 1)); /* one of two */
+    cluster_heal_all(cluster);
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_commit(cluster, 1), later);
+    CLUSTER_DONE(cluster);
+}
+
+/* R16: holding the entry it elects itself alone, though it never heard that it is committed. */
+static void survivor_of_two_that_holds_the_removal_elects_itself(void)
+{
+    struct cluster *cluster = group(2, 2);
+    cluster_hold(cluster, 2, 1);
+    CHECK_EQ(change(cluster, 1, "1"), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_STR(members_at(cluster, 1), "1");
+    cluster_crash(cluster, 2);
+    cluster_crash(cluster, 1);
+    cluster_heal_all(cluster);
+    CHECK_EQ(cluster_restart(cluster, 1), RAFT_OK);
+    cluster_run(cluster, 2 * LONGEST);
+    CHECK_EQ(cluster_leader(cluster), 1);
+    CHECK_EQ(cluster_commit(cluster, 1), cluster_status(cluster, 1).last_index);
+    CLUSTER_DONE(cluster);
+}
+
+static void survivor_of_two_without_the_removal_waits_for_the_other(void)
+{
+    struct cluster *cluster = group(2, 2);
+    cluster_cut(cluster, 1, 2);
+    CHECK_EQ(change(cluster, 1, "1"), RAFT_OK);
+    cluster_settle(cluster);
+    cluster_crash(cluster, 1);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, 10 * LONGEST);
+    CHECK_EQ(cluster_leader(cluster), 0);
+    CHECK_EQ(cluster_restart(cluster, 1), RAFT_OK);
+    cluster_run(cluster, 2 * LONGEST);
+    CHECK_EQ(cluster_leader(cluster), 1);
+    CLUSTER_DONE(cluster);
+}
+
+/* R28, catalogue 41: an acknowledgement from before it was removed says nothing of now. */
+static void acknowledgement_of_an_earlier_membership_raises_nothing(void)
+{
+    struct cluster *cluster = group(3, 4);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4l"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    cluster_hold(cluster, 4, 1);
+    raft_index index = cluster_propose(cluster, 1, "acknowledged late");
+    cluster_settle(cluster);
+    CHECK(cluster_queued(cluster, 4, 1) > 0);
+    cluster_isolate(cluster, 2); /* no heartbeat on the way may change the script */
+    cluster_heal_all(cluster);
+    cluster_hold(cluster, 4, 1);
+    CHECK_EQ(change(cluster, 1, "1 2 3"), RAFT_OK);
+    cluster_settle(cluster);
+    cluster_hold(cluster, 1, 4);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4l"), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_peer(cluster, 1, 4).match, 0);
+    cluster_deliver_all(cluster, 4, 1);
+    CHECK_EQ(cluster_peer(cluster, 1, 4).match, 0);
+    CHECK(index > 0);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, T);
+    CHECK_EQ(cluster_peer(cluster, 1, 4).match, cluster_status(cluster, 1).last_index);
+    CLUSTER_DONE(cluster);
+}
+
+/* R48: reported, not counted, not followed. */
+static void member_that_lost_its_log_is_reported_and_counts_for_nothing(void)
+{
+    struct cluster *cluster = group(3, 3);
+    cluster_crash(cluster, 3);
+    free(cluster->nodes[3].store.meta);
+    for (size_t i = 0; i < cluster->nodes[3].store.log.count; i++) {
+        free(cluster->nodes[3].store.log.entries[i].data);
+    }
+    cluster->nodes[3].store.log.count = 0;
+    cluster->nodes[3].store.meta = NULL;
+    cluster->nodes[3].store.meta_size = 0;
+    cluster->nodes[3].store.confirmed_last = 0;
+    cluster->nodes[3].store.any = 0;
+    memset(&cluster->nodes[3].store.state, 0, sizeof(raft_hard_state));
+    CHECK_EQ(cluster_restart(cluster, 3), RAFT_OK);
+    cluster_run(cluster, LONGEST);
+    const raft_event *event = cluster_event(cluster, 1, 0, RAFT_EVENT_REGRESSION);
+    CHECK(event != NULL);
+    CHECK_EQ(event->peer, 3);
+    CHECK_EQ(cluster_event_count(cluster, 1, 0, RAFT_EVENT_REGRESSION), 1);
+    CHECK_EQ(cluster_peer(cluster, 1, 3).state, RAFT_PEER_LOST);
+    CHECK(cluster_propose(cluster, 1, "by two") > 0);
+    cluster_run(cluster, T);
+    CHECK_EQ(cluster_commit(cluster, 1), 3);
+    CHECK_EQ(cluster_status(cluster, 3).last_index, 0);
+    CHECK_EQ(change(cluster, 1, "1 2"), RAFT_OK); /* to be removed, and added as a new one */
+    cluster_run(cluster, T);
+    CHECK_STR(members_at(cluster, 2), "1 2");
+    CLUSTER_DONE(cluster);
+}
+
+/* ---- Witnesses ------------------------------------------------------------------------------ */
+
+static struct cluster *group_with_witness(void)
+{
+    struct cluster *cluster = group(2, 3);
+    CHECK_EQ(change(cluster, 1, "1 2 3w"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    CHECK_STR(members_at(cluster, 3), "1 2 3w");
+    CHECK_EQ(cluster_status(cluster, 1).witness_count, 1);
+    return cluster;
+}
+
+static void witness_keeps_headers_and_memberships_and_applies_nothing(void)
+{
+    struct cluster *cluster = group_with_witness();
+    raft_index index = cluster_propose(cluster, 1, "secret");
+    cluster_run(cluster, T);
+    CHECK_EQ(cluster_stored(cluster, 3, index)->kind, RAFT_ENTRY_STRIPPED);
+    CHECK_EQ(cluster_stored(cluster, 3, index)->size, 0);
+    CHECK_EQ(cluster_stored(cluster, 3, index)->term, cluster_stored(cluster, 1, index)->term);
+    CHECK_EQ(cluster_stored(cluster, 3, 2)->kind, RAFT_ENTRY_STRIPPED);
+    CHECK_EQ(cluster_stored(cluster, 3, 1)->kind, RAFT_ENTRY_NOOP);
+    CHECK_EQ(cluster_stored(cluster, 3, 3)->kind, RAFT_ENTRY_CONFIG);
+    CHECK_EQ(cluster->nodes[3].applied.count, 0);
+    CHECK_EQ(cluster_status(cluster, 3).applied_index, index);
+    cluster_crash(cluster, 3);
+    CHECK_EQ(cluster_restart(cluster, 3), RAFT_OK);
+    cluster_run(cluster, T);
+    CHECK_EQ(cluster_status(cluster, 3).applied_index, index);
+    CHECK_EQ(cluster->nodes[3].applied.count, 0);
+    CLUSTER_DONE(cluster);
+}
+
+static void witness_commits_with_the_leader_when_the_other_is_gone(void)
+{
+    struct cluster *cluster = group_with_witness();
+    cluster_crash(cluster, 2);
+    raft_index index = cluster_propose(cluster, 1, "with the witness");
+    cluster_run(cluster, T);
+    CHECK_EQ(cluster_commit(cluster, 1), index);
+    cluster_run(cluster, 5 * LONGEST);
+    CHECK_EQ(cluster_leader(cluster), 1);
+    /* The availability cost: 2 lacks the entry, and nobody can lead until 1 is back. */
+    cluster_crash(cluster, 1);
+    CHECK_EQ(cluster_restart(cluster, 2), RAFT_OK);
+    cluster_run(cluster, 10 * LONGEST);
+    CHECK_EQ(cluster_leader(cluster), 0);
+    CHECK_EQ(raft_campaign(cluster->nodes[3].raft), RAFT_ENOTMEMBER);
+    CHECK_EQ(cluster_restart(cluster, 1), RAFT_OK);
+    cluster_run(cluster, 4 * LONGEST);
+    CHECK(cluster_stable_leader(cluster) != 0);
+    CHECK_STR(cluster_applied_text(cluster, 2, index), "with the witness");
+    CLUSTER_DONE(cluster);
+}
+
+/* R56: not before enough data voters hold it durably: here the leader itself. */
+static void witness_hears_of_nothing_that_could_be_lost(void)
+{
+    struct cluster *cluster = group_with_witness();
+    cluster_isolate(cluster, 2);
+    cluster_store_async(cluster, 1, 1);
+    uint64_t mark = cluster_mark(cluster);
+    raft_index index = cluster_propose(cluster, 1, "not durable yet");
+    cluster_run(cluster, T / 2);
+    for (const struct cluster_message *sent =
+             cluster_sent(cluster, mark, 1, 3, RAFT_MESSAGE_APPEND);
+         sent != NULL; sent = cluster_sent(cluster, sent->number, 1, 3, RAFT_MESSAGE_APPEND)) {
+        CHECK_EQ(sent->message.range_count, 0);
+    }
+    CHECK(cluster_status(cluster, 3).last_index < index);
+    cluster_complete(cluster, 1);
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_status(cluster, 3).last_index, index);
+    CHECK_EQ(cluster_commit(cluster, 1), index);
+    cluster_store_async(cluster, 1, 0);
+    CLUSTER_DONE(cluster);
+}
+
+static void headers_are_refused_by_a_server_that_keeps_data(void)
+{
+    struct cluster *cluster = group(3, 3);
+    static const uint8_t header[8] = {0, 0, 0, 0, RAFT_ENTRY_STRIPPED, 0, 0, 0};
+    raft_index last = cluster_status(cluster, 2).last_index;
+    raft_message message =
+        cluster_forge(cluster, 1, 2, cluster_term(cluster, 1), RAFT_MESSAGE_APPEND);
+    message.index = last;
+    message.index_term = 1;
+    message.range_count = 1;
+    message.ranges[0] = (raft_range){last + 1, 1, 1, sizeof header, header};
+    CHECK_EQ(cluster_inject(cluster, 2, &message), RAFT_EMALFORMED);
+    CHECK_EQ(cluster_status(cluster, 2).last_index, last);
+    CLUSTER_DONE(cluster);
+}
+
+static void witness_stays_a_witness(void)
+{
+    struct cluster *cluster = group_with_witness();
+    CHECK_EQ(change(cluster, 1, "1 2 3"), RAFT_EARG);
+    CHECK_EQ(change(cluster, 1, "1 2 3l"), RAFT_EARG);
+    CHECK_EQ(change(cluster, 1, "1 2w 3w"), RAFT_EARG);
+    CHECK_EQ(change(cluster, 1, "1 2"), RAFT_OK);
+    cluster_run(cluster, T);
+    CHECK_STR(members_at(cluster, 2), "1 2");
+    CLUSTER_DONE(cluster);
+}
+
+/* ---- Quorums and zones ---------------------------------------------------------------------- */
+
+static void quorums_are_changed_through_a_joint_membership_where_one_step_is_not_safe(void)
+{
+    struct cluster *cluster = group(5, 5);
+    struct wish wish;
+    wish_for(&wish, "1 2 3 4 5");
+    wish.membership.commit_quorum = 2;
+    CHECK_EQ(ask(cluster, 1, &wish), RAFT_OK);
+    CHECK_EQ(cluster_status(cluster, 1).membership_joint, 1); /* 3 + 2 is not above 5 (Q5) */
+    cluster_run(cluster, T);
+    CHECK_EQ(cluster_status(cluster, 1).membership_joint, 0);
+    CHECK_EQ(cluster_status(cluster, 3).commit_quorum, 2);
+    CHECK_EQ(cluster_status(cluster, 3).election_quorum, 4);
+    CHECK_EQ(cluster_status(cluster, 3).failures_tolerated, 1);
+    cluster_isolate(cluster, 3);
+    cluster_isolate(cluster, 4);
+    cluster_isolate(cluster, 5);
+    raft_index index = cluster_propose(cluster, 1, "by two of five");
+    cluster_run(cluster, 3 * LONGEST);
+    CHECK_EQ(cluster_commit(cluster, 1), index);
+    CHECK_EQ(cluster_leader(cluster), 1);
+    cluster_crash(cluster, 1);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, 4 * LONGEST);
+    raft_id leader = cluster_stable_leader(cluster); /* by four of five, which meet every two */
+    CHECK(leader != 0);
+    CHECK(cluster_commit(cluster, leader) > index);
+    CLUSTER_DONE(cluster);
+}
+
+/* R57: a majority inside one zone is not enough. */
+static void commits_reach_two_failure_zones(void)
+{
+    struct cluster *cluster = group(5, 5);
+    struct wish wish;
+    wish_for(&wish, "1 2 3 4 5");
+    wish.membership.zones = 1;
+    for (size_t i = 0; i < 5; i++) {
+        wish.members[i].zone = i < 3 ? 1 : 2;
+    }
+    CHECK_EQ(ask(cluster, 1, &wish), RAFT_OK);
+    cluster_run(cluster, T);
+    cluster_isolate(cluster, 4);
+    cluster_isolate(cluster, 5);
+    raft_index index = cluster_propose(cluster, 1, "in one zone");
+    cluster_run(cluster, T / 2);
+    CHECK_EQ(cluster_peer(cluster, 1, 3).match, index);
+    CHECK(cluster_commit(cluster, 1) < index);
+    cluster_heal_all(cluster);
+    cluster_isolate(cluster, 5);
+    cluster_run(cluster, T / 2);
+    CHECK_EQ(cluster_commit(cluster, 1), index);
+    CLUSTER_DONE(cluster);
+}
+
+/* ---- Without memory ------------------------------------------------------------------------- */
+
+static void change_without_memory_changes_nothing(void)
+{
+    int refused = 0;
+    for (uint64_t fail_at = 1; fail_at < 20; fail_at++) {
+        struct cluster *cluster = group(3, 5);
+        struct cluster_memory *memory = &cluster->nodes[1].memory;
+        memory->fail_at = memory->calls + fail_at;
+        uint64_t before = cluster_fingerprint(cluster, 1);
+        int code = change(cluster, 1, "1 2 3 4l 5l");
+        CHECK(code == RAFT_OK || code == RAFT_ENOMEM);
+        CHECK(code == RAFT_OK || cluster_fingerprint(cluster, 1) == before);
+        refused += code == RAFT_ENOMEM;
+        if (code != RAFT_OK) {
+            CHECK_EQ(change(cluster, 1, "1 2 3 4l 5l"), RAFT_OK);
+        }
+        cluster_run(cluster, 3 * LONGEST);
+        CHECK_STR(members_at(cluster, 5), "1 2 3 4l 5l");
+        CHECK(cluster_converged(cluster));
+        CLUSTER_DONE(cluster);
+    }
+    CHECK(refused >= 2);
+}
+
+static void follower_without_memory_for_a_membership_takes_it_later(void)
+{
+    for (uint64_t fail_at = 1; fail_at < 12; fail_at++) {
+        struct cluster *cluster = group(3, 5);
+        struct cluster_memory *memory = &cluster->nodes[2].memory;
+        memory->fail_at = memory->calls + fail_at;
+        CHECK_EQ(change(cluster, 1, "1 2 3 4l 5l"), RAFT_OK);
+        CHECK(cluster_propose(cluster, 1, "behind it") > 0);
+        cluster_run(cluster, 3 * LONGEST);
+        CHECK_STR(members_at(cluster, 2), "1 2 3 4l 5l");
+        CHECK(cluster_converged(cluster));
+        CLUSTER_DONE(cluster);
+    }
+}
+
+int main(void)
+{
+    RUN(one_server_grows_to_three_through_a_joint_membership);
+    RUN(one_server_grows_to_three_by_single_steps);
+    RUN(learners_with_the_wish_become_voters_when_they_have_caught_up);
+    RUN(the_wish_outlives_the_leader_that_heard_it);
+    RUN(membership_that_could_commit_nothing_is_refused);
+    RUN(dead_member_is_replaced_by_a_learner);
+    RUN(voter_added_while_unreachable_does_not_depose_the_leader);
+    RUN(change_against_a_stale_version_is_refused);
+    RUN(memberships_that_make_no_sense_are_refused);
+    RUN(rival_changes_of_two_leaders_never_both_commit);
+    RUN(change_waits_for_the_leaders_own_no_op);
+    RUN(truncated_membership_gives_way_to_the_one_before);
+    RUN(uncommitted_membership_governs_after_a_restart);
+    RUN(joint_membership_is_left_exactly_once);
+    RUN(joint_membership_is_left_by_the_next_leader);
+    RUN(joint_membership_with_a_single_old_voter_has_no_shortcut);
+    RUN(entries_commit_when_the_voter_that_was_missing_is_removed);
+    RUN(learners_count_for_nothing);
+    RUN(removed_server_moves_no_term);
+    RUN(removed_server_that_knows_it_stays_silent);
+    RUN(leader_that_removes_itself_does_not_count_itself);
+    RUN(survivor_of_two_that_holds_the_removal_elects_itself);
+    RUN(survivor_of_two_without_the_removal_waits_for_the_other);
+    RUN(acknowledgement_of_an_earlier_membership_raises_nothing);
+    RUN(member_that_lost_its_log_is_reported_and_counts_for_nothing);
+    RUN(witness_keeps_headers_and_memberships_and_applies_nothing);
+    RUN(witness_commits_with_the_leader_when_the_other_is_gone);
+    RUN(witness_hears_of_nothing_that_could_be_lost);
+    RUN(headers_are_refused_by_a_server_that_keeps_data);
+    RUN(witness_stays_a_witness);
+    RUN(quorums_are_changed_through_a_joint_membership_where_one_step_is_not_safe);
+    RUN(commits_reach_two_failure_zones);
+    RUN(change_without_memory_changes_nothing);
+    RUN(follower_without_memory_for_a_membership_takes_it_later);
+    return check_done();
+}

@@ -83,15 +83,16 @@ static int init_condition(pthread_cond_t *condition)
     pthread_condattr_t attributes;
     int result = pthread_condattr_init(&attributes);
 
-    if (result == 0) {
-#if defined(_POSIX_CLOCK_SELECTION) && _POSIX_CLOCK_SELECTION > 0
-        result = pthread_condattr_setclock(&attributes, MAILBOX_CLOCK);
-#endif
-        if (result == 0) {
-            result = pthread_cond_init(condition, &attributes);
-        }
-        pthread_condattr_destroy(&attributes);
+    if (result != 0) {
+        return result;
     }
+#if defined(_POSIX_CLOCK_SELECTION) && _POSIX_CLOCK_SELECTION > 0
+    result = pthread_condattr_setclock(&attributes, MAILBOX_CLOCK);
+#endif
+    if (result == 0) {
+        result = pthread_cond_init(condition, &attributes);
+    }
+    pthread_condattr_destroy(&attributes);
     return result;
 }
 

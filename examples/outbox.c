@@ -77,14 +77,15 @@ static int make_room(struct outbox *o)
 static void add_piece(struct outbox *o, const uint8_t *lent, size_t size)
 {
     struct outbox_frame *frame = &o->frames[o->frame_count - 1];
-    struct outbox_piece *last = frame->piece_count ? &o->pieces[o->piece_count - 1] : NULL;
+    struct outbox_piece *next = &o->pieces[o->piece_count];
     frame->bytes += size;
     o->bytes += size;
-    if (last && !last->lent && !lent) {
-        last->size += size;
+    if (frame->piece_count && !next[-1].lent && !lent) {
+        next[-1].size += size;
         return;
     }
-    o->pieces[o->piece_count++] = (struct outbox_piece){lent, size};
+    *next = (struct outbox_piece){lent, size};
+    o->piece_count++;
     frame->piece_count++;
 }
 

@@ -186,6 +186,7 @@ static void make_room(struct sessions *table, size_t count, uint64_t cost)
     while (table->oldest && (table->count + count > table->limits.count_max ||
                              table->bytes + cost > table->limits.bytes_max)) {
         assert(table->oldest != table->begun); /* 3 */
+        assert(!table->oldest->older);
         end_session(table, table->oldest);
     }
 }
@@ -411,7 +412,7 @@ static void sink_bytes(struct sessions_sink *sink, const void *data, size_t size
 
 static void sink_number(struct sessions_sink *sink, uint64_t number, unsigned bytes)
 {
-    uint8_t encoded[8];
+    uint8_t encoded[8] = {0};
 
     for (unsigned i = 0; i < bytes; i++) {
         encoded[i] = (uint8_t)(number >> (8 * i));

@@ -71,14 +71,14 @@ int wal_batch_reserve(struct wal_batch *batch, const raft_write *write, int copi
 /* What follows own bytes directly joins their part, so that most batches are few parts. */
 static void add_own(struct wal_batch *batch, size_t size)
 {
-    struct wal_part *last = batch->part_count > 0 ? &batch->parts[batch->part_count - 1] : NULL;
-    if (last != NULL && last->lent == NULL) {
-        last->size += size;
+    struct wal_part *next = &batch->parts[batch->part_count];
+    if (batch->part_count > 0 && next[-1].lent == NULL) {
+        next[-1].size += size;
     } else {
-        struct wal_part *part = &batch->parts[batch->part_count++];
-        part->lent = NULL;
-        part->offset = batch->own_size;
-        part->size = size;
+        next->lent = NULL;
+        next->offset = batch->own_size;
+        next->size = size;
+        batch->part_count++;
     }
     batch->own_size += size;
 }
@@ -107,7 +107,7 @@ static size_t describe_write(const raft_write *write, uint8_t *out)
         wal_encode_range(&write->ranges[i], out);
         out += WAL_RECORD_RANGE;
     }
-    if (write->meta_size > 0) {
+    if (write->meta != NULL && write->meta_size > 0) {
         size_t padded = (size_t)wal_padded(write->meta_size);
         memcpy(out, write->meta, write->meta_size);
         memset(out + write->meta_size, 0, padded - write->meta_size);

@@ -42,12 +42,15 @@ static size_t slot_of(const struct wal_index *index, uint64_t id)
     return slot;
 }
 
+/* The group's position counted from 1, 0 where there is none. */
+static size_t position_of(const struct wal_index *index, uint64_t id)
+{
+    return index->slot_count == 0 ? 0 : index->slots[slot_of(index, id)];
+}
+
 struct wal_group *wal_index_find(const struct wal_index *index, uint64_t id)
 {
-    if (index->slot_count == 0) {
-        return NULL;
-    }
-    size_t position = index->slots[slot_of(index, id)];
+    size_t position = position_of(index, id);
     return position == 0 ? NULL : &index->groups[position - 1];
 }
 
@@ -313,8 +316,8 @@ static int reserve_runs(struct wal_group *group)
 int wal_index_expect(struct wal_index *index, uint64_t id, const raft_write *write,
                      struct wal_effect *effect)
 {
-    struct wal_group *group = wal_index_find(index, id);
-    group = group != NULL ? group : add_group(index, id);
+    size_t position = position_of(index, id);
+    struct wal_group *group = position != 0 ? &index->groups[position - 1] : add_group(index, id);
     if (group == NULL || !reserve_runs(group) || !reserve_files(index)) {
         return 0;
     }

@@ -327,8 +327,8 @@ static int add_data(struct wal_copy *copy, const raft_range *part)
 static int add_range(struct wal_copy *copy, const raft_range *part)
 {
     size_t count = copy->write.range_count;
-    raft_range *last = count > 0 ? &copy->ranges[count - 1] : NULL;
-    if (last != NULL && last->term == part->term) {
+    if (count > 0 && copy->ranges[count - 1].term == part->term) {
+        raft_range *last = &copy->ranges[count - 1];
         last->count += part->count;
         last->size += part->size;
         return add_data(copy, part);

@@ -20,8 +20,9 @@ else
     echo 'skip clang-tidy: not installed'
 fi
 if command -v cppcheck >/dev/null 2>&1; then
+    # It does not know __has_include, and need not look at what is seen where that is missing.
     cppcheck --quiet --std=c11 --enable=warning,portability,performance --inline-suppr \
-        --error-exitcode=1 -I. -Iexamples "$@" || failed=1
+        -U__has_include --error-exitcode=1 -I. -Iexamples "$@" || failed=1
 else
     echo 'skip cppcheck: not installed'
 fi

@@ -159,9 +159,8 @@ static void put_in_force(raft *node)
     }
     node->witnesses = witnesses_of(&config);
     node->learners = members_with_role(&config, RAFT_MEMBER_LEARNER);
-    node->lease_ms = config.is.lease_ms;
-    node->lease_drift_permille =
-        config.is.lease_drift_permille == 0 ? 100 : config.is.lease_drift_permille;
+    raft__lease_lengths(node, config.is.lease_ms,
+                        config.is.lease_drift_permille == 0 ? 100 : config.is.lease_drift_permille);
     node->zones = config.is.zones;
     node->self = raft__position_of(node, node->id);
     node->is_witness = (node->witnesses & raft__bit_of(node, node->self)) != 0;
@@ -244,7 +243,6 @@ void raft__config_push(raft *node, raft_index index, struct raft__held *held)
     node->configs.items[node->configs.count++] = *held;
     node->counters.memberships++;
     put_in_force(node);
-    raft__lease_remember(node, node->lease_ms);
 }
 
 static void pop_item(raft *node)
@@ -305,7 +303,7 @@ void raft__configs_free(raft *node)
     node->self = 0;
     node->witnesses = 0;
     node->learners = 0;
-    node->lease_ms = 0;
+    raft__lease_lengths(node, 0, 0);
     node->is_witness = 0;
     raft__membership_changed(node);
 }

@@ -20,7 +20,8 @@
  */
 #include "raft_internal.h"
 
-#define ROUNDS 16u /* a power of two */
+#define ROUNDS      16u /* a power of two */
+#define FINEST_PART 64u /* of a lease: sendings closer than that share a sample */
 
 /* The rounds from this one on were sent at this sample or later. */
 struct sending {
@@ -32,8 +33,6 @@ struct sending {
 struct raft__lease {
     struct sending sendings[ROUNDS]; /* a ring; the newest at `newest` */
     uint32_t newest;
-    uint32_t length_ms; /* with which the credits were counted */
-    uint32_t drift_permille;
     uint64_t asked_round; /* the newest round that asked for credit in this leadership; 0: none */
     uint64_t void_round;  /* answers to rounds up to this one count no more */
 };
@@ -52,6 +51,10 @@ void raft__lease_restart(raft *node)
     }
 }
 
+/*
+ * Remembered with the hard state, in the write that stores the membership, so that no promise can
+ * be longer than a restart withholds.
+ */
 void raft__lease_remember(raft *node, uint64_t length_ms)
 {
     if (length_ms > node->state.lease_max_ms) {
@@ -121,6 +124,17 @@ void raft__promise(raft *node)
 
 /* ---- What a leader has ---------------------------------------------------------------------- */
 
+/* With other lengths, what was counted so far means nothing (R50). */
+void raft__lease_lengths(raft *node, uint32_t length_ms, uint32_t drift_permille)
+{
+    if (length_ms != node->lease_ms || drift_permille != node->lease_drift_permille) {
+        node->lease_ms = length_ms;
+        node->lease_drift_permille = drift_permille;
+        raft__lease_void(node);
+    }
+    raft__lease_remember(node, length_ms);
+}
+
 void raft__lease_begin(raft *node)
 {
     node->lease_suspended = 0;
@@ -160,22 +174,16 @@ static int lease_exists(raft *node)
     return 1;
 }
 
-/* Whether the lengths are those with which the credits were counted. */
-static int lengths_hold(const raft *node)
-{
-    return node->lease->length_ms == node->lease_ms &&
-           node->lease->drift_permille == node->lease_drift_permille;
-}
-
 /*
  * Rounds that follow each other closely share the sample of the first: to date a sending too early
- * only shortens the lease, and so few places reach back as far as any credit does.
+ * only shortens the lease, and so few places reach back far enough however many rounds there are.
  */
 static void note_sending(raft *node)
 {
     struct raft__lease *lease = node->lease;
     const struct sending *last = &lease->sendings[lease->newest];
-    if (last->round > lease->void_round && node->now_ms - last->sent_ms < node->lease_ms / ROUNDS) {
+    if (last->round > lease->void_round &&
+        node->now_ms - last->sent_ms < node->lease_ms / FINEST_PART) {
         return;
     }
     lease->newest = (lease->newest + 1) & (ROUNDS - 1);
@@ -190,15 +198,8 @@ int raft__lease_ask(raft *node)
         !lease_exists(node)) {
         return 0;
     }
-    struct raft__lease *lease = node->lease;
-    if (!lengths_hold(node)) {
-        raft__lease_void(node);
-        lease->void_round = node->round - 1; /* this round is the first of the new lengths */
-        lease->length_ms = node->lease_ms;
-        lease->drift_permille = node->lease_drift_permille;
-    }
     note_sending(node);
-    lease->asked_round = node->round;
+    node->lease->asked_round = node->round;
     return RAFT_FLAG_CREDIT;
 }
 
@@ -224,8 +225,7 @@ static const struct sending *sending_of(const struct raft__lease *lease, uint64_
 void raft__lease_credit(raft *node, struct raft__peer *peer, uint64_t round, uint64_t credit_ms)
 {
     const struct raft__lease *lease = node->lease;
-    if (lease == NULL || round <= lease->void_round || node->lease_suspended ||
-        !lengths_hold(node)) {
+    if (lease == NULL || round <= lease->void_round || node->lease_suspended) {
         return;
     }
     const struct sending *sending = sending_of(lease, round);
@@ -243,8 +243,7 @@ uint64_t raft__lease_end(const raft *node)
 {
     uint64_t ends[RAFT_MEMBERS_MAX];
     if (node->role != RAFT_ROLE_LEADER || node->lease_ms == 0 || node->lease == NULL ||
-        node->lease_suspended || node->clock_is_back || !lengths_hold(node) ||
-        node->commit_index < node->own_first) {
+        node->lease_suspended || node->clock_is_back || node->commit_index < node->own_first) {
         return 0;
     }
     for (uint32_t i = 0; i < node->peer_count; i++) {

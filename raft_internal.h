@@ -880,8 +880,11 @@ RAFT_INTERNAL int raft__promise_binds(const raft *node, raft_term tag_term, uint
 /* At start: what was promised before is not known any more. */
 RAFT_INTERNAL void raft__lease_restart(raft *node);
 
-/* A membership allows leases of this length: written with it, for ever (lease_max). */
+/* Leases of this length were allowed by a membership: written with it, for ever (lease_max). */
 RAFT_INTERNAL void raft__lease_remember(raft *node, uint64_t length_ms);
+
+/* Another membership governs, with these. */
+RAFT_INTERNAL void raft__lease_lengths(raft *node, uint32_t length_ms, uint32_t drift_permille);
 
 /* Follower: a round asks for credit; the promise is made by the poll that dates the contact. */
 RAFT_INTERNAL void raft__lease_asked(raft *node, uint64_t round);

@@ -202,19 +202,19 @@ void raft__reads_join_round(raft *node, uint64_t round)
     }
 }
 
-/* By the sample of this poll, which was taken after they were accepted; else by a round (R59). */
+/*
+ * By the sample of this poll, which was taken after they were accepted (R59). Those for which there
+ * was no lease wait for a round, but need not when there is one again.
+ */
 void raft__reads_judge(raft *node)
 {
     struct raft__reads *leased = &node->leased;
-    if (!awaits_round(leased) || node->now_ms >= raft__lease_end(node)) {
+    if (leased->count == 0 || read_at(leased, leased->count - 1)->by_lease ||
+        node->now_ms >= raft__lease_end(node)) {
         return;
     }
-    for (uint32_t i = leased->count; i > 0; i--) {
-        struct raft__read *read = read_at(leased, i - 1);
-        if (read->round != 0 || read->by_lease) {
-            return;
-        }
-        read->by_lease = 1;
+    for (uint32_t i = leased->count; i > 0 && !read_at(leased, i - 1)->by_lease; i--) {
+        read_at(leased, i - 1)->by_lease = 1;
     }
 }
 

@@ -611,6 +611,15 @@ static int found(struct cluster_node *node)
         members[i].blob = blobs[i + 1];
         members[i].blob_size = strlen(blobs[i + 1]);
     }
+    if (node->cluster->lease_ms != 0) {
+        raft_membership membership;
+        raft_membership_init(&membership);
+        membership.members = members;
+        membership.member_count = count;
+        membership.lease_ms = node->cluster->lease_ms;
+        membership.lease_drift_permille = node->cluster->lease_drift_permille;
+        return raft_bootstrap_at(node->raft, &membership, 0);
+    }
     return raft_bootstrap(node->raft, members, count);
 }
 

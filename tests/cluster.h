@@ -142,6 +142,8 @@ struct cluster {
     size_t count;
     size_t founders; /* nodes 1..founders are bootstrapped, the others are joiners; default: all */
     uint64_t now_ms;
+    uint32_t lease_ms;   /* of the founding membership; 0: no leases */
+    uint32_t lease_drift_permille;
     uint64_t latency_ms; /* cluster_run and cluster_settle deliver a message this late; default 0 */
     struct cluster_node nodes[CLUSTER_MAX + 1];                    /* by id; [0] is unused */
     struct cluster_queue queues[CLUSTER_MAX + 1][CLUSTER_MAX + 1]; /* [from][to] */

@@ -66,6 +66,8 @@ typedef struct lone {
     raft_callbacks callbacks;
     uint64_t now_ms;
     size_t members;
+    uint32_t lease_ms; /* of the founding membership, with the drift bound; 0: no leases */
+    uint32_t lease_drift_permille;
     const char *fault;
 
     /* The disk. */
@@ -620,6 +622,15 @@ static inline int lone_bootstrap(lone *l)
     for (size_t i = 0; i < l->members; i++) {
         members[i].id = i + 1;
     }
+    if (l->lease_ms != 0) {
+        raft_membership membership;
+        raft_membership_init(&membership);
+        membership.members = members;
+        membership.member_count = l->members;
+        membership.lease_ms = l->lease_ms;
+        membership.lease_drift_permille = l->lease_drift_permille;
+        return raft_bootstrap_at(l->node, &membership, 0);
+    }
     return raft_bootstrap(l->node, members, l->members);
 }
 
@@ -642,6 +653,8 @@ static inline void lone_seed(lone *l, const raft_term *terms, size_t count, raft
     lone scratch;
     lone_init(&scratch);
     scratch.members = l->members;
+    scratch.lease_ms = l->lease_ms;
+    scratch.lease_drift_permille = l->lease_drift_permille;
     scratch.persist_result = RAFT_OK;
     lone_boot(&scratch);
     raft_campaign(scratch.node);
@@ -671,6 +684,7 @@ static inline void lone_seed(lone *l, const raft_term *terms, size_t count, raft
     w.has_state = 1;
     w.state.term = term;
     w.state.vote = vote;
+    w.state.lease_max_ms = founded.state.lease_max_ms;
     w.meta = founded.meta;
     w.meta_size = founded.meta_size;
     w.ranges = ranges;

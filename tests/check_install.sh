@@ -229,6 +229,45 @@ refuses_a_relative_prefix() {
 check either_library_can_be_left_out one_library
 check a_relative_prefix_is_refused refuses_a_relative_prefix
 
+# ---- CMake ---------------------------------------------------------------------------------------
+
+# A project that has the library inside itself, and one that finds it installed.
+project() {
+    mkdir -p "$work/$1"
+    {
+        echo 'cmake_minimum_required(VERSION 3.14)'
+        echo 'project(program C)'
+        echo "$2"
+        echo 'add_executable(program ../hello.c)'
+        echo 'add_executable(include ../include.c)'
+        echo 'target_link_libraries(program keelson::keelson)'
+        echo 'target_link_libraries(include keelson::keelson)'
+    } >"$work/$1/CMakeLists.txt"
+}
+cmake_runs() {
+    cmake -S "$work/$1" -B "$work/$1/build" -DCMAKE_PREFIX_PATH="$work/cmake" &&
+        cmake --build "$work/$1/build" && "$work/$1/build/include" &&
+        "$work/$1/build/program" | grep 'server 3 holds "hello, world"'
+}
+cmake_installs() {
+    cmake -S . -B "$work/cmake-build" -DBUILD_SHARED_LIBS=ON \
+        -DCMAKE_INSTALL_PREFIX="$work/cmake" -DCMAKE_INSTALL_LIBDIR=lib &&
+        cmake --build "$work/cmake-build" && cmake --install "$work/cmake-build"
+}
+# CMake wants the name of one program; what two words or tcc would build is not its business.
+if ! has cmake; then
+    :
+elif [ $shared = no ] || ! command -v "$CC" >/dev/null 2>&1; then
+    echo "skip cmake: $CC is not for it"
+else
+    project inside "add_subdirectory(\"$PWD\" keelson)"
+    project found "find_package(keelson ${version%.*} REQUIRED)"
+    check cmake_builds_the_library_inside_a_project cmake_runs inside
+    check cmake_installs_the_shared_library cmake_installs
+    check cmake_gives_it_the_same_soname test -e "$work/cmake/lib/$soname"
+    check cmake_finds_the_shared_library cmake_runs found
+fi
+
 # ---- Symbols -------------------------------------------------------------------------------------
 
 # Names before the parenthesis of what is marked RAFT_API, over as many lines as it takes.
@@ -252,7 +291,7 @@ fi
 # ---- Reproducible --------------------------------------------------------------------------------
 
 again() {
-    "$MAKE" --no-print-directory BUILD="$work/again" lib shared &&
+    "$MAKE" --no-print-directory -j2 BUILD="$work/again" lib shared &&
         cmp "$BUILD/libkeelson.a" "$work/again/libkeelson.a" &&
         { [ $shared = no ] || cmp "$BUILD/$file" "$work/again/$file"; }
 }

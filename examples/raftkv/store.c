@@ -560,7 +560,9 @@ void store_replace(struct store *store, struct store *fresh)
     store->secret = fresh->secret;
     store->clock_ms = fresh->clock_ms;
     store->version = fresh->version;
-    store->view_number++; /* above that of any entry of the fresh one, which never had a view */
+    if (store->view_number < fresh->view_number) {
+        store->view_number = fresh->view_number; /* the next view's is above that of any entry */
+    }
     fresh->keys = (struct keyspace){0};
     store_free(fresh);
 }

@@ -271,7 +271,7 @@ static void give_trailer(struct store_view *view)
 {
     char trailer[SNAPSHOT_TRAILER_BYTES];
 
-    assert(view->records_left == 0);
+    assert(view->records_left == 0 && view->first_kept == NULL);
     bytes_put_u64(trailer, view->digest + digest_of_header(view->header));
     buffer_add(view->out, trailer, sizeof trailer);
     view->is_ended = 1;
@@ -292,7 +292,7 @@ int store_snapshot_next(struct store_view *view, struct buffer *out, size_t budg
     }
     give_kept(view);
     walk(view);
-    if (view->is_walked && view->first_kept == NULL) {
+    if (view->is_walked) { /* with budget left, hence after all that was kept */
         give_trailer(view);
     }
     if (out->failed) {

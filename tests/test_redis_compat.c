@@ -17,10 +17,11 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "check.h"
-#include "raftkv/commands.h"
+#include "raftkv/transaction.h"
 
 #define START_TRIES      500
 #define START_PAUSE_US   10000
@@ -172,25 +173,58 @@ static void ask_redis(const struct slice *args, size_t count, struct buffer *rep
 
 /* ---- Ours, as the server uses it ---- */
 
-static void ask_ours(const struct slice *args, size_t count, struct buffer *reply)
+static struct transaction transaction;
+
+static uint64_t wall_ms(void)
 {
-    const struct command *command = commands_check(args, count, reply);
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void apply_ours(const struct buffer *entry, struct buffer *reply)
+{
+    CHECK_EQ(command_apply(store, buffer_bytes(entry), buffer_size(entry), reply), COMMAND_OK);
+}
+
+static void queue_ours(const struct slice *args, size_t count, struct buffer *reply)
+{
     struct buffer entry = {0};
 
-    if (command == NULL) {
-        return;
+    if (transaction_take(&transaction, args, count, reply) == TRANSACTION_PROPOSE) {
+        CHECK_EQ(transaction_encode(&transaction, wall_ms(), &entry), COMMAND_OK);
+        transaction_end(&transaction);
+        apply_ours(&entry, reply);
     }
-    if (command->kind == COMMAND_READ) {
-        command_read(store, command, args, count, 0, reply);
+    buffer_free(&entry);
+}
+
+static void ask_ours(const struct slice *args, size_t count, struct buffer *reply)
+{
+    const struct command *command = commands_check(args, count, NULL);
+    struct buffer entry = {0};
+
+    if (transaction.is_open || (command != NULL && command->kind == COMMAND_QUEUE)) {
+        queue_ours(args, count, reply);
+    } else if (command == NULL) {
+        CHECK(commands_check(args, count, reply) == NULL);
+    } else if (command->kind == COMMAND_READ) {
+        CHECK_EQ(command_encode_tick(wall_ms(), &entry), COMMAND_OK); /* as the server would */
+        apply_ours(&entry, NULL);
+        if (command->id == COMMAND_WATCH) {
+            transaction_watch(&transaction, store, args, count, reply);
+        } else {
+            command_read(store, command, args, count, wall_ms(), reply);
+        }
     } else if (command->kind == COMMAND_WRITE) {
-        CHECK_EQ(command_encode(command, args, count, 0, &entry), COMMAND_OK);
+        CHECK_EQ(command_encode(command, args, count, wall_ms(), &entry), COMMAND_OK);
         CHECK_EQ(buffer_size(&entry), command_encoded_size(command, args, count));
-        CHECK_EQ(command_apply(store, buffer_bytes(&entry), buffer_size(&entry), reply),
-                 COMMAND_OK);
-        buffer_free(&entry);
+        apply_ours(&entry, reply);
     } else {
         CHECK(command_local(command, args, count, reply));
     }
+    buffer_free(&entry);
 }
 
 /* ---- Comparing ---- */
@@ -637,6 +671,459 @@ static void keys_answer_as_in_redis(void)
     compare_all(lines);
 }
 
+/* Times are either far away or over, so that a slow machine changes no answer. */
+static void expiry_answers_as_in_redis(void)
+{
+    static const char *const lines[] = {
+        "TTL none",
+        "PTTL none",
+        "EXPIRETIME none",
+        "PEXPIRETIME none",
+        "PERSIST none",
+        "EXPIRE none 10",
+        "SET k v EX 1000",
+        "TTL k",
+        "SET k v",
+        "TTL k",
+        "PTTL k",
+        "EXPIRETIME k",
+        "PEXPIRETIME k",
+        "PERSIST k",
+        "EXPIRE k 1000",
+        "TTL k",
+        "PERSIST k",
+        "TTL k",
+        "PEXPIRE k 1000000",
+        "TTL k",
+        "EXPIREAT k 33177117420",
+        "EXPIRETIME k",
+        "PEXPIRETIME k",
+        "PEXPIREAT k 33177117420499",
+        "EXPIRETIME k",
+        "PEXPIREAT k 33177117420500",
+        "EXPIRETIME k",
+        "PEXPIRETIME k",
+        "SET k w KEEPTTL",
+        "PEXPIRETIME k",
+        "APPEND k x",
+        "SETRANGE k 5 y",
+        "PEXPIRETIME k",
+        "SET n 1 PXAT 33177117420500",
+        "INCR n",
+        "INCRBYFLOAT n 0.5",
+        "PEXPIRETIME n",
+        "GETSET n 5",
+        "TTL n",
+        "SET n 1 EXAT 33177117420",
+        "MSET n 2",
+        "TTL n",
+        "SET n 1 EXAT 33177117420",
+        "SETNX n 3",
+        "EXPIRETIME n",
+        "RENAME n m",
+        "EXPIRETIME m",
+        "RENAME m m",
+        "EXPIRETIME m",
+        "SET o v",
+        "RENAME o m",
+        "TTL m",
+        "SET m v EXAT 33177117420",
+        "SET o v EXAT 33177117421",
+        "RENAME m o",
+        "EXPIRETIME o",
+        "RENAMENX o p",
+        "EXPIRETIME p",
+        "GETEX p",
+        "EXPIRETIME p",
+        "GETEX p EXAT 33177117422",
+        "EXPIRETIME p",
+        "GETEX p PERSIST",
+        "TTL p",
+        "GETEX p PERSIST",
+        "GETEX p EX 1000",
+        "TTL p",
+        "GETEX p PX 1000000",
+        "TTL p",
+        "GETEX p EXAT 1",
+        "EXISTS p",
+        "GETEX p",
+        "GETEX p EX 0",
+        "GETEX p EX x",
+        "GETEX p FOO",
+        "GETEX p EX",
+        "SET p v",
+        "GETEX p EX 0",
+        "GETEX p EX x",
+        "GETEX p EX 10 PX 10",
+        "GETEX p EX 10 PERSIST",
+        "GETEX p PERSIST EX 10",
+        "GETEX p KEEPTTL",
+        "GETEX p NX",
+        "GETEX p PX -1",
+        "GETEX",
+        "GETDEL p",
+        "SET e v EXAT 1",
+        "GET e",
+        "SET e v",
+        "EXPIRE e 0",
+        "EXISTS e",
+        "SET e v",
+        "EXPIRE e -1",
+        "EXISTS e",
+        "SET e v",
+        "PEXPIRE e -10000",
+        "EXISTS e",
+        "SET e v",
+        "EXPIREAT e 1",
+        "EXISTS e",
+        "SET e v",
+        "PEXPIREAT e -1",
+        "EXISTS e",
+        "SET e v EX 0",
+        "SET e v EX -1",
+        "SET e v PX 0",
+        "SET e v EXAT 0",
+        "SET e v PXAT -1",
+        "SET e v EX x",
+        "SET e v EX 1.5",
+        "SET e v EX",
+        "SET e v PX",
+        "SET e v EX 9223372036854775807",
+        "SET e v EX 9223372036854775",
+        "SET e v PX 9223372036854775807",
+        "SET e v EXAT 9223372036854775807",
+        "SET e v PXAT 9223372036854775807",
+        "PEXPIRETIME e",
+        "SET e v EX 10 PX 10",
+        "SET e v EX 10 EX 1000",
+        "TTL e",
+        "SET e v EX 10 KEEPTTL",
+        "SET e v KEEPTTL EX 10",
+        "SET e v KEEPTTL KEEPTTL",
+        "SET e v PERSIST",
+        "SET e v NX EX 10",
+        "SET e v XX EX 1000",
+        "TTL e",
+        "SET e v EX 1000 XX GET",
+        "SET e v EX 0 GET",
+        "SET e v GET EX 100 NX",
+        "SET f v ex 1000 nx",
+        "TTL f",
+        "SET f v EX 10 FOO",
+        "SET f v EX 0 FOO",
+        "SETEX f 1000 w",
+        "TTL f",
+        "GET f",
+        "SETEX f 0 w",
+        "SETEX f -1 w",
+        "SETEX f x w",
+        "SETEX f 9223372036854775807 w",
+        "SETEX f 10",
+        "PSETEX f 1000000 w",
+        "TTL f",
+        "PSETEX f 0 w",
+        "PSETEX f x w",
+        "PSETEX f 9223372036854775807 w",
+        "EXPIRE f x",
+        "EXPIRE f 9223372036854775807",
+        "EXPIRE f 9223372036854775",
+        "EXPIRE f -9223372036854775808",
+        "PEXPIRE f 9223372036854775807",
+        "EXPIREAT f 9223372036854775807",
+        "PEXPIREAT f x",
+        "EXPIRE f",
+        "EXPIRE f 10 FOO",
+        "EXPIRE f x FOO",
+        "EXPIRE none 9223372036854775807",
+        "EXPIRE f 10 NX XX",
+        "EXPIRE f 10 NX GT",
+        "EXPIRE f 10 LT NX",
+        "EXPIRE f 10 GT LT",
+        "EXPIRE f 1000 nx",
+        "EXPIRE f 1000 XX",
+        "EXPIRE f 2000 GT",
+        "EXPIRE f 1000 GT",
+        "EXPIRE f 3000 LT",
+        "EXPIRE f 1500 LT",
+        "EXPIRE f 1200 XX LT",
+        "TTL f",
+        "PERSIST f",
+        "EXPIRE f 1000 XX",
+        "EXPIRE f 1000 GT",
+        "EXPIRE f 1000 LT",
+        "EXPIRE f 1000 NX",
+        "PERSIST f",
+        "EXPIRE f 1000 NX",
+        "TTL f",
+        "EXPIRE f -1 LT",
+        "EXISTS f",
+        "PEXPIREAT f 9223372036854775807",
+        "PERSIST",
+        "TTL",
+        "TTL a b",
+        "SETNX fresh v",
+        "PEXPIREAT fresh 9223372036854775807",
+        "PEXPIRETIME fresh",
+        "EXPIRETIME fresh",
+        NULL,
+    };
+
+    compare_all(lines);
+}
+
+/* Both sides let the time pass, and neither shows the key. */
+static void expired_keys_are_gone_as_in_redis(void)
+{
+    static const char *const lines[] = {
+        "GET k",
+        "EXISTS k",
+        "TTL k",
+        "STRLEN k",
+        "TYPE k",
+        "DEL k",
+        "SET k2 v XX",
+        "SETNX k3 v",
+        "TTL k3",
+        "APPEND k4 x",
+        "TTL k4",
+        "INCR k5",
+        "GETSET k6 v",
+        "RENAME k7 x",
+        "RENAMENX k3 k8",
+        "TTL k8",
+        "PERSIST k9",
+        "GETEX k10",
+        "EXPIRE k11 5",
+        "SETRANGE k12 2 ab",
+        "GET k12",
+        "SET k13 v KEEPTTL",
+        "TTL k13",
+        "GETDEL k14",
+        "KEYS *",
+        "UNLINK k15",
+        "MSETNX k16 v k17 v",
+        NULL,
+    };
+
+    compare("FLUSHALL");
+    compare("SET k v PX 1");
+    for (int i = 2; i <= 17; i++) {
+        char line[32];
+        snprintf(line, sizeof line, "SET k%d 7 PX 1", i);
+        compare(line);
+    }
+    usleep(20000);
+    for (size_t i = 0; lines[i] != NULL; i++) {
+        compare(lines[i]);
+    }
+}
+
+static void transactions_answer_as_in_redis(void)
+{
+    static const char *const lines[] = {
+        "EXEC",
+        "DISCARD",
+        "UNWATCH",
+        "MULTI x",
+        "EXEC x",
+        "DISCARD x",
+        "WATCH",
+        "UNWATCH x",
+        "MULTI",
+        "MULTI",
+        "EXEC",
+        "MULTI",
+        "SET a 1",
+        "INCR a",
+        "GET a",
+        "GET none",
+        "MGET a none",
+        "PING",
+        "PING x",
+        "ECHO hi",
+        "SELECT 0",
+        "TTL a",
+        "EXPIRE a 1000",
+        "TTL a",
+        "EXEC",
+        "MULTI",
+        "EXEC",
+        "MULTI",
+        "SET a",
+        "SET b 1",
+        "EXEC",
+        "EXISTS b",
+        "MULTI",
+        "nosuch",
+        "EXEC",
+        "MULTI",
+        "SET s abc",
+        "INCR s",
+        "SET b 1 FOO",
+        "SET b 1 NX XX",
+        "SET b 1 EX 0",
+        "EXPIRE a x",
+        "MSET a",
+        "EXEC",
+        "MULTI",
+        "SET s abc",
+        "INCR s",
+        "SET b 1 FOO",
+        "SET b 1 NX XX",
+        "SET b 1 EX 0",
+        "EXPIRE a x",
+        "MSET a 1 b",
+        "MSETNX a 1 b",
+        "GETEX a FOO",
+        "SETEX a 0 v",
+        "FLUSHALL FOO",
+        "SCAN x",
+        "DEL a s",
+        "EXEC",
+        "MULTI",
+        "SET c 1",
+        "DISCARD",
+        "EXISTS c",
+        "EXEC",
+        "MULTI",
+        "nosuch",
+        "DISCARD",
+        "MULTI",
+        "PING",
+        "EXEC",
+        "WATCH w",
+        "MULTI",
+        "WATCH x",
+        "UNWATCH",
+        "PING",
+        "EXEC",
+        "WATCH w",
+        "SET w 1",
+        "MULTI",
+        "PING",
+        "EXEC",
+        "MULTI",
+        "PING",
+        "EXEC",
+        "WATCH w x y",
+        "GET w",
+        "DEL none",
+        "MULTI",
+        "PING",
+        "EXEC",
+        "WATCH w",
+        "SET w 1",
+        "UNWATCH",
+        "MULTI",
+        "PING",
+        "EXEC",
+        "WATCH w",
+        "SET w 1",
+        "MULTI",
+        "PING",
+        "DISCARD",
+        "MULTI",
+        "PING",
+        "EXEC",
+        "WATCH w",
+        "EXPIRE w 1000",
+        "MULTI",
+        "EXEC",
+        "WATCH w",
+        "EXPIRE w 1000",
+        "MULTI",
+        "EXEC",
+        "WATCH w",
+        "PERSIST w",
+        "MULTI",
+        "EXEC",
+        "WATCH w",
+        "PERSIST w",
+        "MULTI",
+        "EXEC",
+        "WATCH w",
+        "DEL w",
+        "MULTI",
+        "PING",
+        "EXEC",
+        "WATCH w",
+        "SET w 1",
+        "MULTI",
+        "PING",
+        "EXEC",
+        "WATCH w",
+        "FLUSHALL",
+        "MULTI",
+        "PING",
+        "EXEC",
+        "WATCH w",
+        "FLUSHALL",
+        "MULTI",
+        "PING",
+        "EXEC",
+        "WATCH w",
+        "APPEND w \"\"",
+        "MULTI",
+        "EXEC",
+        "WATCH w",
+        "APPEND w \"\"",
+        "MULTI",
+        "EXEC",
+        "WATCH w",
+        "SETRANGE w 0 \"\"",
+        "MULTI",
+        "EXEC",
+        "SET k v",
+        "WATCH k",
+        "RENAME k l",
+        "MULTI",
+        "EXEC",
+        "WATCH k l",
+        "RENAME l l",
+        "MULTI",
+        "EXEC",
+        "WATCH l",
+        "GETEX l EX 1000",
+        "MULTI",
+        "EXEC",
+        "WATCH l",
+        "GETEX l",
+        "MULTI",
+        "EXEC",
+        "WATCH l",
+        "SET l v NX",
+        "MULTI",
+        "EXEC",
+        "WATCH l",
+        "MULTI",
+        "nosuch",
+        "EXEC",
+        "SET l 1",
+        "MULTI",
+        "EXEC",
+        NULL,
+    };
+
+    compare_all(lines);
+}
+
+static void watched_keys_that_expire_count_as_in_redis(void)
+{
+    compare("FLUSHALL");
+    compare("SET k v PX 30");
+    compare("WATCH k");
+    usleep(50000);
+    compare("MULTI");
+    compare("PING");
+    compare("EXEC");
+    compare("SET k v PX 1");
+    usleep(20000);
+    compare("WATCH k");
+    compare("MULTI");
+    compare("PING");
+    compare("EXEC");
+}
+
 static void patterns_match_as_in_redis(void)
 {
     static const char *const patterns[] = {
@@ -741,9 +1228,14 @@ static void random_requests_answer_as_in_redis(void)
     static const char *const with_number[] = {"INCRBY", "DECRBY"};
     static const char *const quarters[] = {"0.25", "-0.5", "1.75", "-3", "1e2", "0", "25e-2", "x"};
     static const char *const two_keys[] = {"RENAME", "RENAMENX", "MGET", "DEL", "EXISTS"};
-    static const char *const options[] = {"", "NX", "XX", "GET", "NX GET", "XX GET"};
-    static const char *const shapes[] = {"k",   "kv",  "kn",   "kk", "kvo",
-                                         "knn", "knv", "kvkv", "f",  "-"};
+    static const char *const options[] = {
+        "",        "NX",      "XX",        "GET", "NX GET", "XX GET", "EXAT 33177117420",
+        "KEEPTTL", "EX 1000", "XX EX 1000"};
+    static const char *const about_time[] = {"EXPIRETIME", "PERSIST", "GETEX", "TTL"};
+    static const char *const times[] = {"EXPIRE",   "1000", "EXPIREAT", "33177117421",
+                                        "EXPIREAT", "1",    "PEXPIRE",  "-1"};
+    static const char *const shapes[] = {"k",   "kv",   "kn", "kk", "kvo", "knn",
+                                         "knv", "kvkv", "f",  "-",  "t",   "tt"};
     char line[512];
 
     compare("FLUSHALL");
@@ -767,6 +1259,11 @@ static void random_requests_answer_as_in_redis(void)
         } else if (strcmp(shape, "kvkv") == 0) {
             snprintf(line, sizeof line, "MSETNX %s %s %s %s", key, PICK(values), PICK(keys),
                      PICK(values));
+        } else if (strcmp(shape, "t") == 0) {
+            snprintf(line, sizeof line, "%s %s", PICK(about_time), key);
+        } else if (strcmp(shape, "tt") == 0) {
+            size_t at = (size_t)(random_state >> 40) % 4 * 2;
+            snprintf(line, sizeof line, "%s %s %s", times[at], key, times[at + 1]);
         } else if (strcmp(shape, "f") == 0) {
             snprintf(line, sizeof line, "INCRBYFLOAT f %s", PICK(quarters));
         } else {
@@ -793,12 +1290,17 @@ int main(void)
         RUN(counters_answer_as_in_redis);
         RUN(floats_answer_as_in_redis);
         RUN(keys_answer_as_in_redis);
+        RUN(expiry_answers_as_in_redis);
+        RUN(expired_keys_are_gone_as_in_redis);
+        RUN(transactions_answer_as_in_redis);
+        RUN(watched_keys_that_expire_count_as_in_redis);
         RUN(patterns_match_as_in_redis);
         RUN(local_commands_and_errors_answer_as_in_redis);
         RUN(long_words_are_quoted_as_in_redis);
         RUN(random_requests_answer_as_in_redis);
     }
     stop_redis();
+    transaction_free(&transaction);
     store_free(store);
     return check_done();
 }

@@ -116,6 +116,11 @@ static void words_out_of_place_are_errors(void)
     EXPECT("UNWATCH", "+QUEUED");
     EXPECT("EXEC", "*2\r\n+OK\r\n+OK");
     EXPECT("MULTI x", "-ERR wrong number of arguments for 'multi' command");
+    EXPECT("MULTI", "+OK");
+    EXPECT("SET a 2", "+QUEUED");
+    EXPECT("EXEC x", "-EXECABORT Transaction discarded because of: wrong number of arguments for "
+                     "'exec' command");
+    EXPECT("GET a", "$1\r\n1");
     EXPECT("MULTI", "+OK"); /* which was not spoiled by what came before it */
     EXPECT("EXEC", "*0");
 }
@@ -136,8 +141,8 @@ static void discard_forgets_everything(void)
 
 static void what_cannot_be_queued_aborts(void)
 {
-    static const char *const bad[] = {"nosuch",  "GET",  "SET a",    "EXEC x",    "DISCARD x",
-                                      "MULTI x", "INFO", "WAIT 0 0", "CLIENT ID", "SHUTDOWN"};
+    static const char *const bad[] = {"nosuch", "GET",      "SET a",     "DISCARD x", "MULTI x",
+                                      "INFO",   "WAIT 0 0", "CLIENT ID", "SHUTDOWN"};
 
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct resp_parser parser;

@@ -162,7 +162,10 @@ int command_is_queueable(const struct command *command)
 
 void reply_wrong_arity(struct buffer *reply, const struct command *command, const char *subcommand)
 {
-    reply_errorf(reply, "ERR wrong number of arguments for '%s%s%s' command", command->name,
+    const char *code =
+        command->id == COMMAND_EXEC ? "EXECABORT Transaction discarded because of:" : "ERR";
+
+    reply_errorf(reply, "%s wrong number of arguments for '%s%s%s' command", code, command->name,
                  subcommand == NULL ? "" : "|", subcommand == NULL ? "" : subcommand);
 }
 

@@ -130,6 +130,10 @@ enum transaction_step transaction_take(struct transaction *transaction, const st
 {
     const struct command *command = commands_admit(args, count, reply);
 
+    if (command == NULL && slice_is(args[0], "exec")) {
+        transaction_end(transaction);
+        return TRANSACTION_ANSWERED;
+    }
     if (command == NULL) {
         transaction_spoil(transaction);
         return TRANSACTION_ANSWERED;

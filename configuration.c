@@ -460,7 +460,7 @@ static int new_half_is_alive(const raft *node, const struct raft__config *joint,
 static int may_change(const raft *node)
 {
     int status = raft__must_lead(node);
-    if (status == RAFT_OK && raft__is_transferring(node)) {
+    if (status == RAFT_OK && node->handing_over) {
         status = RAFT_ETRANSFER;
     }
     if (status == RAFT_OK && (raft__is_joint(node) || node->commit_index < node->own_first ||
@@ -519,6 +519,7 @@ int raft_set_membership(raft *node, const raft_membership *membership, raft_inde
     if (status != RAFT_OK) {
         return status;
     }
+    raft__wake(node);
     int is_new = raft__config_index(node) != version;
     if (index != NULL) {
         *index = raft__config_index(node);

@@ -1,6 +1,6 @@
 /*
  * Who leads: roles, timers, pre-vote, votes, stickiness and check-quorum (Raft dissertation chapter
- * 3, §4.2.3, §6.2, §9.6).
+ * 3, §4.2.3, §6.2, §9.6). What pre-candidates pull is in pull.c, handing over in transfer.c.
  *
  *   follower ──timeout──▶ pre-candidate ──pre-vote quorum──▶ candidate ──vote quorum──▶ leader
  *      ▲                        │                                │                        │
@@ -23,11 +23,22 @@ static uint64_t election_random(raft *node)
     return raft__mix(node->random);
 }
 
+/*
+ * Who has a lower priority than others leaves them the first attempt, and half as long the second:
+ * a favoured server that lives but cannot win holds nobody up for more than a few timeouts (R55).
+ */
+static uint64_t priority_delay(const raft *node)
+{
+    uint64_t delay = (uint64_t)node->options.election_timeout_ms * node->delay_levels;
+    return node->attempts < 32 ? delay >> node->attempts : 0;
+}
+
 /* Uniform over [T, 2T): spread on both sides, so that no fast server always wins (R15). */
 void raft__draw_timer(raft *node)
 {
     uint64_t shortest = node->options.election_timeout_ms;
     uint64_t drawn = shortest + election_random(node) % shortest;
+    drawn += node->delay_levels != 0 ? priority_delay(node) : 0;
     node->election_at_ms = raft__may_campaign(node) ? node->now_ms + drawn : RAFT_NEVER; /* R16 */
     node->timer_reset = 0;
 }
@@ -39,6 +50,14 @@ void raft__heard_leader(raft *node, raft_id leader)
     node->contact = 1;
     node->contact_fresh = 1;
     node->timer_reset = 1;
+    node->attempts = 0;
+}
+
+/* Its timer runs on, as if it had not been heard: it may be in the way of one with a quorum. */
+void raft__heard_weak_leader(raft *node)
+{
+    node->contact = 0;
+    node->timer_reset = 0;
 }
 
 /*
@@ -58,6 +77,11 @@ static int is_sticky(const raft *node)
                              node->now_ms - node->contact_ms < node->options.election_timeout_ms);
 }
 
+int raft__is_bound(const raft *node)
+{
+    return is_sticky(node) || raft__promise_binds(node, 0, 0);
+}
+
 /*
  * A follower campaigns when its timer runs out. Before that it wants one look at the clock when its
  * stickiness ends, and one when its promise does: candidates are judged by the last sample, and
@@ -73,7 +97,10 @@ uint64_t raft__follower_deadline(const raft *node)
     if (node->now_ms < node->promised_until_ms && node->promised_until_ms < due) {
         due = node->promised_until_ms;
     }
-    return due;
+    if (node->pull.source != 0 && node->pull.again_ms < due) {
+        due = node->pull.again_ms;
+    }
+    return node->stopping && node->stop_at_ms < due ? node->stop_at_ms : due;
 }
 
 /* ---- Roles ---------------------------------------------------------------------------------- */
@@ -84,7 +111,7 @@ static void leave_leadership(raft *node)
     raft__reads_fail(node);
     raft__lease_void(node);
     raft__progress_free(node);
-    node->transfer_target = 0;
+    node->handing_over = node->stopping;
     node->change_due = 0;
     node->regression_due = 0;
     node->contact = 0;
@@ -100,8 +127,11 @@ void raft__become_follower(raft *node, raft_term term, raft_id leader)
 {
     RAFT_ASSERT(term >= node->state.term);
     if (node->role == RAFT_ROLE_LEADER) {
+        raft__transfer_leave(node, term > node->state.term);
         leave_leadership(node);
     }
+    raft__pull_end(node);
+    node->transfer.tag_term = 0;
     if (term > node->state.term) {
         raft__set_state(node, term, 0);
     }
@@ -124,6 +154,10 @@ static void begin_campaign(raft *node, int role)
     node->granted = 0;
     node->refused = 0;
     node->self_asked = 0;
+    node->transfer.tag_term = 0; /* of an earlier candidacy (R23) */
+    node->attempts = (uint8_t)(node->attempts + (node->attempts < UINT8_MAX));
+    raft__pull_end(node);
+    raft__pull_forget(node);
     node->round++; /* replies to earlier campaigns do not count (R13) */
     node->request_due = 1;
     node->dirty = 1;
@@ -156,17 +190,44 @@ static void become_leader(raft *node)
     node->heartbeat_at_ms = node->now_ms;
     node->quorum_at_ms = node->now_ms + node->options.election_timeout_ms;
     node->election_at_ms = RAFT_NEVER;
+    node->transfer.tag_term = 0;
+    node->transfer.until_ms = RAFT_NEVER;
     node->dirty = 1;
     node->counters.elections_won++;
     raft__progress_reset(node);
     raft__lease_begin(node);
 }
 
+/* How many different priorities of other voters with data are above the own one, up to 3 (R55). */
+static uint8_t levels_above(const raft *node)
+{
+    uint8_t levels = 0;
+    unsigned above = node->self < node->peer_count ? node->peers[node->self].priority : UINT8_MAX;
+    while (levels < 3) {
+        unsigned next = UINT8_MAX + 1;
+        for (uint32_t i = 0; i < node->peer_count; i++) {
+            unsigned priority = node->peers[i].priority;
+            if (raft__may_lead(node, i) && priority > above && priority < next) {
+                next = priority;
+            }
+        }
+        if (next > UINT8_MAX) {
+            break;
+        }
+        above = next;
+        levels++;
+    }
+    return levels;
+}
+
 /* Who may campaign keeps its timer; who may not has none (R16). */
 void raft__membership_changed(raft *node)
 {
     int may = raft__may_campaign(node);
+    node->delay_levels = levels_above(node);
+    node->pull.behind = 0; /* positions have changed: they may say it again */
     if (node->role == RAFT_ROLE_LEADER) {
+        raft__transfer_membership(node);
         return;
     }
     if (!may && node->role != RAFT_ROLE_FOLLOWER) {
@@ -196,6 +257,8 @@ static void count_ballots(raft *node)
         } else {
             become_leader(node);
         }
+    } else if (node->role == RAFT_ROLE_PRE_CANDIDATE && raft__pull_would_help(node)) {
+        raft__pull_begin(node);
     } else if (!raft__quorum_has(&node->quorums, RAFT__ELECTION, ~node->refused)) {
         raft__become_follower(node, node->state.term, 0);
         raft__draw_timer(node);
@@ -206,25 +269,58 @@ static void count_ballots(raft *node)
  * With a write outstanding a campaign could not ask for a vote anyway (R2), and a server whose disk
  * hangs had better leave it to the others.
  */
-int raft__campaign(raft *node)
+static int campaign_check(const raft *node, raft_term tag_term, uint64_t tag_round)
 {
     if (!raft__may_campaign(node)) {
         return RAFT_ENOTMEMBER;
     }
-    if (!raft__state_is_durable(node) || !raft__log_is_durable(node) ||
-        raft__promise_binds(node, 0, 0)) {
+    if (!raft__state_is_durable(node) || !raft__log_is_durable(node) || node->stopping ||
+        raft__promise_binds(node, tag_term, tag_round)) {
         return RAFT_EBUSY;
     }
-    if (node->state.term >= RAFT_LIMIT) {
-        return RAFT_ELIMIT;
-    }
-    if (node->options.no_pre_vote) {
-        become_candidate(node);
-        return RAFT_OK;
-    }
+    return node->state.term >= RAFT_LIMIT ? RAFT_ELIMIT : RAFT_OK;
+}
+
+static void ask_first(raft *node)
+{
     begin_campaign(node, RAFT_ROLE_PRE_CANDIDATE);
     node->granted = own_ballot(node);
     count_ballots(node);
+}
+
+int raft__campaign(raft *node)
+{
+    int status = campaign_check(node, 0, 0);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    if (node->options.no_pre_vote) {
+        become_candidate(node);
+    } else {
+        ask_first(node);
+    }
+    return RAFT_OK;
+}
+
+/* The leader has seen that this server holds its whole log: nobody needs to be asked (R53). */
+int raft__campaign_by_order(raft *node, raft_term tag_term, uint64_t tag_round)
+{
+    int status = campaign_check(node, tag_term, tag_round);
+    if (status == RAFT_OK) {
+        become_candidate(node);
+        node->transfer.tag_term = tag_term;
+        node->transfer.tag_round = tag_round;
+    }
+    return status;
+}
+
+/* The questions leave when the log is durable (R2). */
+int raft__campaign_again(raft *node)
+{
+    if (!raft__may_campaign(node)) {
+        return RAFT_ENOTMEMBER;
+    }
+    ask_first(node);
     return RAFT_OK;
 }
 
@@ -257,6 +353,10 @@ void raft__election_send(raft *node)
         message.round = node->round;
         message.index = node->log.last_index;
         message.index_term = node->log.last_term;
+        if (node->transfer.tag_term != 0) {
+            message.tag_term = node->transfer.tag_term;
+            message.tag_round = node->transfer.tag_round;
+        }
         raft__send(node, &message);
     }
 }
@@ -291,33 +391,58 @@ static int vote_is_free(const raft *node, raft_id candidate)
            (node->leader == 0 || node->leader == candidate);
 }
 
-/* Answered whatever the membership known here says: the candidate's may be newer (R14). */
+/*
+ * Answered whatever the membership known here says: the candidate's may be newer (R14). A server
+ * whose disk hangs says no: it could not vote either. Where all disks are that slow nobody is
+ * elected meanwhile, which is no loss, since a vote takes a write as well; and without a leader
+ * there is nothing new to write, so what is outstanding comes to an end.
+ */
 void raft__pre_vote_receive(raft *node, const raft_message *message)
 {
     int would_vote = message->asked_term > node->state.term ||
                      (message->asked_term == node->state.term && vote_is_free(node, message->from));
-    struct raft__reply reply = {message->from, message->asked_term, message->round,
-                                RAFT_MESSAGE_PRE_VOTE_REPLY, 1};
-    if (would_vote && !is_sticky(node) && !raft__promise_binds(node, 0, 0) &&
-        log_is_up_to_date(node, message)) {
-        reply.refused = 0;
+    struct raft__reply reply;
+    memset(&reply, 0, sizeof(reply));
+    reply.to = message->from;
+    reply.asked_term = message->asked_term;
+    reply.round = message->round;
+    reply.kind = RAFT_MESSAGE_PRE_VOTE_REPLY;
+    reply.refused = 1;
+    if (would_vote && !raft__is_bound(node) && !raft__disk_is_stalled(node)) {
+        reply.refused = !log_is_up_to_date(node, message);
+        reply.flags = reply.refused ? RAFT_FLAG_LOG : 0;
+    }
+    if (reply.refused) { /* what is told of the own log is durable: it may be asked for (N7) */
+        reply.index = node->durable_index;
+        reply.index_term = raft__log_term(&node->log, node->durable_index);
     }
     raft__reply(node, &reply);
 }
 
+/*
+ * A candidate that a leader has ordered passes by stickiness, and by a promise that is no newer
+ * than the order (R50, R53). Who is bound does not even take the term over.
+ */
 void raft__vote_receive(raft *node, const raft_message *message)
 {
-    struct raft__reply reply = {message->from, 0, message->round, RAFT_MESSAGE_VOTE_REPLY, 1};
-    int bound = raft__promise_binds(node, message->tag_term, message->tag_round); /* R50 */
-    if (message->term > node->state.term && !bound && !is_sticky(node)) {
+    struct raft__reply reply;
+    int promised = raft__promise_binds(node, message->tag_term, message->tag_round);
+    int loose = message->tag_term != 0 || !is_sticky(node);
+    memset(&reply, 0, sizeof(reply));
+    reply.to = message->from;
+    reply.round = message->round;
+    reply.kind = RAFT_MESSAGE_VOTE_REPLY;
+    reply.refused = 1;
+    if (message->term > node->state.term && !promised && loose) {
         raft__become_follower(node, message->term, 0);
     }
-    if (message->term == node->state.term && !bound && vote_is_free(node, message->from) &&
+    if (message->term == node->state.term && !promised && vote_is_free(node, message->from) &&
         log_is_up_to_date(node, message)) {
         reply.refused = 0;
         if (node->state.vote == 0) { /* a repeated request gets the same answer, no more time */
             raft__set_state(node, node->state.term, message->from);
             node->timer_reset = 1; /* R15 */
+            raft__pull_end(node);
         }
     }
     raft__reply(node, &reply);
@@ -343,13 +468,16 @@ void raft__ballot_receive(raft *node, const raft_message *message)
         raft__become_follower(node, message->term, 0);
         return;
     }
-    raft__set voter =
-        raft__bit_of(node, raft__position_of(node, message->from)) & raft__voters(node);
+    uint32_t position = raft__position_of(node, message->from);
+    raft__set voter = raft__bit_of(node, position) & raft__voters(node);
     if (voter == 0 || !ballot_counts(node, message)) {
         return;
     }
     if (message->refused) {
         node->refused |= voter & ~node->granted;
+        if ((message->flags & RAFT_FLAG_LOG) != 0) {
+            raft__pull_note(node, position, message);
+        }
     } else {
         node->granted |= voter & ~node->refused;
     }
@@ -376,20 +504,14 @@ static void check_quorum(raft *node)
     }
 }
 
-/* A leader whose disk hangs makes room for one whose disk works (R9). */
-static int disk_is_stalled(const raft *node)
-{
-    return node->pending_count > 0 &&
-           node->now_ms - node->pending[0].issued_ms >= node->options.disk_timeout_ms;
-}
-
 static void leader_timers(raft *node)
 {
     if (node->now_ms >= node->quorum_at_ms) {
         check_quorum(node);
     }
-    if (node->role == RAFT_ROLE_LEADER && disk_is_stalled(node)) {
-        raft__become_follower(node, node->state.term, 0);
+    if (node->role == RAFT_ROLE_LEADER &&
+        (node->handing_over || node->pending_count > 0 || !raft__may_lead(node, node->self))) {
+        raft__transfer_timers(node);
     }
 }
 
@@ -424,4 +546,5 @@ void raft__election_timers(raft *node)
     } else if (raft__campaign(node) != RAFT_OK) {
         raft__draw_timer(node);
     }
+    raft__pull_timers(node);
 }

@@ -55,7 +55,8 @@ static void fill_status(const raft *node, raft_status *status)
     status->learner_count = raft__set_size(node->learners);
     status->witness_count = raft__set_size(node->witnesses);
     status->failures_tolerated = failures_tolerated(node);
-    status->transfer_target = node->transfer_target;
+    status->transfer_target = node->transfer.target;
+    status->asleep = node->asleep;
 }
 
 int raft_get_status(const raft *node, raft_status *status)
@@ -277,7 +278,7 @@ static const char *check_leader(const raft *node)
                                 peer->next > node->log.last_index + 1)) {
             return "match < next <= last + 1"; /* R28 */
         }
-        if (peer->window.count > node->options.inflight_messages_max) {
+        if (peer->window.count > node->options.inflight_messages_max && !node->options_lowered) {
             return "no more appends are in flight than allowed"; /* I24 */
         }
     }
@@ -301,6 +302,53 @@ static const char *check_role(const raft *node)
     return NULL;
 }
 
+static const char *check_handover(const raft *node)
+{
+    const struct raft__transfer *transfer = &node->transfer;
+    uint32_t target = raft__position_of(node, transfer->target);
+    if (transfer->target != 0 &&
+        (node->role != RAFT_ROLE_LEADER || target == node->self || !raft__may_lead(node, target))) {
+        return "a leader hands over to another voter with data"; /* R53 */
+    }
+    if (node->handing_over != (transfer->target != 0 || node->stopping)) {
+        return "proposals are refused while leadership is handed over, or the node stopped";
+    }
+    if (transfer->tag_term != 0 &&
+        (node->role != RAFT_ROLE_CANDIDATE || transfer->tag_term >= node->state.term)) {
+        return "an order to campaign belongs to one candidacy"; /* R23 */
+    }
+    return NULL;
+}
+
+static const char *check_pull(const raft *node)
+{
+    const struct raft__pull *pull = &node->pull;
+    if (pull->source == 0) {
+        return pull->request_due ? "only a pull asks for entries" : NULL;
+    }
+    if (node->role != RAFT_ROLE_PRE_CANDIDATE || pull->term != node->state.term) {
+        return "only a pre-candidate pulls, in one term"; /* N7 */
+    }
+    if (pull->index < node->commit_index || pull->index > node->log.last_index) {
+        return "a pull joins between the commit index and the end"; /* I14 */
+    }
+    return pull->has_changed && node->certified != 0 ? "what is pulled certifies nothing" : NULL;
+}
+
+static const char *check_sleep(const raft *node)
+{
+    if (!node->asleep) {
+        return NULL;
+    }
+    if (node->role != RAFT_ROLE_LEADER && (node->role != RAFT_ROLE_FOLLOWER || node->contact)) {
+        return "who is asleep leads, or follows without being bound"; /* R54 */
+    }
+    if (node->log.last_index != node->applied_index || node->pending_count != 0) {
+        return "a group with work does not sleep";
+    }
+    return node->dirty || raft_deadline(node) == RAFT_NEVER ? NULL : "sleep has no deadline";
+}
+
 const char *raft_check(const raft *node)
 {
     if (node == NULL) {
@@ -310,6 +358,9 @@ const char *raft_check(const raft *node)
     broken = broken != NULL ? broken : check_indexes(node);
     broken = broken != NULL ? broken : check_writes(node);
     broken = broken != NULL ? broken : check_role(node);
+    broken = broken != NULL ? broken : check_handover(node);
+    broken = broken != NULL ? broken : check_pull(node);
+    broken = broken != NULL ? broken : check_sleep(node);
     broken = broken != NULL ? broken : raft__lease_check(node);
     broken = broken != NULL ? broken : raft__reads_check(node);
     broken = broken != NULL ? broken : raft__forwards_check(node);

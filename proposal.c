@@ -63,10 +63,7 @@ static inline int take_proposals(raft *node, const raft_buf *payloads, size_t co
     size_t bytes = 0;
     int status = payloads_check(node, payloads, count, &bytes);
     if (status == RAFT_OK) {
-        status = raft__must_lead(node);
-    }
-    if (status == RAFT_OK && raft__is_transferring(node)) {
-        status = RAFT_ETRANSFER;
+        status = node->handing_over ? RAFT_ETRANSFER : raft__must_lead(node);
     }
     if (status == RAFT_OK && !quota_allows(node, count, bytes)) {
         status = RAFT_EBUSY;
@@ -84,6 +81,7 @@ static inline int take_proposals(raft *node, const raft_buf *payloads, size_t co
     if (term != NULL) {
         *term = node->state.term;
     }
+    raft__wake(node);
     node->counters.entries_proposed += count;
     node->dirty = 1;
     return RAFT_OK;
@@ -390,8 +388,15 @@ int raft_forward(raft *node, const void *data, size_t size, uint64_t tag)
     if (node->forwards != NULL && node->forwards->bytes + bytes > node->options.forward_bytes_max) {
         return RAFT_EBUSY;
     }
-    return node->role == RAFT_ROLE_LEADER ? forward_to_self(node, &payload, bytes, tag)
-                                          : forward_to_leader(node, &payload, bytes, tag);
+    if (node->stopping) {
+        return RAFT_ETRANSFER;
+    }
+    status = node->role == RAFT_ROLE_LEADER ? forward_to_self(node, &payload, bytes, tag)
+                                            : forward_to_leader(node, &payload, bytes, tag);
+    if (status == RAFT_OK) {
+        raft__wake(node);
+    }
+    return status;
 }
 
 /* Sends one message with the next unsent entries, as many as fit, and at least one. */
@@ -584,7 +589,8 @@ const char *raft__forwards_check(const raft *node)
             return "proposals were handed on by requests that were made";
         }
     }
-    if (bytes != forwards->bytes || bytes > node->options.forward_bytes_max) {
+    if (bytes != forwards->bytes ||
+        (bytes > node->options.forward_bytes_max && !node->options_lowered)) {
         return "proposals handed on stay within their bound"; /* I24 */
     }
     return decided == forwards->decided && unsent_bytes == forwards->unsent_bytes

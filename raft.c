@@ -148,6 +148,12 @@ static void default64(uint64_t *option, uint64_t value)
     *option = *option == 0 ? value : *option;
 }
 
+static uint64_t trailing_default(uint64_t log_bytes_max)
+{
+    uint64_t usual = (uint64_t)4 << 20;
+    return usual < log_bytes_max / 2 ? usual : log_bytes_max / 2;
+}
+
 static void options_default(raft_options *options)
 {
     default64(&options->cluster, 1);
@@ -163,6 +169,8 @@ static void options_default(raft_options *options)
     default32(&options->inflight_messages_max, 64);
     default64(&options->inflight_bytes_max, (uint64_t)8 << 20);
     default32(&options->reads_max, 65536);
+    default64(&options->trailing_bytes, trailing_default(options->log_bytes_max));
+    default32(&options->chunk_bytes_max, (uint32_t)256 << 10);
 }
 
 static int options_check(const raft_options *options)
@@ -175,7 +183,61 @@ static int options_check(const raft_options *options)
     ok = ok && options->entry_bytes_max < (uint32_t)1 << 30;
     ok = ok && options->inflight_messages_max <= 4096;
     ok = ok && options->reads_max <= (uint32_t)1 << 30;
+    ok = ok && options->trailing_bytes <= options->log_bytes_max / 2;
+    ok = ok && options->chunk_bytes_max <= (uint32_t)1 << 26;
     return ok ? RAFT_OK : RAFT_EARG;
+}
+
+/* What other servers, the storage or the random numbers rely on stays as it is. */
+static int options_fixed_differ(const raft_options *now, const raft_options *then)
+{
+    return now->id != then->id || now->cluster != then->cluster || now->group != then->group ||
+           now->seed != then->seed || now->protocol != then->protocol ||
+           now->incarnation != then->incarnation || now->quiesce != then->quiesce ||
+           now->apply_ahead != then->apply_ahead;
+}
+
+static int limits_fall(const raft_options *now, const raft_options *then)
+{
+    return then->inflight_messages_max < now->inflight_messages_max ||
+           then->reads_max < now->reads_max || then->forward_bytes_max < now->forward_bytes_max;
+}
+
+int raft_set_options(raft *node, const raft_options *options)
+{
+    raft_options wished;
+    int status = raft__enter(node, 0);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    if (options == NULL) {
+        return RAFT_EARG;
+    }
+    status = copy_sized(&wished, sizeof(wished), options, options->size);
+    if (status != RAFT_OK) {
+        return status;
+    }
+    options_default(&wished);
+    if (options_check(&wished) != RAFT_OK || options_fixed_differ(&node->options, &wished)) {
+        return RAFT_EARG;
+    }
+    raft__wake(node);
+    node->options_lowered |= (uint8_t)limits_fall(&node->options, &wished);
+    node->options = wished;
+    node->log.bytes_max = wished.log_bytes_max;
+    node->dirty = 1; /* what waited for a limit or a switch may go on */
+    return RAFT_OK;
+}
+
+int raft_get_options(const raft *node, raft_options *options)
+{
+    if (node == NULL || options == NULL || options->size < sizeof(options->size)) {
+        return RAFT_EARG;
+    }
+    raft_options full = node->options;
+    full.size = options->size;
+    memcpy(options, &full, options->size < sizeof(full) ? options->size : sizeof(full));
+    return RAFT_OK;
 }
 
 /* ---- Lifecycle ------------------------------------------------------------------------------ */
@@ -648,7 +710,7 @@ void raft__commit_forward(raft *node, raft_index index)
 /* ---- Stopping for good ---------------------------------------------------------------------- */
 
 /* Memory and disk, or state machine and log, may disagree from here on (R9). */
-RAFT_APART static void fail(raft *node, int error)
+RAFT_APART void raft__fail(raft *node, int error)
 {
     if (node->error != RAFT_OK) {
         return;
@@ -699,7 +761,10 @@ static int is_forwarded(const raft_message *message)
 RAFT_APART static int receive_stale(raft *node, const raft_message *message)
 {
     if (message->kind == RAFT_MESSAGE_APPEND || message->kind == RAFT_MESSAGE_HEARTBEAT) {
-        struct raft__reply reply = {message->from, 0, 0, RAFT_MESSAGE_HEARTBEAT_REPLY, 0};
+        struct raft__reply reply;
+        memset(&reply, 0, sizeof(reply));
+        reply.to = message->from;
+        reply.kind = RAFT_MESSAGE_HEARTBEAT_REPLY;
         raft__reply(node, &reply);
     }
     return is_forwarded(message) ? dispatch_forwarded(node, message) : RAFT_OK;
@@ -714,6 +779,9 @@ RAFT_APART static void dispatch_election(raft *node, const raft_message *message
     case RAFT_MESSAGE_VOTE:
         raft__vote_receive(node, message);
         break;
+    case RAFT_MESSAGE_PULL:
+        raft__pull_receive(node, message);
+        break;
     default:
         raft__ballot_receive(node, message);
         break;
@@ -723,7 +791,7 @@ RAFT_APART static void dispatch_election(raft *node, const raft_message *message
 /* The one dispatcher. Elections judge terms by themselves; all else needs the own term (R11). */
 static int dispatch(raft *node, const raft_message *message, unsigned kinds)
 {
-    if (message->kind <= RAFT_MESSAGE_VOTE_REPLY) {
+    if (message->kind <= RAFT_MESSAGE_VOTE_REPLY || message->kind == RAFT_MESSAGE_PULL) {
         dispatch_election(node, message);
         return RAFT_OK;
     }
@@ -744,6 +812,11 @@ static int dispatch(raft *node, const raft_message *message, unsigned kinds)
     case RAFT_MESSAGE_APPEND_REPLY:
     case RAFT_MESSAGE_HEARTBEAT_REPLY:
         return raft__progress_receive(node, message);
+    case RAFT_MESSAGE_TRANSFER:
+        raft__transfer_receive(node, message);
+        return RAFT_OK;
+    case RAFT_MESSAGE_PULL_REPLY:
+        return raft__pull_reply_receive(node, message, kinds);
     default:
         return dispatch_forwarded(node, message);
     }
@@ -758,6 +831,11 @@ RAFT_APART static int refuse(raft *node, int status)
 /* Takes a message that is for this server and well formed. */
 static int receive_valid(raft *node, const raft_message *message, unsigned kinds)
 {
+    if (node->asleep && raft__is_straggler(node, message)) {
+        node->counters.messages_received++;
+        return RAFT_OK;
+    }
+    raft__wake(node);
     int status = dispatch(node, message, kinds);
     if (status == RAFT_EMALFORMED) {
         return refuse(node, status);
@@ -803,6 +881,11 @@ int raft_unreachable(raft *node, raft_id peer)
     if (status != RAFT_OK) {
         return status;
     }
+    if (node->asleep && peer == node->leader) { /* R54: nobody would notice for want of timers */
+        raft__wake_up(node);
+        node->timer_reset = 0;
+        node->election_at_ms = node->now_ms;
+    }
     uint32_t position = raft__position_of(node, peer);
     if (node->role == RAFT_ROLE_LEADER && position < node->peer_count &&
         node->peers[position].state == RAFT_PEER_REPLICATE) {
@@ -820,6 +903,7 @@ int raft_campaign(raft *node)
     if (status != RAFT_OK || node->role == RAFT_ROLE_LEADER) {
         return status;
     }
+    raft__wake(node);
     status = raft__campaign(node);
     if (status == RAFT_OK) {
         node->contact = 0; /* the host's order overrules the own stickiness, not that of others */
@@ -921,7 +1005,7 @@ static void flush_persist(raft *node)
         if (status == RAFT_OK) {
             complete_writes(node, write.seq);
         } else if (status != RAFT_PENDING) {
-            fail(node, RAFT_ESTORAGE);
+            raft__fail(node, RAFT_ESTORAGE);
             return;
         }
     } while (has_place_to_write(node) && has_unwritten(node));
@@ -938,7 +1022,7 @@ int raft_persisted(raft *node, uint64_t seq, int status)
         return RAFT_EARG;
     }
     if (status < 0) {
-        fail(node, RAFT_ESTORAGE);
+        raft__fail(node, RAFT_ESTORAGE);
         return node->error;
     }
     complete_writes(node, seq);
@@ -963,7 +1047,10 @@ RAFT_APART static void send_replies(raft *node)
         raft__message_begin(node, &message, reply->kind, reply->to);
         message.asked_term = reply->asked_term;
         message.round = reply->round;
+        message.index = reply->index;
+        message.index_term = reply->index_term;
         message.refused = reply->refused;
+        message.flags = reply->flags;
         if (message.term > 0 || message.kind == RAFT_MESSAGE_PRE_VOTE_REPLY) {
             raft__send(node, &message);
         }
@@ -1000,6 +1087,9 @@ static void flush_messages(raft *node)
         raft__election_send(node);
         raft__follower_send(node);
         send_forwarded(node);
+    }
+    if (node->pull.request_due || node->pull.asked_by != 0) {
+        raft__pull_send(node);
     }
 }
 
@@ -1055,7 +1145,7 @@ static void flush_apply(raft *node)
         if (status == RAFT_OK) {
             complete_apply(node);
         } else if (status != RAFT_PENDING) {
-            fail(node, RAFT_EAPPLY);
+            raft__fail(node, RAFT_EAPPLY);
             return;
         }
     }
@@ -1071,7 +1161,7 @@ int raft_applied(raft *node, raft_index index, int status)
         return RAFT_EARG;
     }
     if (status < 0) {
-        fail(node, RAFT_EAPPLY);
+        raft__fail(node, RAFT_EAPPLY);
         return node->error;
     }
     complete_apply(node);
@@ -1117,15 +1207,16 @@ static int may_have_events(const raft *node)
     return node->reads.count != 0 || node->leased.count != 0 || node->asked.count != 0 ||
            node->own_count != 0 || raft__forwards_untold(node) || node->role != node->told_role ||
            node->leader != node->told_leader || node->state.term != node->told_term ||
-           node->error != RAFT_OK || raft__config_is_untold(node) || node->regression_due;
+           node->error != RAFT_OK || raft__config_is_untold(node) || node->regression_due ||
+           node->transfer.told_peer != 0;
 }
 
 static int next_event(raft *node, raft_event *event)
 {
     return next_role_event(node, event) || raft__config_next(node, event) ||
-           raft__own_next(node, event) || raft__forwards_next(node, event) ||
-           raft__reads_next(node, event) || raft__regression_next(node, event) ||
-           next_fatal_event(node, event);
+           raft__transfer_next(node, event) || raft__own_next(node, event) ||
+           raft__forwards_next(node, event) || raft__reads_next(node, event) ||
+           raft__regression_next(node, event) || next_fatal_event(node, event);
 }
 
 RAFT_APART static void flush_events(raft *node)
@@ -1204,6 +1295,10 @@ int raft_poll(raft *node, uint64_t now_ms)
     if (may_have_events(node)) {
         flush_events(node);
     }
+    if (node->stopping && node->error == RAFT_OK && raft__has_stopped(node)) {
+        raft__fail(node, RAFT_ESTOPPED);
+        flush_events(node);
+    }
     node->dirty = node->dirty && node->error == RAFT_OK;
     return node->error;
 }
@@ -1224,9 +1319,9 @@ uint64_t raft_deadline(const raft *node)
     }
     uint64_t due =
         node->heartbeat_at_ms < node->quorum_at_ms ? node->heartbeat_at_ms : node->quorum_at_ms;
-    if (node->pending_count > 0) {
-        uint64_t stalled = node->pending[0].issued_ms + node->options.disk_timeout_ms;
-        due = stalled < due ? stalled : due;
+    if (node->handing_over || node->pending_count > 0) {
+        uint64_t other = raft__transfer_deadline(node);
+        due = other < due ? other : due;
     }
     return forwarded_deadline(node, due);
 }

@@ -418,8 +418,53 @@ struct raft__reply {
     raft_id to;
     raft_term asked_term;
     uint64_t round;
+    raft_index index; /* a refused pre-vote's: the own last entry */
+    raft_term index_term;
     uint8_t kind;
     uint8_t refused;
+    uint8_t flags;
+};
+
+/* Leadership that is handed over, and a campaign that was ordered so (R53). See transfer.c. */
+struct raft__transfer {
+    raft_id target;     /* leader: who is to lead next; 0: no transfer */
+    uint64_t until_ms;  /* leader: when it is given up; RAFT_NEVER: not dated, or no transfer */
+    raft_term tag_term; /* candidate: of the order that it follows; 0: of its own accord */
+    uint64_t tag_round;
+    raft_id told_peer; /* the target of a transfer that was given up and is to be told; 0: none */
+    int told_status;
+    uint8_t undated; /* its time runs from the next sample on */
+    uint8_t ordered; /* the target was told to campaign */
+};
+
+/* The pull before a campaign, on either side (N7). See pull.c. */
+struct raft__pull {
+    raft_id source;        /* pre-candidate: who is asked; 0: no pull */
+    raft_term source_term; /* of the source's last entry, as it said */
+    raft_term term;        /* the own one in this pull */
+    uint64_t round;        /* of the open question, and the point of joining it asks about */
+    raft_index index;
+    raft_term index_term;
+    uint64_t again_ms; /* when it is asked again */
+    raft_id best;      /* pre-candidate: who has the best log above the own one; 0: nobody */
+    raft_index best_index;
+    raft_term best_term;
+    raft__set behind; /* pre-candidate: who said no for the log only */
+    raft_id asked_by; /* the question that is to be answered; 0: none */
+    uint64_t asked_round;
+    raft_index asked_index;
+    raft_term asked_index_term;
+    uint8_t request_due;
+    uint8_t has_changed; /* the log, or the term, was changed by this pull */
+};
+
+/* What it takes to let a group fall asleep (R54). See quiesce.c. */
+struct raft__quiet {
+    uint64_t since_ms;  /* leader: nothing has happened since, */
+    uint64_t activity;  /* as this number shows */
+    raft__set idle;     /* leader: who answered the newest round as idle */
+    uint8_t drowsy;     /* leader: that round said "sleep" */
+    uint8_t idle_reply; /* follower: the reply that is due says "idle" */
 };
 
 /* A read of this server. */
@@ -573,10 +618,14 @@ struct raft {
     struct raft__reply replies[RAFT__REPLIES];
     uint32_t reply_count;
 
+    struct raft__transfer transfer;
+    struct raft__pull pull;
+    struct raft__quiet quiet;
+    uint64_t stop_at_ms; /* stopping: when at the latest; RAFT_NEVER: not dated yet */
+
     /* Leader. */
-    raft_index own_first;    /* index of the no-op of this leadership */
-    raft_id transfer_target; /* who is to lead next; 0: no transfer (R53) */
-    raft_term led_term;      /* the last one led in this run; 0: none */
+    raft_index own_first; /* index of the no-op of this leadership */
+    raft_term led_term;   /* the last one led in this run; 0: none */
     struct raft__reads reads;
     struct raft__reads leased;
     uint64_t confirmed_round; /* no newer leader had committed anything when it began */
@@ -623,6 +672,12 @@ struct raft {
     uint8_t lease_suspended;     /* leader: no credit is asked for, and none counts */
     uint8_t clock_is_back;       /* the last sample was below an earlier one */
     uint8_t lease_max_unwritten; /* it goes with the next write */
+    uint8_t handing_over;        /* proposals are refused: a transfer, or the end of this node */
+    uint8_t stopping;            /* raft_stop was called */
+    uint8_t asleep;              /* no timers until something happens (R54) */
+    uint8_t delay_levels;        /* priorities above the own one, at most 3 (R55) */
+    uint8_t attempts;            /* campaigns since a leader was last heard */
+    uint8_t options_lowered;     /* at run time: what is in use may be above its bound */
 
     raft_index told_version; /* of the membership; and whether it was said to be committed */
     uint8_t told_committed;
@@ -757,7 +812,7 @@ static inline void raft__commit_to(raft *node, raft_index index)
 /* A leader that hands over takes no new work (R53). */
 static inline int raft__is_transferring(const raft *node)
 {
-    return node->transfer_target != 0;
+    return node->transfer.target != 0;
 }
 
 /* The gate of every input: RAFT_OK where the node may be changed now. Open: apply and notify. */
@@ -813,6 +868,9 @@ static inline void raft__message_begin(const raft *node, raft_message *message, 
 
 RAFT_INTERNAL void raft__send(raft *node, const raft_message *message);
 
+/* Stops for good with a sticky error (R9). */
+RAFT_INTERNAL void raft__fail(raft *node, int error);
+
 /* ---- election.c ----------------------------------------------------------------------------- */
 
 RAFT_INTERNAL void raft__draw_timer(raft *node);
@@ -823,11 +881,22 @@ RAFT_INTERNAL void raft__membership_changed(raft *node);
 /* Follows in a term at or above the own one; leader 0: nobody known. */
 RAFT_INTERNAL void raft__become_follower(raft *node, raft_term term, raft_id leader);
 
-/* Begins a campaign. RAFT_OK, RAFT_ENOTMEMBER, RAFT_EBUSY, RAFT_ELIMIT. */
+/*
+ * Begins a campaign: of its own accord; because the leader says so, without asking first; or again,
+ * with a log that may not be durable yet. RAFT_OK, RAFT_ENOTMEMBER, RAFT_EBUSY, RAFT_ELIMIT.
+ */
 RAFT_INTERNAL int raft__campaign(raft *node);
+RAFT_INTERNAL int raft__campaign_by_order(raft *node, raft_term tag_term, uint64_t tag_round);
+RAFT_INTERNAL int raft__campaign_again(raft *node);
 
-/* Contact: a valid append or heartbeat of the own term's leader. */
+/* Contact: a valid append, heartbeat or snapshot chunk of the own term's leader. */
 RAFT_INTERNAL void raft__heard_leader(raft *node, raft_id leader);
+
+/* The leader says that it reaches no quorum: it is heard, but binds nobody (N5). */
+RAFT_INTERNAL void raft__heard_weak_leader(raft *node);
+
+/* Whether a live leader, or the promise of a lease, keeps this server from helping others. */
+RAFT_INTERNAL int raft__is_bound(const raft *node);
 
 RAFT_INTERNAL void raft__pre_vote_receive(raft *node, const raft_message *message);
 RAFT_INTERNAL void raft__vote_receive(raft *node, const raft_message *message);
@@ -840,6 +909,70 @@ RAFT_INTERNAL void raft__election_send(raft *node);
 
 /* Queues a reply to anyone; dropped where all slots are taken, as a network might. */
 RAFT_INTERNAL void raft__reply(raft *node, const struct raft__reply *reply);
+
+/* ---- transfer.c: leadership that changes hands ---------------------------------------------- */
+
+/*
+ * Leader: gives up what takes too long; begins what has to be, where it is being stopped, left out,
+ * or its disk hangs; leaves where nothing else is left.
+ */
+RAFT_INTERNAL void raft__transfer_timers(raft *node);
+RAFT_INTERNAL uint64_t raft__transfer_deadline(const raft *node);
+
+/* Leader, with a transfer under way: tells the target to campaign as soon as it holds all. */
+RAFT_INTERNAL void raft__transfer_send(raft *node, int round_due);
+
+/* Leadership ends, with a higher term or in this one; another membership governs. */
+RAFT_INTERNAL void raft__transfer_leave(raft *node, int term_rises);
+RAFT_INTERNAL void raft__transfer_membership(raft *node);
+
+RAFT_INTERNAL void raft__transfer_receive(raft *node, const raft_message *message);
+
+/* Takes off a transfer that was given up: fills the event and returns 1, or returns 0. */
+RAFT_INTERNAL int raft__transfer_next(raft *node, raft_event *event);
+
+/* Whether the oldest write has been outstanding for the disk timeout. */
+RAFT_INTERNAL int raft__disk_is_stalled(const raft *node);
+
+/* Stopping: whether everything that can be answered is, or the time is up. */
+RAFT_INTERNAL int raft__has_stopped(raft *node);
+
+/* ---- pull.c: entries for a pre-candidate ---------------------------------------------------- */
+
+/* Pre-candidate: a campaign begins; a voter refused for the log only. */
+RAFT_INTERNAL void raft__pull_forget(raft *node);
+RAFT_INTERNAL void raft__pull_note(raft *node, uint32_t position, const raft_message *message);
+
+/* Whether the campaign fails for the log only, so that to pull and ask again would help. */
+RAFT_INTERNAL int raft__pull_would_help(const raft *node);
+RAFT_INTERNAL void raft__pull_begin(raft *node);
+RAFT_INTERNAL void raft__pull_end(raft *node);
+
+RAFT_INTERNAL void raft__pull_receive(raft *node, const raft_message *message);
+RAFT_INTERNAL int raft__pull_reply_receive(raft *node, const raft_message *message, unsigned kinds);
+RAFT_INTERNAL void raft__pull_send(raft *node);
+RAFT_INTERNAL void raft__pull_timers(raft *node);
+
+/* ---- quiesce.c: groups without work --------------------------------------------------------- */
+
+/* Leader: a round begins; whether it says "sleep". Then a voter's reply that says "idle". */
+RAFT_INTERNAL int raft__quiet_round(raft *node);
+RAFT_INTERNAL void raft__quiet_reply(raft *node, uint32_t position);
+
+/* Follower: a heartbeat was taken in. */
+RAFT_INTERNAL void raft__quiet_heartbeat(raft *node, const raft_message *message);
+
+/* Asleep: whether a message was on its way before. */
+RAFT_INTERNAL int raft__is_straggler(const raft *node, const raft_message *message);
+RAFT_INTERNAL void raft__wake_up(raft *node);
+
+/* Whatever changes a node, wakes it first. */
+static inline void raft__wake(raft *node)
+{
+    if (node->asleep) {
+        raft__wake_up(node);
+    }
+}
 
 /* ---- replication.c -------------------------------------------------------------------------- */
 

@@ -64,6 +64,7 @@ static int read_begin(raft *node, struct raft__reads *reads, uint64_t tag, raft_
     if (reads->count == reads->capacity && reads_grow(node, reads) != RAFT_OK) {
         return RAFT_ENOMEM;
     }
+    raft__wake(node);
     struct raft__read read = {tag, index, 0, 0, 0, 0};
     *read_at(reads, reads->count) = read;
     reads->count++;
@@ -138,6 +139,9 @@ static int read_by(raft *node, uint64_t tag, int by_lease)
     }
     if (node->callbacks.notify == NULL) {
         return RAFT_ESTATE;
+    }
+    if (node->stopping) {
+        return RAFT_ETRANSFER;
     }
     if (node->role != RAFT_ROLE_LEADER) {
         return read_elsewhere(node, tag);
@@ -498,7 +502,7 @@ static const char *check_asked(const raft *node)
 
 const char *raft__reads_check(const raft *node)
 {
-    if (raft__reads_waiting(node) > node->options.reads_max) {
+    if (raft__reads_waiting(node) > node->options.reads_max && !node->options_lowered) {
         return "reads stay within their bound"; /* I24 */
     }
     if (node->confirmed_round > node->round) {

@@ -200,6 +200,9 @@ int raft__heartbeat_receive(raft *node, const raft_message *message)
     if (status != RAFT_OK) {
         return status;
     }
+    if ((message->flags & RAFT_FLAG_NO_QUORUM) != 0 && message->round >= node->leader_round) {
+        raft__heard_weak_leader(node);
+    }
     note_round(node, message->round);
     node->uncertain = message->commit > node->certified;
     node->full = 0; /* to be tried again: memory may have become free */
@@ -211,6 +214,9 @@ int raft__heartbeat_receive(raft *node, const raft_message *message)
         node->dirty = 1;
     }
     raft__commit_to(node, message->commit < node->certified ? message->commit : node->certified);
+    if (node->options.quiesce) {
+        raft__quiet_heartbeat(node, message);
+    }
     return RAFT_OK;
 }
 
@@ -261,7 +267,7 @@ static void send_heartbeat_reply(raft *node)
     message.round = node->leader_round;
     message.refused = node->uncertain;
     message.credit_ms = raft__credit(node);
-    message.flags = reply_flags(node);
+    message.flags = reply_flags(node) | (node->quiet.idle_reply ? RAFT_FLAG_IDLE : 0);
     raft__send(node, &message);
 }
 
@@ -547,6 +553,9 @@ int raft__progress_receive(raft *node, const raft_message *message)
         raft__lease_credit(node, peer, message->round, message->credit_ms);
     }
     if (message->kind == RAFT_MESSAGE_HEARTBEAT_REPLY) {
+        if ((message->flags & RAFT_FLAG_IDLE) != 0 && message->round == node->round) {
+            raft__quiet_reply(node, position);
+        }
         receive_liveness(peer, message->refused);
     } else if (message->refused) {
         receive_refusal(node, peer, message);
@@ -742,6 +751,23 @@ static void feed_peer(raft *node, struct draft *draft, uint32_t position, int ro
     }
 }
 
+/* What a round says beside that the leader lives. */
+static int round_flags(raft *node)
+{
+    int flags = 0;
+    if (!node->quorum_ok) { /* N5; only where quorums are not checked */
+        raft__set alive = node->heard | raft__bit_of(node, node->self);
+        flags |= raft__quorum_has(&node->quorums, RAFT__COMMIT, alive) ? 0 : RAFT_FLAG_NO_QUORUM;
+    }
+    if (node->options.quiesce && raft__quiet_round(node)) {
+        flags |= RAFT_FLAG_SLEEP;
+    }
+    if (node->lease_ms != 0) {
+        flags |= raft__lease_ask(node);
+    }
+    return flags;
+}
+
 /* A round goes out when it is time for a heartbeat, or when reads wait for one. */
 static int begin_round(raft *node)
 {
@@ -761,13 +787,16 @@ void raft__leader_send(raft *node)
     }
     int round_due = begin_round(node);
     struct draft draft;
-    draft.round_flags = round_due && node->lease_ms != 0 ? raft__lease_ask(node) : 0;
+    draft.round_flags = round_due ? round_flags(node) : 0;
     draft.append.kind = 0;
     draft.heartbeat.kind = 0;
     for (uint32_t i = 0; i < node->peer_count; i++) {
         if (i != node->self) {
             feed_peer(node, &draft, i, round_due);
         }
+    }
+    if (node->transfer.target != 0) {
+        raft__transfer_send(node, round_due);
     }
     if (node->service != NULL && node->service->served_count > 0) {
         raft__served_send(node);

@@ -526,9 +526,20 @@ static void a_pre_candidate_writes_nothing_and_keeps_term_and_vote(void)
     CLUSTER_DONE(cluster);
 }
 
+static struct cluster *led_cluster_that_does_not_pull(size_t count, raft_id leader)
+{
+    struct cluster *cluster = cluster_create(count);
+    for (raft_id id = 1; id <= count; id++) {
+        cluster->nodes[id].options.no_pull = 1;
+    }
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, leader));
+    return cluster;
+}
+
 static void a_pre_candidate_with_a_worse_log_is_refused(void)
 {
-    struct cluster *cluster = led_cluster(3, 1);
+    struct cluster *cluster = led_cluster_that_does_not_pull(3, 1);
     cluster_isolate(cluster, 3);
     cluster_propose(cluster, 1, "more");
     cluster_run(cluster, T);
@@ -554,7 +565,7 @@ static void a_pre_candidate_with_a_worse_log_is_refused(void)
 /* O#1796: the longest log at a low term, short logs at a high one; terms must reach each other. */
 static void a_long_log_of_a_low_term_and_short_logs_of_a_high_term_do_not_block_each_other(void)
 {
-    struct cluster *cluster = led_cluster(4, 1);
+    struct cluster *cluster = led_cluster_that_does_not_pull(4, 1);
     cluster_split(cluster, 1, 3);
     cluster_split(cluster, 1, 4);
     cluster_split(cluster, 2, 3);

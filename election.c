@@ -538,6 +538,7 @@ void raft__election_timers(raft *node)
     if (node->timer_reset) {
         raft__draw_timer(node);
     }
+    raft__pull_timers(node);
     if (node->now_ms < node->election_at_ms) {
         return;
     }
@@ -546,5 +547,4 @@ void raft__election_timers(raft *node)
     } else if (raft__campaign(node) != RAFT_OK) {
         raft__draw_timer(node);
     }
-    raft__pull_timers(node);
 }

@@ -567,10 +567,10 @@ static void check_leader_message(struct checker *checker, int node, const raft_m
     }
 }
 
-/* Walks the entries of an append; they have to be those of the log that the leader has written. */
-static void check_append(struct checker *checker, int node, const raft_message *message)
+/* Walks the entries of a message; they have to be those of a log of the sender. */
+static void check_entries(struct checker *checker, int node, const raft_message *message,
+                          const struct checker_log *log)
 {
-    const struct checker_log *log = &checker->nodes[node].issued;
     const struct registry_entry *previous =
         registry_find(&checker->registry, message->index, message->index_term);
     uint64_t chain = message->index == 0 ? CHAIN_BASE : previous != NULL ? previous->chain : 0;
@@ -596,13 +596,49 @@ static void check_append(struct checker *checker, int node, const raft_message *
     }
     if (chain != 0 && index <= log->count && chain_at(log, index) != chain) {
         checker_fail(checker, "R32",
-                     "leader %d sends entries up to %" PRIu64 " that are not its "
+                     "node %d sends entries up to %" PRIu64 " that are not its "
                      "own",
                      node, index);
     }
     if (checker->setup.append_bytes_max != 0 && bytes > checker->setup.append_bytes_max &&
         count > 1) {
         checker_fail(checker, "I24", "node %d sends %" PRIu64 " bytes in one append", node, bytes);
+    }
+}
+
+/* R5: a leader sends what it has written, before that is durable. */
+static void check_append(struct checker *checker, int node, const raft_message *message)
+{
+    check_entries(checker, node, message, &checker->nodes[node].issued);
+}
+
+/* N7: what is pulled is durable where it comes from. */
+static void check_pull_reply(struct checker *checker, int node, const raft_message *message)
+{
+    const struct checker_log *log = &checker->nodes[node].durable;
+    raft_index end = message->index;
+    if (message->refused) {
+        return;
+    }
+    for (size_t i = 0; i < message->range_count; i++) {
+        end += message->ranges[i].count;
+    }
+    if (end > log->count) {
+        checker_fail(checker, "I6",
+                     "node %d lets entries up to %" PRIu64 " be pulled, but only %zu are durable",
+                     node, end, log->count);
+        return;
+    }
+    check_entries(checker, node, message, log);
+}
+
+/* R53: the tag is the leader's own, and of a round that it has begun. */
+static void check_order(struct checker *checker, int node, const raft_message *message)
+{
+    check_leader_message(checker, node, message);
+    if (message->tag_term != message->term) {
+        checker_fail(checker, "R53", "leader %d orders a campaign with a tag of term %" PRIu64,
+                     node, message->tag_term);
     }
 }
 
@@ -667,7 +703,14 @@ static void check_message_kind(struct checker *checker, int node, const raft_mes
     case RAFT_MESSAGE_PRE_VOTE_REPLY:
         check_grant(checker, node, message);
         break;
+    case RAFT_MESSAGE_TRANSFER:
+        check_order(checker, node, message);
+        break;
+    case RAFT_MESSAGE_PULL_REPLY:
+        check_pull_reply(checker, node, message);
+        break;
     case RAFT_MESSAGE_HEARTBEAT_REPLY:
+    case RAFT_MESSAGE_PULL:
         break;
     default:
         checker_fail(checker, "R66", "node %d sends a message of kind %d", node, message->kind);

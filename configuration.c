@@ -163,7 +163,9 @@ static void put_in_force(raft *node)
                         config.is.lease_drift_permille == 0 ? 100 : config.is.lease_drift_permille);
     node->zones = config.is.zones;
     node->self = raft__position_of(node, node->id);
-    node->is_witness = (node->witnesses & raft__bit_of(node, node->self)) != 0;
+    if (node->self < node->peer_count) { /* else it is as it was found to be: kinds never change */
+        node->is_witness = (node->witnesses & raft__bit_of(node, node->self)) != 0;
+    }
     node->match_moved = 1;
     node->dirty = 1;
     raft__membership_changed(node);
@@ -274,6 +276,23 @@ void raft__config_compact(raft *node, raft_index index)
     for (uint32_t i = 0; i < configs->count; i++) {
         configs->items[i] = configs->items[i + gone];
     }
+}
+
+/* Those at or below index are replaced by the one that a snapshot at index brings. */
+void raft__config_rebase(raft *node, raft_index index, raft_index version, struct raft__held *held)
+{
+    struct raft__configs *configs = &node->configs;
+    uint32_t gone = 0;
+    while (gone < configs->count && configs->items[gone].index <= index) {
+        raft__config_discard(node, &configs->items[gone++]);
+    }
+    uint32_t kept = configs->count - gone;
+    RAFT_ASSERT(kept < configs->capacity);
+    memmove(configs->items + 1, configs->items + gone, kept * sizeof(*configs->items));
+    held->index = version;
+    configs->items[0] = *held;
+    configs->count = kept + 1;
+    put_in_force(node);
 }
 
 void raft__config_reset(raft *node, raft_index version, struct raft__held *held)

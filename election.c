@@ -275,7 +275,7 @@ static int campaign_check(const raft *node, raft_term tag_term, uint64_t tag_rou
         return RAFT_ENOTMEMBER;
     }
     if (!raft__state_is_durable(node) || !raft__log_is_durable(node) || node->stopping ||
-        raft__promise_binds(node, tag_term, tag_round)) {
+        raft__promise_binds(node, tag_term, tag_round) || raft__is_installing(node)) { /* R37 */
         return RAFT_EBUSY;
     }
     return node->state.term >= RAFT_LIMIT ? RAFT_ELIMIT : RAFT_OK;
@@ -412,7 +412,8 @@ void raft__pre_vote_receive(raft *node, const raft_message *message)
         reply.refused = !log_is_up_to_date(node, message);
         reply.flags = reply.refused ? RAFT_FLAG_LOG : 0;
     }
-    if (reply.refused) { /* what is told of the own log is durable: it may be asked for (N7) */
+    if (reply.refused && node->durable_index >= node->log.base_index) {
+        /* What is told of the own log is durable: it may be asked for (N7). */
         reply.index = node->durable_index;
         reply.index_term = raft__log_term(&node->log, node->durable_index);
     }

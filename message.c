@@ -190,7 +190,9 @@ static int snapshot_valid(const raft_message *message)
            message->meta.size <= RAFT_META_MAX &&
            (message->chunk.data != NULL || message->chunk.size == 0) &&
            message->offset <= RAFT_LIMIT && message->chunk.size <= RAFT_LIMIT - message->offset &&
-           (message->chunk.size > 0 || (message->flags & RAFT_FLAG_LAST) != 0);
+           (message->chunk.size > 0 || (message->flags & RAFT_FLAG_LAST) != 0) &&
+           ((message->flags & RAFT_FLAG_BARE) == 0 ||
+            (begins && message->chunk.size == 0)); /* metadata is all that there is */
 }
 
 /* What a server forwards is entries of the host, one or more, whose term the leader will decide. */
@@ -305,7 +307,7 @@ static const struct layout layouts[] = {
     [RAFT_MESSAGE_HEARTBEAT] = {0, 0, RAFT_FLAG_CREDIT | RAFT_FLAG_NO_QUORUM | RAFT_FLAG_SLEEP,
                                 AT(commit), 0, 0},
     [RAFT_MESSAGE_HEARTBEAT_REPLY] = {0, 1, TO_LEADER, AT(credit_ms), AT(credit_ms), 0},
-    [RAFT_MESSAGE_SNAPSHOT] = {1, 0, RAFT_FLAG_LAST, AT(offset), 0, 0},
+    [RAFT_MESSAGE_SNAPSHOT] = {1, 0, RAFT_FLAG_LAST | RAFT_FLAG_BARE, AT(offset), 0, 0},
     [RAFT_MESSAGE_SNAPSHOT_REPLY] = {1, 1, TO_LEADER, AT(offset), AT(offset), 0},
     [RAFT_MESSAGE_TRANSFER] = {0, 0, 0, AT(tag_round), 0, AT(tag_term)},
     [RAFT_MESSAGE_READ] = {0, 0, 0, AT(nonce), 0, AT(request)},
@@ -593,7 +595,8 @@ static void describe_flags(struct raft__text *text, const raft_message *message)
     };
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
         if ((message->flags & flags[i].flag) != 0) {
-            raft__text_add(text, flags[i].name);
+            int is_bare = i == 0 && message->kind == RAFT_MESSAGE_SNAPSHOT;
+            raft__text_add(text, is_bare ? " bare" : flags[i].name);
         }
     }
 }

@@ -49,6 +49,10 @@ static void fill_status(const raft *node, raft_status *status)
     status->promised_until_ms =
         node->now_ms < node->promised_until_ms ? node->promised_until_ms : 0;
     status->counters = node->counters;
+    status->memory_index = raft__log_memory(&node->log);
+    status->snapshot_index = node->snapshot_index;
+    status->snapshot_term = node->snapshot_term;
+    status->installing = node->install != NULL || raft__is_installing(node);
     status->membership_version = raft__config_index(node);
     status->membership_joint = raft__is_joint(node);
     status->voter_count = raft__set_size(node->quorums.halves[0].voters);
@@ -240,6 +244,54 @@ static const char *check_indexes(const raft *node)
     return NULL;
 }
 
+/* V9, I20: nothing is given up that the newest snapshot does not cover. */
+static const char *check_snapshot(const raft *node)
+{
+    if (node->log.base_index > node->snapshot_index) {
+        return "the log begins at or in front of the end of the newest snapshot";
+    }
+    if (node->snapshot_index > node->commit_index) {
+        return "what a snapshot covers is committed";
+    }
+    if (node->snapshot_index > node->applied_index && !raft__is_installing(node)) {
+        return "what a snapshot covers is applied, or is being loaded"; /* R37 */
+    }
+    if (raft__log_memory(&node->log) > node->applied_index + 1 && !raft__is_installing(node)) {
+        return "what is not applied is in memory";
+    }
+    if (node->snapshot_index == node->log.base_index &&
+        node->snapshot_term != node->log.base_term) {
+        return "the log begins with the term of the snapshot that it begins behind";
+    }
+    if (node->configs.count > 0 && node->configs.items[0].index > node->snapshot_index &&
+        node->meta != NULL) {
+        return "the membership of the snapshot is known"; /* R41 */
+    }
+    if (node->install != NULL && node->install->phase < RAFT__COMPLETE &&
+        node->install->sender_term != node->state.term && !node->install->given_up) {
+        return "a snapshot arrives from the leader of the own term"; /* R39 */
+    }
+    return NULL;
+}
+
+static const char *check_streams(const raft *node)
+{
+    for (const struct raft__stream *stream = node->streams; stream != NULL; stream = stream->next) {
+        for (const struct raft__stream *other = stream->next; other != NULL; other = other->next) {
+            if (other->peer == stream->peer) {
+                return "a peer has one buffer"; /* I24 */
+            }
+        }
+        if (stream->size > stream->capacity) {
+            return "a buffer holds no more than fits";
+        }
+        if (!stream->ended && node->role != RAFT_ROLE_LEADER) {
+            return "only a leader reads for peers";
+        }
+    }
+    return NULL;
+}
+
 static const char *check_writes(const raft *node)
 {
     raft_index covered = node->durable_index;
@@ -258,7 +310,8 @@ static const char *check_writes(const raft *node)
         covered = write->last_index > covered ? write->last_index : covered;
         seq = write->seq;
     }
-    return node->phase != RAFT__STARTED || node->error != RAFT_OK || covered == node->written_index
+    return node->phase != RAFT__STARTED || node->error != RAFT_OK || node->meta_unwritten ||
+                   covered == node->written_index
                ? NULL
                : "what is written is durable or outstanding";
 }
@@ -269,7 +322,8 @@ static const char *check_leader(const raft *node)
         return "a leader voted for itself and knows itself as leader";
     }
     if (node->own_first == 0 || node->own_first > node->log.last_index ||
-        raft__log_term(&node->log, node->own_first) != node->state.term) {
+        (node->own_first > node->log.base_index &&
+         raft__log_term(&node->log, node->own_first) != node->state.term)) {
         return "a leader's log holds its no-op"; /* R17 */
     }
     for (uint32_t i = 0; i < node->peer_count; i++) {
@@ -356,6 +410,8 @@ const char *raft_check(const raft *node)
     }
     const char *broken = raft__log_check(&node->log);
     broken = broken != NULL ? broken : check_indexes(node);
+    broken = broken != NULL ? broken : check_snapshot(node);
+    broken = broken != NULL ? broken : check_streams(node);
     broken = broken != NULL ? broken : check_writes(node);
     broken = broken != NULL ? broken : check_role(node);
     broken = broken != NULL ? broken : check_handover(node);

@@ -120,7 +120,7 @@ void raft__own_remember(raft *node)
 {
     raft_index first =
         node->own_first > node->applied_index ? node->own_first : node->applied_index;
-    struct raft__own run = {node->state.term, first + 1, node->log.last_index, 0};
+    struct raft__own run = {node->state.term, first + 1, node->log.last_index, 0, 0};
     if (run.first > run.last) {
         return;
     }
@@ -133,31 +133,54 @@ void raft__own_remember(raft *node)
 }
 
 /*
- * What was applied of the run, the host has seen. The rest is settled as soon as anything of a
- * later term is applied, even below the run: terms only rise along the log, so no entry of the run
- * can follow any more.
+ * What was applied of the run, up to this index, the host has seen. The rest is settled as soon as
+ * anything of a later term is applied, even below the run: terms only rise along the log, so no
+ * entry of the run can follow any more.
  */
-static void own_judge(raft *node, struct raft__own *run)
+static void own_judge(raft *node, struct raft__own *run, raft_index applied)
 {
-    raft_index last = run->last < node->applied_index ? run->last : node->applied_index;
+    raft_index last = run->last < applied ? run->last : applied;
     if (run->first <= last) {
         raft_index foreign = raft__log_mismatch(&node->log, run->first, last, run->term);
         run->first = foreign != 0 ? foreign : last + 1;
     }
-    if (raft__log_term(&node->log, node->applied_index) > run->term) {
+    if (raft__log_term(&node->log, applied) > run->term) {
         run->status = RAFT_EDROPPED;
     }
 }
 
 void raft__own_settle(raft *node)
 {
+    if (node->applied_index < node->log.base_index) {
+        return; /* the log is a snapshot's, which is loaded next; it has judged already */
+    }
     for (uint32_t i = node->own_count; i > 0; i--) {
         struct raft__own *run = &node->own[i - 1];
-        own_judge(node, run);
+        own_judge(node, run, node->applied_index);
         if (run->first > run->last) {
             own_forget(node, i - 1);
         }
     }
+}
+
+/* What apply has in hand, the host sees still; of the others up to index it may hold any. */
+void raft__own_cover(raft *node, raft_index index, raft_term term)
+{
+    raft_index seen =
+        node->applying_index > node->applied_index ? node->applying_index : node->applied_index;
+    for (uint32_t i = node->own_count; i > 0; i--) {
+        struct raft__own *run = &node->own[i - 1];
+        if (seen >= node->log.base_index) {
+            own_judge(node, run, seen);
+        }
+        if (run->first > run->last) {
+            own_forget(node, i - 1);
+        } else if (run->status == 0) {
+            run->unknown_to = run->last < index ? run->last : index;
+            run->status = term > run->term ? RAFT_EDROPPED : 0;
+        }
+    }
+    node->dirty = 1;
 }
 
 void raft__own_give_up(raft *node)
@@ -172,17 +195,21 @@ void raft__own_give_up(raft *node)
 int raft__own_next(raft *node, raft_event *event)
 {
     for (uint32_t i = 0; i < node->own_count; i++) {
-        const struct raft__own *run = &node->own[i];
-        if (run->status == 0) {
+        struct raft__own *run = &node->own[i];
+        int covered = run->unknown_to >= run->first;
+        if (run->status == 0 && !covered) {
             continue;
         }
         memset(event, 0, sizeof(*event));
         event->kind = RAFT_EVENT_DROPPED;
-        event->status = run->status;
+        event->status = covered ? RAFT_EUNKNOWN : run->status;
         event->term = run->term;
         event->first = run->first;
-        event->last = run->last;
-        own_forget(node, i);
+        event->last = covered ? run->unknown_to : run->last;
+        run->first = event->last + 1;
+        if (run->first > run->last) {
+            own_forget(node, i);
+        }
         return 1;
     }
     return 0;

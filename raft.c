@@ -258,7 +258,8 @@ int raft_new(const raft_options *options, const raft_callbacks *callbacks, void 
     }
     options_default(&own_options);
     if (options_check(&own_options) != RAFT_OK || own_callbacks.persist == NULL ||
-        own_callbacks.send == NULL || own_callbacks.apply == NULL) {
+        own_callbacks.send == NULL || own_callbacks.apply == NULL ||
+        (own_callbacks.snapshot_write != NULL && own_callbacks.snapshot_load == NULL)) {
         return RAFT_EARG;
     }
     struct raft__memory memory = {own_callbacks.alloc, host};
@@ -280,7 +281,9 @@ int raft_new(const raft_options *options, const raft_callbacks *callbacks, void 
     node->random = raft__mix(node->random + own_options.group);
     node->phase = RAFT__FRESH;
     node->election_at_ms = RAFT_NEVER;
-    raft__log_init(&node->log, own_options.log_bytes_max);
+    /* A log that may leave memory again is restored whatever its size. */
+    raft__log_init(&node->log,
+                   own_callbacks.read_log != NULL ? UINT64_MAX : own_options.log_bytes_max);
     *out = node;
     return RAFT_OK;
 }
@@ -299,210 +302,11 @@ int raft_free(raft *node)
     raft__forwards_free(node);
     raft__service_free(node);
     raft__configs_free(node);
+    raft__streams_free(node);
+    raft__install_free(node);
     raft__log_free(&node->log, &memory);
     raft__free(&memory, node->meta, node->meta_size);
     raft__free(&memory, node, sizeof(*node));
-    return RAFT_OK;
-}
-
-/*
- * The founding membership as metadata of a snapshot of nothing, or of the state that every founder
- * holds already. It reaches storage with the first write.
- */
-static int found(raft *node, const struct raft__config *config, raft_index base_index)
-{
-    uint8_t bytes[RAFT_META_MAX];
-    struct raft__held held;
-    size_t config_size = raft__config_size(config);
-    raft_term base_term = base_index > 0 ? 1 : 0;
-    struct raft__meta meta = {base_index, base_term, 0, base_index, bytes, config_size};
-    raft__config_encode(config, bytes);
-    size_t size = raft__meta_size(config_size);
-    uint8_t *encoded = (uint8_t *)raft__resize(&node->memory, NULL, 0, size);
-    if (encoded == NULL) {
-        return RAFT_ENOMEM;
-    }
-    if (raft__config_prepare(node, bytes, config_size, &held) != RAFT_OK) {
-        raft__free(&node->memory, encoded, size);
-        return RAFT_ENOMEM;
-    }
-    raft__meta_encode(&meta, encoded);
-    node->meta = encoded;
-    node->meta_size = size;
-    node->meta_unwritten = 1;
-    raft__config_push(node, base_index, &held);
-    raft__begin_at(node, base_index, base_term);
-    node->state.term = base_term;
-    node->state_version++; /* nothing is said before the founding is durable */
-    node->phase = RAFT__BOOTSTRAPPED;
-    return RAFT_OK;
-}
-
-/* The membership as given, with owner slots in its order: the same on every founder. */
-static int founding_config(const raft *node, const raft_membership *membership,
-                           struct raft__config *config)
-{
-    struct raft__quorums quorums;
-    if (membership->size < sizeof(*membership) || membership->members == NULL ||
-        membership->member_count > RAFT_MEMBERS_MAX) {
-        return RAFT_EARG;
-    }
-    config->is = *membership;
-    config->is.joint = 0;
-    config->is.former_commit_quorum = 0;
-    config->protocol = node->options.protocol;
-    config->slot_high = (uint32_t)membership->member_count;
-    for (size_t i = 0; i < membership->member_count; i++) {
-        config->members[i] = membership->members[i];
-        config->members[i].promote = membership->members[i].promote != 0;
-        config->members[i].former_role = RAFT_MEMBER_NONE;
-        config->members[i].owner_slot = (uint32_t)i + 1;
-        config->members[i].session = 0;
-    }
-    return raft__config_check(config, &quorums);
-}
-
-int raft_bootstrap_at(raft *node, const raft_membership *membership, raft_index base_index)
-{
-    struct raft__config config;
-    if (node == NULL || membership == NULL || base_index > RAFT_LIMIT) {
-        return RAFT_EARG;
-    }
-    if (node->inside != RAFT__OUTSIDE) {
-        return RAFT_EREENTRY;
-    }
-    if (founding_config(node, membership, &config) != RAFT_OK) {
-        return RAFT_EARG;
-    }
-    if (node->phase != RAFT__FRESH) {
-        return RAFT_ESTATE;
-    }
-    return found(node, &config, base_index);
-}
-
-int raft_bootstrap(raft *node, const raft_member *members, size_t count)
-{
-    raft_membership membership;
-    raft_membership_init(&membership);
-    membership.members = members;
-    membership.member_count = count;
-    return raft_bootstrap_at(node, &membership, 0);
-}
-
-/* ---- Restoring ------------------------------------------------------------------------------ */
-
-/* Begins the log behind a snapshot: what that covers is committed and applied. */
-void raft__begin_at(raft *node, raft_index index, raft_term term)
-{
-    raft__log_begin(&node->log, index, term);
-    node->commit_index = index;
-    node->applied_index = index;
-    node->commit_position = node->log.end_position;
-}
-
-static int restore_meta(raft *node, const raft_write *write)
-{
-    struct raft__meta meta;
-    struct raft__held held;
-    if (node->configs.count != 0 || node->log.last_index != 0) {
-        return RAFT_ECORRUPT; /* a group is founded once, before its first entry */
-    }
-    int status = raft__meta_decode(write->meta, write->meta_size, &meta);
-    if (status != RAFT_OK) {
-        return status;
-    }
-    if (!raft__config_acceptable(node, meta.config, meta.config_size)) {
-        return RAFT_ECORRUPT;
-    }
-    status = raft__config_prepare(node, meta.config, meta.config_size, &held);
-    if (status == RAFT_OK) {
-        raft__config_push(node, meta.version, &held);
-        raft__begin_at(node, meta.index, meta.term);
-    }
-    return status;
-}
-
-static int restore_range(raft *node, const raft_range *range)
-{
-    size_t matched;
-    unsigned kinds = raft__range_kinds(range);
-    if (kinds == 0 || range->first != node->log.last_index + 1 ||
-        range->term < node->log.last_term || !raft__configs_acceptable(node, range, kinds)) {
-        return RAFT_ECORRUPT;
-    }
-    return raft__take_range(node, range, kinds, &matched);
-}
-
-/* In the order of storing: state, meta, truncation, ranges (R4). */
-static int restore_write(raft *node, const raft_write *write)
-{
-    int status = RAFT_OK;
-    if (write->has_state) {
-        if (write->state.term < node->state.term || write->state.term > RAFT_LIMIT ||
-            (write->state.term == node->state.term && node->state.vote != 0 &&
-             write->state.vote != node->state.vote)) {
-            return RAFT_ECORRUPT; /* a term fell, or a vote was changed (R3) */
-        }
-        uint64_t lease_max_ms = node->state.lease_max_ms;
-        node->state = write->state;
-        raft__lease_remember(node, lease_max_ms); /* it is never lowered (R50) */
-    }
-    if (write->meta != NULL) {
-        status = restore_meta(node, write);
-    }
-    if (status == RAFT_OK && write->truncate_from != 0) {
-        if (write->truncate_from > node->log.last_index + 1) {
-            return RAFT_ECORRUPT;
-        }
-        raft__log_truncate(&node->log, &node->memory, write->truncate_from, 0);
-        raft__config_truncate(node, write->truncate_from);
-    }
-    for (size_t i = 0; i < write->range_count && status == RAFT_OK; i++) {
-        status = restore_range(node, &write->ranges[i]);
-    }
-    return status;
-}
-
-int raft_restore(raft *node, const raft_write *write)
-{
-    if (node == NULL || write == NULL || (write->ranges == NULL && write->range_count != 0)) {
-        return RAFT_EARG;
-    }
-    if (node->inside != RAFT__OUTSIDE) {
-        return RAFT_EREENTRY;
-    }
-    if (node->phase != RAFT__FRESH && node->phase != RAFT__RESTORED) {
-        return RAFT_ESTATE;
-    }
-    int status = restore_write(node, write);
-    node->phase = status == RAFT_OK ? RAFT__RESTORED : RAFT__BROKEN; /* it must not vote (R61) */
-    return status;
-}
-
-int raft_start(raft *node, uint64_t now_ms)
-{
-    if (node == NULL) {
-        return RAFT_EARG;
-    }
-    if (node->inside != RAFT__OUTSIDE) {
-        return RAFT_EREENTRY;
-    }
-    if (node->phase == RAFT__STARTED || node->phase == RAFT__BROKEN) {
-        return RAFT_ESTATE;
-    }
-    if (node->log.last_term > node->state.term) {
-        return RAFT_ECORRUPT; /* R4: a term is durable before any entry accepted under it */
-    }
-    node->phase = RAFT__STARTED;
-    node->now_ms = now_ms < RAFT_LIMIT ? now_ms : RAFT_LIMIT;
-    node->written_index = node->log.last_index;
-    node->durable_index = node->log.last_index;
-    node->told_term = node->state.term;
-    node->told_version = raft__config_index(node);
-    node->told_committed = node->configs.count > 0 && node->commit_index >= node->told_version;
-    node->dirty = node->meta_unwritten;
-    raft__lease_restart(node);
-    raft__draw_timer(node);
     return RAFT_OK;
 }
 
@@ -523,6 +327,7 @@ void raft__set_state(raft *node, raft_term term, raft_id vote)
         node->refusal_due = 0;
         node->heartbeat_reply_due = 0;
         node->leader = 0;
+        raft__install_give_up(node, RAFT_ENOTLEADER); /* R39 */
         for (uint32_t i = 0; i < node->reply_count; i++) {
             if (node->replies[i].kind == RAFT_MESSAGE_VOTE_REPLY) {
                 node->replies[i].refused = 1; /* a vote of the old term, not sent yet */
@@ -721,6 +526,7 @@ RAFT_APART void raft__fail(raft *node, int error)
     raft__forwards_give_up(node);
     node->election_at_ms = RAFT_NEVER;
     node->error = error;
+    raft__install_stop(node);
     node->dirty = 1;
 }
 
@@ -760,7 +566,8 @@ static int is_forwarded(const raft_message *message)
 /* Of an older term: a leader that was deposed, or cut off, learns the newer term (R21). */
 RAFT_APART static int receive_stale(raft *node, const raft_message *message)
 {
-    if (message->kind == RAFT_MESSAGE_APPEND || message->kind == RAFT_MESSAGE_HEARTBEAT) {
+    if (message->kind == RAFT_MESSAGE_APPEND || message->kind == RAFT_MESSAGE_HEARTBEAT ||
+        message->kind == RAFT_MESSAGE_SNAPSHOT) {
         struct raft__reply reply;
         memset(&reply, 0, sizeof(reply));
         reply.to = message->from;
@@ -801,6 +608,9 @@ static int dispatch(raft *node, const raft_message *message, unsigned kinds)
     if (message->kind == RAFT_MESSAGE_APPEND && raft__append_contradicts(node, message, kinds)) {
         return RAFT_EMALFORMED;
     }
+    if (message->kind == RAFT_MESSAGE_SNAPSHOT && raft__snapshot_contradicts(node, message)) {
+        return RAFT_EMALFORMED;
+    }
     if (message->term > node->state.term) {
         raft__become_follower(node, message->term, 0);
     }
@@ -811,7 +621,10 @@ static int dispatch(raft *node, const raft_message *message, unsigned kinds)
         return raft__heartbeat_receive(node, message);
     case RAFT_MESSAGE_APPEND_REPLY:
     case RAFT_MESSAGE_HEARTBEAT_REPLY:
+    case RAFT_MESSAGE_SNAPSHOT_REPLY:
         return raft__progress_receive(node, message);
+    case RAFT_MESSAGE_SNAPSHOT:
+        return raft__snapshot_receive(node, message);
     case RAFT_MESSAGE_TRANSFER:
         raft__transfer_receive(node, message);
         return RAFT_OK;
@@ -889,7 +702,7 @@ int raft_unreachable(raft *node, raft_id peer)
     uint32_t position = raft__position_of(node, peer);
     if (node->role == RAFT_ROLE_LEADER && position < node->peer_count &&
         node->peers[position].state == RAFT_PEER_REPLICATE) {
-        raft__peer_probe(&node->peers[position]);
+        raft__peer_probe(node, &node->peers[position]);
         node->peers[position].paused = 1; /* until it is heard again */
     }
     return RAFT_OK;
@@ -966,8 +779,8 @@ static void begin_write(raft *node, raft_write *write, raft_range *ranges)
     write->state = node->state;
     write->meta = node->meta_unwritten ? node->meta : NULL;
     write->meta_size = node->meta_unwritten ? node->meta_size : 0;
-    write->base_index = node->meta_unwritten ? node->log.base_index : 0;
-    write->base_term = node->meta_unwritten ? node->log.base_term : 0;
+    write->base_index = node->meta_unwritten ? node->snapshot_index : 0;
+    write->base_term = node->meta_unwritten ? node->snapshot_term : 0;
     write->truncate_from = node->truncated_from;
     write->ranges = ranges;
     write->range_count = gather_ranges(node, ranges);
@@ -1009,6 +822,17 @@ static void flush_persist(raft *node)
             return;
         }
     } while (has_place_to_write(node) && has_unwritten(node));
+}
+
+/* Once more where a snapshot is put into use: its metadata is to be written. */
+RAFT_APART static void flush_install(raft *node)
+{
+    if (node->error == RAFT_OK) {
+        raft__install_step(node);
+    }
+    if (node->error == RAFT_OK && has_unwritten(node) && has_place_to_write(node)) {
+        flush_persist(node);
+    }
 }
 
 int raft_persisted(raft *node, uint64_t seq, int status)
@@ -1106,9 +930,18 @@ static raft_index apply_limit(const raft *node)
 
 static void complete_apply(raft *node)
 {
-    node->counters.entries_applied += node->applying_index - node->applied_index;
+    if (node->load_in_hand) {
+        node->load_in_hand = 0;
+    } else {
+        node->counters.entries_applied += node->applying_index - node->applied_index;
+    }
     node->applied_index = node->applying_index;
     node->applying_index = 0;
+    if (node->log.limbo != NULL) {
+        raft__log_return_applied(&node->log);
+        raft__log_release(&node->log, &node->memory,
+                          node->pending_count > 0 ? node->pending[0].seq - 1 : node->seq);
+    }
     if (node->own_count > 0) {
         raft__own_settle(node);
     }
@@ -1121,9 +954,42 @@ static void skip_apply(raft *node, raft_index limit)
     complete_apply(node);
 }
 
+/*
+ * The state machine becomes that of the snapshot when persist has put that into use, and when apply
+ * has given back what it had in hand. Until then nothing behind it is applied (R37).
+ */
+RAFT_APART static void flush_load(raft *node)
+{
+    if (node->applying_index != 0 || node->durable_index < node->snapshot_index) {
+        return;
+    }
+    node->load_due = 0;
+    node->load_in_hand = 1;
+    node->applying_index = node->snapshot_index;
+    if (node->is_witness) {
+        complete_apply(node);
+        return;
+    }
+    node->inside = RAFT__IN_OPEN_CALLBACK;
+    int status =
+        node->callbacks.snapshot_load(node->host, node->snapshot_index, node->snapshot_term);
+    node->inside = RAFT__OUTSIDE;
+    if (status == RAFT_OK) {
+        complete_apply(node);
+    } else if (status != RAFT_PENDING) {
+        raft__fail(node, RAFT_EAPPLY);
+    }
+}
+
 /* Hands out one page, and marks the rest as waiting for the next poll. */
 static void flush_apply(raft *node)
 {
+    if (node->load_due) {
+        flush_load(node);
+    }
+    if (node->load_due || node->load_in_hand || node->error != RAFT_OK) {
+        return;
+    }
     raft_index limit = apply_limit(node);
     if (node->is_witness && node->applied_index < limit) {
         skip_apply(node, limit);
@@ -1208,7 +1074,7 @@ static int may_have_events(const raft *node)
            node->own_count != 0 || raft__forwards_untold(node) || node->role != node->told_role ||
            node->leader != node->told_leader || node->state.term != node->told_term ||
            node->error != RAFT_OK || raft__config_is_untold(node) || node->regression_due ||
-           node->transfer.told_peer != 0;
+           node->transfer.told_peer != 0 || raft__snapshot_may_tell(node);
 }
 
 static int next_event(raft *node, raft_event *event)
@@ -1216,7 +1082,8 @@ static int next_event(raft *node, raft_event *event)
     return next_role_event(node, event) || raft__config_next(node, event) ||
            raft__transfer_next(node, event) || raft__own_next(node, event) ||
            raft__forwards_next(node, event) || raft__reads_next(node, event) ||
-           raft__regression_next(node, event) || next_fatal_event(node, event);
+           raft__snapshot_next(node, event) || raft__regression_next(node, event) ||
+           next_fatal_event(node, event);
 }
 
 RAFT_APART static void flush_events(raft *node)
@@ -1273,6 +1140,12 @@ int raft_poll(raft *node, uint64_t now_ms)
     if (!node->dirty && !node->contact_fresh && node->now_ms < raft_deadline(node)) {
         return node->error;
     }
+    if (node->streams != NULL) {
+        raft__streams_sweep(node);
+    }
+    if (node->log.bytes > node->log.bytes_max / 2 && node->callbacks.read_log != NULL) {
+        raft__evict(node);
+    }
     if (node->error == RAFT_OK) {
         raft__election_timers(node);
         forwarded_timers(node);
@@ -1282,12 +1155,15 @@ int raft_poll(raft *node, uint64_t now_ms)
         if (has_unwritten(node) && has_place_to_write(node)) {
             flush_persist(node);
         }
+        if (node->install != NULL) {
+            flush_install(node);
+        }
         if (node->role == RAFT_ROLE_LEADER && node->match_moved) {
             raft__leader_commit(node);
         }
         flush_messages(node);
-        node->dirty =
-            node->change_due; /* the rest waits for storage; what follows may cause more */
+        node->dirty = node->change_due | node->more_due; /* what still waits, waits for storage */
+        node->more_due = 0;
         if (node->error == RAFT_OK && node->applied_index < node->commit_index) {
             flush_apply(node);
         }

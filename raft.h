@@ -295,6 +295,7 @@ enum {
 /* More about a message, beside its kind. */
 enum {
     RAFT_FLAG_LOG = 2,       /* pre-vote reply: refused only because of the candidate's log */
+    RAFT_FLAG_BARE = 2,      /* snapshot: to a witness, metadata alone */
     RAFT_FLAG_CREDIT = 4,    /* heartbeat: a lease is asked for */
     RAFT_FLAG_NO_QUORUM = 8, /* heartbeat: the leader does not reach a quorum (N5) */
     RAFT_FLAG_SLEEP = 16,    /* heartbeat: the group falls asleep (R54) */

@@ -376,6 +376,8 @@ struct raft__peer {
     uint64_t match_round;   /* the round of the reply that raised match last */
     uint64_t lease_end_ms;  /* by the own clock, until when its credit counts; 0: none (R50) */
     uint64_t heard_ms;      /* the sample at which it answered last; 0: never */
+    uint64_t retry_ms;      /* a snapshot or stored entries are not tried for before */
+    raft_index unreadable;  /* storage could not give this entry: a snapshot must reach it */
     struct raft__window window;
     uint8_t *stripped; /* witness: the headers in the newest append to it */
     uint8_t state;     /* RAFT_PEER_* */
@@ -383,6 +385,7 @@ struct raft__peer {
     uint8_t nudge;     /* an empty append is due, to learn what was lost (R31) */
     uint8_t full;      /* it has no memory for more entries at present */
     uint8_t lost_told; /* RAFT_EVENT_REGRESSION was told */
+    uint8_t needs;     /* RAFT_EVENT_SNAPSHOT_NEEDED: RAFT__UNTOLD, RAFT__TOLD, or no need */
     uint8_t zone;
     uint8_t priority;
     uint8_t promote; /* a learner that is to become a voter when it has caught up (R65) */
@@ -404,6 +407,81 @@ struct raft__configs {
     uint32_t count;
     uint32_t capacity;
 };
+
+/*
+ * What the host reads back for one peer: pieces of a snapshot, or entries that memory has given up.
+ * Made for the purpose and freed after it, so that a peer that keeps up is small. One for a peer:
+ * what was given up while the host still fills its buffer stays until that is done.
+ */
+struct raft__stream {
+    struct raft__stream *next;
+    raft_id peer;
+    raft_index index; /* of the snapshot, or of the first entry in hand */
+    raft_index until; /* of the last entry of use */
+    raft_term term;
+    uint64_t offset;     /* of the piece in hand, or of the one to be read */
+    uint64_t sent_round; /* of the piece: replies to older rounds say nothing of it */
+    uint64_t retry_ms;   /* the host is not asked before */
+    uint8_t *data;
+    size_t capacity;
+    size_t size;   /* of what is in hand */
+    size_t count;  /* entries in hand */
+    uint8_t *meta; /* of the snapshot */
+    size_t meta_size;
+    int status;      /* ended: how */
+    uint8_t entries; /* entries, not a snapshot */
+    uint8_t reading; /* the host has the buffer */
+    uint8_t loaded;  /* the piece, or the entries, are in hand */
+    uint8_t last;    /* the piece is the last one */
+    uint8_t due;     /* the piece is to be sent now */
+    uint8_t begun;   /* the host was asked, and is owed an end */
+    uint8_t ended;   /* of no more use */
+};
+
+/* A snapshot on its way in. */
+struct raft__install {
+    raft_id from;           /* 0: the host ships it by itself */
+    raft_term sender_term;  /* pieces of another term are of another transfer (R39) */
+    struct raft__meta meta; /* its membership points into meta_bytes */
+    uint8_t *meta_bytes;
+    size_t meta_size;
+    uint64_t offset; /* up to here everything is written */
+    uint8_t *data;   /* the piece in hand */
+    size_t capacity;
+    size_t size;
+    uint8_t phase;    /* RAFT__ARRIVING.. */
+    uint8_t last;     /* the piece is the last one */
+    uint8_t bare;     /* metadata alone: this server is a witness */
+    uint8_t begun;    /* the host was given a piece, and is owed an end */
+    uint8_t given_up; /* to be freed when the host has done with the piece */
+};
+
+enum {
+    RAFT__ARRIVING, /* waits for the next piece */
+    RAFT__ARRIVED,  /* the piece is to be given to the host */
+    RAFT__WRITING,  /* the host has it */
+    RAFT__COMPLETE  /* everything is durable: to be put into use */
+};
+
+/* The answer that is owed for a piece. */
+struct raft__piece_reply {
+    raft_index index;
+    raft_term term;
+    uint64_t offset; /* the one wanted */
+    uint8_t due;
+    uint8_t refused;
+};
+
+/* The end of an incoming transfer, to be told. */
+struct raft__end {
+    raft_id peer;
+    raft_index index;
+    int status;
+};
+
+enum { RAFT__NO_NEED, RAFT__UNTOLD, RAFT__TOLD };
+
+#define RAFT__ENDS 2u
 
 /* A write that the host has not completed. */
 struct raft__pending {
@@ -532,7 +610,8 @@ struct raft__own {
     raft_term term;
     raft_index first;
     raft_index last;
-    int status; /* 0: open; RAFT_EDROPPED or RAFT_EUNKNOWN: to be told */
+    raft_index unknown_to; /* up to here a snapshot covers what apply did not show: to be told */
+    int status;            /* 0: open; RAFT_EDROPPED or RAFT_EUNKNOWN: to be told */
 };
 
 #define RAFT__REPLIES 4u
@@ -570,6 +649,18 @@ struct raft {
     raft_index applied_index;
     raft_index applying_index; /* last of the range that apply has in hand; 0: none */
 
+    /* The newest snapshot: what it covers is durable without the log. */
+    raft_index snapshot_index;
+    raft_term snapshot_term;
+    uint8_t *meta;
+    size_t meta_size;
+    uint64_t wanted_position; /* of applied entries at which the next one is asked for */
+    struct raft__install *install;
+    struct raft__piece_reply piece_reply;
+    struct raft__end ends[RAFT__ENDS];
+    uint32_t end_count;
+    struct raft__stream *streams; /* leader: what is read back for peers */
+
     /* The membership in force, its members in the order of their bits. */
     struct raft__configs configs;
     struct raft__quorums quorums;
@@ -579,9 +670,7 @@ struct raft {
     uint32_t peer_count;
     uint32_t peer_capacity; /* the most members that any of `configs` has */
     uint32_t self;          /* own position; peer_count: not a member */
-    uint8_t *meta;          /* of the snapshot that everything here begins with */
-    size_t meta_size;
-    uint32_t lease_ms; /* of the membership in force; 0: no leases */
+    uint32_t lease_ms;      /* of the membership in force; 0: no leases */
     uint32_t lease_drift_permille;
     uint8_t zones;      /* commits must cover two failure zones */
     uint8_t is_witness; /* keeps headers instead of payloads */
@@ -656,6 +745,11 @@ struct raft {
     uint8_t inside; /* RAFT__OUTSIDE.. */
     uint8_t dirty;  /* something may wait to leave: poll now */
     uint8_t meta_unwritten;
+    uint8_t headless;      /* restoring: what is in front of the log is not known yet */
+    uint8_t load_due;      /* the state machine is to be replaced by the snapshot */
+    uint8_t load_in_hand;  /* what apply has in hand is that */
+    uint8_t more_due;      /* leader: there is more to send than one poll may */
+    uint8_t needs_due;     /* leader: a peer's need is to be told */
     uint8_t contact;       /* a leader was heard since leadership or a host's order to campaign */
     uint8_t contact_fresh; /* heard since the last sample (R59) */
     uint8_t timer_reset;   /* redraw the election timer at the next sample */
@@ -753,7 +847,9 @@ RAFT_INTERNAL void raft__config_discard(raft *node, struct raft__held *held);
 RAFT_INTERNAL void raft__config_truncate(raft *node, raft_index from);
 RAFT_INTERNAL void raft__config_compact(raft *node, raft_index index);
 
-/* All are forgotten but this one, which a snapshot brings. */
+/* Those up to the end of a snapshot, or all, give way to the one that it brings. */
+RAFT_INTERNAL void raft__config_rebase(raft *node, raft_index index, raft_index version,
+                                       struct raft__held *held);
 RAFT_INTERNAL void raft__config_reset(raft *node, raft_index version, struct raft__held *held);
 RAFT_INTERNAL void raft__configs_free(raft *node);
 
@@ -771,6 +867,75 @@ static inline int raft__config_is_untold(const raft *node)
 /* Takes off what is to be told of memberships: fills the event and returns 1, or returns 0. */
 RAFT_INTERNAL int raft__config_next(raft *node, raft_event *event);
 
+/* ---- restore.c, snapshot.c: where the log begins -------------------------------------------- */
+
+/* The next snapshot is asked for when this much more than the newest one covers is applied. */
+RAFT_INTERNAL void raft__snapshot_rearm(raft *node);
+
+/* Gives up memory of entries that storage holds as well, where half of the bound is used. */
+RAFT_INTERNAL void raft__evict(raft *node);
+
+/* Whether a snapshot has come whole and its state is not in use yet (R37). */
+static inline int raft__is_installing(const raft *node)
+{
+    return node->load_due || node->load_in_hand ||
+           (node->install != NULL && node->install->phase == RAFT__COMPLETE);
+}
+
+/* Whether a piece of a snapshot is one that no correct leader sends. */
+RAFT_INTERNAL int raft__snapshot_contradicts(const raft *node, const raft_message *message);
+RAFT_INTERNAL int raft__snapshot_receive(raft *node, const raft_message *message);
+RAFT_INTERNAL void raft__snapshot_answer(raft *node);
+
+/* Hands the piece that has arrived to the host; puts a snapshot that is complete into use. */
+RAFT_INTERNAL void raft__install_step(raft *node);
+
+/* The leader or its term is gone: what has arrived so far is of no use (R39). */
+RAFT_INTERNAL void raft__install_give_up(raft *node, int status);
+RAFT_INTERNAL void raft__install_stop(raft *node);
+RAFT_INTERNAL void raft__install_free(raft *node);
+
+/* Takes off what is to be told: fills the event and returns 1, or returns 0. */
+RAFT_INTERNAL int raft__snapshot_next(raft *node, raft_event *event);
+
+static inline int raft__snapshot_may_tell(const raft *node)
+{
+    return node->end_count != 0 || node->streams != NULL || node->needs_due ||
+           node->log.end_position >= node->wanted_position;
+}
+
+/* ---- stream.c: what is read back for a peer ------------------------------------------------- */
+
+/* Entries from peer->next on: RAFT_OK and one range, RAFT_PENDING, or they cannot be had. */
+RAFT_INTERNAL int raft__stream_entries(raft *node, const struct raft__peer *peer,
+                                       raft_range *range);
+
+/* Storage cannot give the entry at first. */
+RAFT_INTERNAL void raft__unreadable(raft *node, struct raft__peer *peer, raft_index first);
+
+/* The log that the peer needs is gone. */
+RAFT_INTERNAL void raft__peer_needs_snapshot(raft *node, struct raft__peer *peer);
+
+/* Sends what is due to a peer in the snapshot state. */
+RAFT_INTERNAL void raft__feed_snapshot(raft *node, uint32_t position);
+
+/* It answered a piece; it answered anything, in this round; it acknowledged up to index. */
+RAFT_INTERNAL void raft__snapshot_reply(raft *node, struct raft__peer *peer,
+                                        const raft_message *message);
+RAFT_INTERNAL void raft__snapshot_again(raft *node, struct raft__peer *peer, uint64_t round);
+RAFT_INTERNAL void raft__snapshot_acknowledged(raft *node, struct raft__peer *peer,
+                                               raft_index index);
+
+/* What is under way to a peer is given up. */
+RAFT_INTERNAL void raft__stream_end(raft *node, raft_id peer, int status);
+
+/* Frees what has ended; frees all. */
+RAFT_INTERNAL void raft__streams_sweep(raft *node);
+RAFT_INTERNAL void raft__streams_free(raft *node);
+
+/* Takes off what is to be told: fills the event and returns 1, or returns 0. */
+RAFT_INTERNAL int raft__stream_next(raft *node, raft_event *event);
+
 /* ---- raft.c --------------------------------------------------------------------------------- */
 
 /* Moves to a term and vote, in memory; a higher term forgets what was certified in the old one. */
@@ -783,9 +948,6 @@ static inline int raft__state_is_durable(const raft *node)
 }
 
 RAFT_INTERNAL int raft__log_is_durable(const raft *node);
-
-/* Begins the log behind a snapshot: what that covers is committed and applied. */
-RAFT_INTERNAL void raft__begin_at(raft *node, raft_index index, raft_term term);
 
 /*
  * Appends what the log does not hold of a range, replacing what contradicts it, memberships in it
@@ -983,7 +1145,10 @@ RAFT_INTERNAL int raft__append_contradicts(const raft *node, const raft_message 
 RAFT_INTERNAL int raft__append_receive(raft *node, const raft_message *message, unsigned kinds);
 RAFT_INTERNAL int raft__heartbeat_receive(raft *node, const raft_message *message);
 RAFT_INTERNAL int raft__progress_receive(raft *node, const raft_message *message);
-RAFT_INTERNAL void raft__peer_probe(struct raft__peer *peer);
+RAFT_INTERNAL void raft__peer_probe(const raft *node, struct raft__peer *peer);
+
+/* Whether `from` may lead the own term; it is heard then (R15). RAFT_OK or RAFT_EMALFORMED. */
+RAFT_INTERNAL int raft__accept_leader(raft *node, raft_id from, uint64_t round);
 
 /* Nothing is known of the peer yet: a new leader begins so, and so does a new member. */
 RAFT_INTERNAL void raft__peer_reset(const raft *node, struct raft__peer *peer);
@@ -1062,6 +1227,9 @@ RAFT_INTERNAL void raft__own_settle(raft *node);
 
 /* Gives up on all of them: the node stops. */
 RAFT_INTERNAL void raft__own_give_up(raft *node);
+
+/* A snapshot at (index, term) replaces the log: what it covers unseen stays unknown. */
+RAFT_INTERNAL void raft__own_cover(raft *node, raft_index index, raft_term term);
 
 /* Takes off the first run whose fate is known: fills the event and returns 1, or returns 0. */
 RAFT_INTERNAL int raft__own_next(raft *node, raft_event *event);

@@ -24,7 +24,7 @@
 /* ---- Follower ------------------------------------------------------------------------------- */
 
 /* Who claims to lead our term must be the one leader of it: two would break everything (I4). */
-static int accept_leader(raft *node, raft_id from)
+int raft__accept_leader(raft *node, raft_id from, uint64_t round)
 {
     if (node->role == RAFT_ROLE_LEADER || (node->leader != 0 && node->leader != from)) {
         return RAFT_EMALFORMED;
@@ -33,14 +33,10 @@ static int accept_leader(raft *node, raft_id from)
         raft__become_follower(node, node->state.term, from);
     }
     raft__heard_leader(node, from);
-    return RAFT_OK;
-}
-
-static void note_round(raft *node, uint64_t round)
-{
     if (round > node->leader_round) {
         node->leader_round = round;
     }
+    return RAFT_OK;
 }
 
 /*
@@ -161,11 +157,10 @@ static void expect_more_than(raft *node, raft_index prev)
  */
 int raft__append_receive(raft *node, const raft_message *message, unsigned kinds)
 {
-    int status = accept_leader(node, message->from);
+    int status = raft__accept_leader(node, message->from, message->round);
     if (status != RAFT_OK) {
         return status;
     }
-    note_round(node, message->round);
     node->dirty = 1;
     if (!prev_matches(node, message)) {
         refuse_append(node, message);
@@ -196,14 +191,13 @@ int raft__append_receive(raft *node, const raft_message *message, unsigned kinds
  */
 int raft__heartbeat_receive(raft *node, const raft_message *message)
 {
-    int status = accept_leader(node, message->from);
+    int status = raft__accept_leader(node, message->from, message->round);
     if (status != RAFT_OK) {
         return status;
     }
-    if ((message->flags & RAFT_FLAG_NO_QUORUM) != 0 && message->round >= node->leader_round) {
+    if ((message->flags & RAFT_FLAG_NO_QUORUM) != 0 && message->round == node->leader_round) {
         raft__heard_weak_leader(node);
     }
-    note_round(node, message->round);
     node->uncertain = message->commit > node->certified;
     node->full = 0; /* to be tried again: memory may have become free */
     if ((message->flags & RAFT_FLAG_CREDIT) != 0) {
@@ -283,6 +277,9 @@ void raft__follower_send(raft *node)
     }
     if (node->ack_due) {
         replied |= send_ack(node);
+    }
+    if (node->piece_reply.due) {
+        raft__snapshot_answer(node);
     }
     if (node->heartbeat_reply_due) {
         node->heartbeat_reply_due = 0;
@@ -370,6 +367,9 @@ void raft__peer_reset(const raft *node, struct raft__peer *peer)
     peer->nudge = 0;
     peer->full = 0;
     peer->lost_told = 0;
+    peer->needs = RAFT__NO_NEED;
+    peer->retry_ms = 0;
+    peer->unreadable = 0;
     peer->window.count = 0;
 }
 
@@ -390,6 +390,7 @@ void raft__peer_free(raft *node, struct raft__peer *peer)
 {
     static const struct raft__window none = {NULL, 0, 0, 0};
     struct raft__window *window = &peer->window;
+    raft__stream_end(node, peer->id, RAFT_ENOTMEMBER);
     raft__free(&node->memory, window->last, window->capacity * sizeof(*window->last));
     raft__free(&node->memory, peer->stripped, STRIPPED_BYTES);
     *window = none;
@@ -399,6 +400,7 @@ void raft__peer_free(raft *node, struct raft__peer *peer)
 void raft__progress_free(raft *node)
 {
     for (uint32_t i = 0; i < node->peer_count; i++) {
+        raft__stream_end(node, node->peers[i].id, RAFT_ENOTLEADER);
         raft__peer_free(node, &node->peers[i]);
     }
 }
@@ -420,11 +422,15 @@ int raft__peer_has_caught_up(const raft *node, uint32_t position)
            node->peers[position].match >= node->checked_before;
 }
 
-/* Back to looking for the point of agreement; match is where it is for certain (R31). */
-void raft__peer_probe(struct raft__peer *peer)
+/*
+ * Back to looking for the point of agreement; match is where it is for certain (R31), and in front
+ * of the log nothing can be asked.
+ */
+void raft__peer_probe(const raft *node, struct raft__peer *peer)
 {
+    raft_index base = node->log.base_index;
     peer->state = RAFT_PEER_PROBE;
-    peer->next = peer->match + 1;
+    peer->next = (peer->match > base ? peer->match : base) + 1;
     peer->paused = 0;
     peer->nudge = 0;
     peer->window.count = 0;
@@ -437,7 +443,8 @@ void raft__peer_probe(struct raft__peer *peer)
  */
 RAFT_APART static void lose_peer(raft *node, struct raft__peer *peer)
 {
-    raft__peer_probe(peer);
+    raft__peer_probe(node, peer);
+    raft__stream_end(node, peer->id, RAFT_EDROPPED);
     peer->match = 0;
     peer->next = 1;
     peer->round_echoed = 0;
@@ -467,7 +474,8 @@ int raft__regression_next(raft *node, raft_event *event)
 /*
  * A refusal moves the cursor to the last entry here that can agree with the hint: at most one probe
  * for each distinct term (R30). Late refusals, of what is known to match or of an older probe,
- * change nothing (R29).
+ * change nothing (R29). Where the hint lies in front of the log, nothing in the log agrees: what
+ * agrees and has a term not above that of the entry asked about would be named by the hint.
  */
 RAFT_APART static void receive_refusal(raft *node, struct raft__peer *peer,
                                        const raft_message *message)
@@ -476,12 +484,12 @@ RAFT_APART static void receive_refusal(raft *node, struct raft__peer *peer,
         lose_peer(node, peer);
         return;
     }
-    if (message->refused_index <= peer->match) {
+    if (message->refused_index <= peer->match || peer->state == RAFT_PEER_SNAPSHOT) {
         return;
     }
     if (peer->state == RAFT_PEER_REPLICATE) {
         if (message->round >= peer->since_round) {
-            raft__peer_probe(peer);
+            raft__peer_probe(node, peer);
             peer->since_round = ++node->round; /* a question of its own, told from those before */
         }
         return;
@@ -490,8 +498,14 @@ RAFT_APART static void receive_refusal(raft *node, struct raft__peer *peer,
         return;
     }
     raft_index from = message->index < peer->next - 2 ? message->index : peer->next - 2;
-    raft_index agreed = raft__log_floor(&node->log, from, message->index_term);
-    peer->next = (agreed > peer->match ? agreed : peer->match) + 1;
+    raft_index base = node->log.base_index;
+    raft_index agreed = from < base ? from : raft__log_floor(&node->log, from, message->index_term);
+    agreed = agreed > peer->match ? agreed : peer->match;
+    if (agreed < base) {
+        raft__peer_needs_snapshot(node, peer);
+        return;
+    }
+    peer->next = agreed + 1;
     peer->paused = 0;
 }
 
@@ -504,6 +518,8 @@ static void receive_ack(raft *node, struct raft__peer *peer, raft_index index, u
     }
     if (peer->state == RAFT_PEER_REPLICATE) {
         window_pop(&peer->window, index);
+    } else if (peer->state == RAFT_PEER_SNAPSHOT) {
+        raft__snapshot_acknowledged(node, peer, index);
     } else if (index + 1 >= peer->next && round >= peer->since_round) {
         peer->state = RAFT_PEER_REPLICATE;
         peer->paused = 0;
@@ -518,16 +534,18 @@ static void receive_ack(raft *node, struct raft__peer *peer, raft_index index, u
  * one empty append finds out, brings a caught-up peer back from probing (R31), and certifies its
  * log to a peer that cannot follow the commit index.
  */
-static void receive_liveness(struct raft__peer *peer, int uncertain)
+static void receive_liveness(raft *node, struct raft__peer *peer, const raft_message *message)
 {
     if (peer->state == RAFT_PEER_PROBE) {
         peer->paused = 0;
-    } else if (uncertain || peer->match + 1 < peer->next) {
+    } else if (peer->state == RAFT_PEER_SNAPSHOT) {
+        raft__snapshot_again(node, peer, message->round);
+    } else if (message->refused || peer->match + 1 < peer->next) {
         peer->nudge = 1;
     }
 }
 
-/* An append or heartbeat reply of the own term. Beyond the own log or rounds it is nonsense. */
+/* An append, heartbeat or snapshot reply of the own term. Beyond the own log or rounds it is nonsense. */
 int raft__progress_receive(raft *node, const raft_message *message)
 {
     uint32_t position = raft__position_of(node, message->from);
@@ -556,7 +574,9 @@ int raft__progress_receive(raft *node, const raft_message *message)
         if ((message->flags & RAFT_FLAG_IDLE) != 0 && message->round == node->round) {
             raft__quiet_reply(node, position);
         }
-        receive_liveness(peer, message->refused);
+        receive_liveness(node, peer, message);
+    } else if (message->kind == RAFT_MESSAGE_SNAPSHOT_REPLY) {
+        raft__snapshot_reply(node, peer, message);
     } else if (message->refused) {
         receive_refusal(node, peer, message);
     } else {
@@ -622,17 +642,14 @@ static void send_append(raft *node, struct draft *draft, struct raft__peer *peer
 }
 
 /*
- * Headers of the entries from first on, in place of the entries; memberships whole. Returns how
- * many there are: all of one term, and no more than have room.
+ * Headers of the entries of a range, in place of the entries; memberships whole. Returns how many
+ * there are: no more than have room.
  */
-static size_t strip_entries(const raft *node, raft_index first, raft_index last, uint8_t *out,
-                            raft_range *stripped)
+static size_t strip_entries(raft_range range, uint8_t *out, raft_range *stripped)
 {
-    raft_range range;
     raft_entry entry;
     size_t size = 0;
-    raft__log_range(&node->log, first, last, UINT64_MAX, &range);
-    stripped->first = first;
+    stripped->first = range.first;
     stripped->term = range.term;
     stripped->count = 0;
     stripped->data = out;
@@ -650,25 +667,39 @@ static size_t strip_entries(const raft *node, raft_index first, raft_index last,
     return stripped->count;
 }
 
+/* An append behind peer->next - 1, without entries yet. */
+static void begin_append(const raft *node, const struct raft__peer *peer, raft_message *message)
+{
+    raft__message_begin(node, message, RAFT_MESSAGE_APPEND, peer->id);
+    message->round = node->round;
+    message->index = peer->next - 1;
+    message->index_term = raft__log_term(&node->log, peer->next - 1);
+    message->commit = node->commit_index;
+}
+
 /* An append of headers behind peer->next - 1, up to last; none if that is below. */
 static void send_stripped(raft *node, struct raft__peer *peer, raft_index last)
 {
     raft_message message;
-    raft_index prev = peer->next - 1;
-    raft__message_begin(node, &message, RAFT_MESSAGE_APPEND, peer->id);
-    message.round = node->round;
-    message.index = prev;
-    message.index_term = raft__log_term(&node->log, prev);
-    message.commit = node->commit_index;
-    if (last > prev &&
-        strip_entries(node, prev + 1, last, peer->stripped, &message.ranges[0]) > 0) {
-        message.range_count = 1;
-        if (peer->state == RAFT_PEER_REPLICATE) {
-            peer->next += message.ranges[0].count;
-        }
+    raft_range range;
+    begin_append(node, peer, &message);
+    if (last >= peer->next) {
+        raft__log_range(&node->log, peer->next, last, UINT64_MAX, &range);
+        message.range_count = strip_entries(range, peer->stripped, &message.ranges[0]) > 0;
+    }
+    if (message.range_count > 0 && peer->state == RAFT_PEER_REPLICATE) {
+        peer->next += message.ranges[0].count;
     }
     peer->commit_told = node->commit_index;
     raft__send(node, &message);
+}
+
+static int has_room_to_strip(raft *node, struct raft__peer *peer)
+{
+    if (peer->stripped == NULL) {
+        peer->stripped = (uint8_t *)raft__resize(&node->memory, NULL, 0, STRIPPED_BYTES);
+    }
+    return peer->stripped != NULL;
 }
 
 /*
@@ -679,10 +710,7 @@ RAFT_APART static void feed_witness(raft *node, struct raft__peer *peer)
 {
     raft_index last =
         node->witness_limit < node->log.last_index ? node->witness_limit : node->log.last_index;
-    if (peer->stripped == NULL) {
-        peer->stripped = (uint8_t *)raft__resize(&node->memory, NULL, 0, STRIPPED_BYTES);
-    }
-    if (peer->stripped == NULL) {
+    if (!has_room_to_strip(node, peer)) {
         return; /* no memory at present */
     }
     if (peer->state == RAFT_PEER_PROBE && !peer->paused) {
@@ -732,10 +760,82 @@ static void feed_data(raft *node, struct draft *draft, struct raft__peer *peer)
     }
 }
 
+/* Entries that storage gave: one append of them in a poll, since they are lent until the next. */
+static void send_stored(raft *node, struct raft__peer *peer, const raft_range *range,
+                        int is_witness)
+{
+    raft_message message;
+    begin_append(node, peer, &message);
+    message.range_count = 1;
+    message.ranges[0] = *range;
+    if (is_witness) {
+        message.range_count = strip_entries(*range, peer->stripped, &message.ranges[0]) > 0;
+    } else {
+        window_push(&peer->window, range->first + range->count - 1);
+    }
+    peer->next += message.range_count > 0 ? message.ranges[0].count : 0;
+    peer->commit_told = node->commit_index;
+    peer->nudge = 0;
+    node->more_due = 1;
+    raft__send(node, &message);
+}
+
+/* A peer that replicates from behind what memory holds: its entries come from storage. */
+static void feed_stored(raft *node, uint32_t position)
+{
+    struct raft__peer *peer = &node->peers[position];
+    raft_range range;
+    int is_witness = (node->witnesses >> position & 1) != 0;
+    int has_room = is_witness ? peer->next == peer->match + 1 && has_room_to_strip(node, peer)
+                              : window_has_room(node, peer);
+    if (peer->full || !has_room || node->now_ms < peer->retry_ms) {
+        return;
+    }
+    int status = raft__stream_entries(node, peer, &range);
+    if (status == RAFT_OK) {
+        send_stored(node, peer, &range, is_witness);
+    } else if (status != RAFT_PENDING && status != RAFT_ENOMEM) {
+        raft__unreadable(node, peer, peer->next);
+    }
+}
+
+/*
+ * A peer that is behind memory. Where the log was compacted beyond what it was sent next, it is
+ * asked once whether it holds what the log begins behind: it may, and needs no snapshot then.
+ */
+RAFT_APART static void feed_behind(raft *node, struct draft *draft, uint32_t position)
+{
+    struct raft__peer *peer = &node->peers[position];
+    if (peer->state == RAFT_PEER_SNAPSHOT) {
+        raft__feed_snapshot(node, position);
+        return;
+    }
+    if (peer->next <= node->log.base_index && peer->state != RAFT_PEER_LOST) {
+        uint8_t paused = peer->state == RAFT_PEER_PROBE && peer->paused;
+        raft__peer_probe(node, peer);
+        peer->paused = paused;
+    }
+    if (peer->state == RAFT_PEER_PROBE && !peer->paused) {
+        peer->paused = 1;
+        send_append(node, draft, peer, 0);
+    } else if (peer->state == RAFT_PEER_REPLICATE) {
+        feed_stored(node, position);
+    }
+}
+
+/* Whether what is sent next to the peer lies in memory, and it is to be sent entries at all. */
+static int is_in_memory(const raft *node, const struct raft__peer *peer)
+{
+    return peer->state <= RAFT_PEER_REPLICATE && peer->next > node->log.base_index &&
+           peer->next >= raft__log_memory(&node->log);
+}
+
 static void feed_peer(raft *node, struct draft *draft, uint32_t position, int round_due)
 {
     struct raft__peer *peer = &node->peers[position];
-    if ((node->witnesses >> position & 1) != 0) {
+    if (!is_in_memory(node, peer)) {
+        feed_behind(node, draft, position);
+    } else if ((node->witnesses >> position & 1) != 0) {
         feed_witness(node, peer);
     } else {
         feed_data(node, draft, peer);

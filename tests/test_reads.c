@@ -1,7 +1,8 @@
 /*
- * Linearizable reads on the leader by read-index (rule R49): never before an own-term entry is
+ * Linearizable reads by read-index. On the leader (rule R49): never before an own-term entry is
  * committed, never without a round that began after the read, never ahead of apply, and one answer
- * each.
+ * each. On followers and learners (R63): one request to the leader for many, an answer of use once,
+ * and never a local read in its place.
  */
 #include "check.h"
 #include "cluster.h"
@@ -427,6 +428,388 @@ static void reads_are_answered_under_a_steady_load_of_proposals(void)
     CLUSTER_DONE(cluster);
 }
 
+/* ---- On servers that do not lead ------------------------------------------------------------ */
+
+static struct cluster *asking_cluster(size_t count, size_t founders)
+{
+    struct cluster *cluster = cluster_create(count);
+    cluster->founders = founders;
+    for (raft_id id = 1; id <= count; id++) {
+        cluster->nodes[id].options.incarnation = 100 + id;
+    }
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, 1));
+    return cluster;
+}
+
+static void add_member(struct cluster *cluster, raft_id id, int role)
+{
+    raft_member members[RAFT_MEMBERS_MAX];
+    raft_membership membership;
+    raft_membership_init(&membership);
+    CHECK_EQ(raft_get_membership(cluster->nodes[1].raft, &membership, members, RAFT_MEMBERS_MAX),
+             RAFT_OK);
+    raft_member *member = &members[membership.member_count++];
+    memset(member, 0, sizeof(*member));
+    member->id = id;
+    member->role = role;
+    CHECK_EQ(
+        raft_set_membership(cluster->nodes[1].raft, &membership, membership.version, NULL, NULL),
+        RAFT_OK);
+    cluster_run(cluster, T);
+}
+
+static void a_read_on_a_follower_asks_the_leader_and_waits_until_its_index_is_applied(void)
+{
+    struct cluster *cluster = asking_cluster(3, 3);
+    cluster->nodes[2].apply_async = 1;
+    raft_index index = cluster_propose(cluster, 1, "seen by whom?");
+    cluster_settle(cluster);
+    uint64_t mark = cluster_mark(cluster);
+    CHECK_EQ(ask(cluster, 2, 7), RAFT_OK);
+    CHECK_EQ(cluster_status(cluster, 2).reads_pending, 1);
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_sent_count(cluster, mark, 2, 1, RAFT_MESSAGE_READ), 1);
+    const struct cluster_message *reply =
+        cluster_sent(cluster, mark, 1, 2, RAFT_MESSAGE_READ_REPLY);
+    CHECK(reply != NULL);
+    CHECK_EQ(reply->message.index, index);
+    CHECK(cluster_sent(cluster, mark, 1, 0, RAFT_MESSAGE_HEARTBEAT)->number < reply->number);
+    CHECK_EQ(answer_of(cluster, 2, 7), 0);
+    while (cluster->nodes[2].apply_pending != 0) {
+        cluster_complete_apply(cluster, 2);
+    }
+    cluster_settle(cluster);
+    CHECK_EQ(answer_of(cluster, 2, 7), 1);
+    CHECK_EQ(cluster_read_answer(cluster, 2, 7)->index, index);
+    CHECK_EQ(cluster_status(cluster, 1).counters.reads_forwarded, 1);
+    CHECK_EQ(cluster_status(cluster, 2).counters.reads_by_round, 1);
+    CHECK_EQ(cluster_status(cluster, 2).reads_pending, 0);
+    CLUSTER_DONE(cluster);
+}
+
+static void reads_of_a_follower_share_a_request_and_later_ones_have_one_of_their_own(void)
+{
+    struct cluster *cluster = asking_cluster(3, 3);
+    uint64_t mark = cluster_mark(cluster);
+    for (int i = 0; i < 500; i++) {
+        CHECK_EQ(ask(cluster, 2, 5), RAFT_OK);
+    }
+    cluster_hold(cluster, 2, 1);
+    cluster_poll(cluster, 2);
+    CHECK_EQ(ask(cluster, 2, 6), RAFT_OK);
+    cluster_poll(cluster, 2);
+    CHECK_EQ(cluster_sent_count(cluster, mark, 2, 1, RAFT_MESSAGE_READ), 1);
+    cluster_heal(cluster, 2, 1);
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_read_answers(cluster, 2, 5), 500);
+    CHECK_EQ(answer_of(cluster, 2, 6), 1);
+    CHECK_EQ(cluster_sent_count(cluster, mark, 2, 1, RAFT_MESSAGE_READ), 2);
+    CLUSTER_DONE(cluster);
+}
+
+static void learners_ask_and_serve_but_witnesses_and_strangers_do_not(void)
+{
+    struct cluster *cluster = asking_cluster(6, 3);
+    add_member(cluster, 4, RAFT_MEMBER_LEARNER);
+    add_member(cluster, 5, RAFT_MEMBER_WITNESS);
+    CHECK_EQ(ask(cluster, 4, 1), RAFT_OK);
+    CHECK_EQ(ask(cluster, 5, 1), RAFT_ENOTMEMBER);
+    CHECK_EQ(ask(cluster, 6, 1), RAFT_ENOTMEMBER);
+    cluster_settle(cluster);
+    CHECK_EQ(answer_of(cluster, 4, 1), 1);
+    CHECK_EQ(cluster_read_answer(cluster, 4, 1)->index, cluster_commit(cluster, 1));
+    uint64_t mark = cluster_mark(cluster);
+    raft_message read = cluster_forge(cluster, 6, 1, cluster_term(cluster, 1), RAFT_MESSAGE_READ);
+    read.nonce = 1;
+    read.request = 1;
+    CHECK_EQ(cluster_inject(cluster, 1, &read), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_sent_count(cluster, mark, 1, 6, 0), 0);
+    CLUSTER_DONE(cluster);
+}
+
+/* The echoes that are under way when the request arrives prove nothing for it. */
+static void a_read_for_another_server_needs_a_round_begun_after_its_arrival(void)
+{
+    struct cluster *cluster = asking_cluster(3, 3);
+    cluster_hold(cluster, 2, 1);
+    cluster_hold(cluster, 3, 1);
+    cluster_run(cluster, 100);
+    CHECK(cluster_queued(cluster, 3, 1) >= 1);
+    uint64_t mark = cluster_mark(cluster);
+    raft_message read = cluster_forge(cluster, 2, 1, cluster_term(cluster, 1), RAFT_MESSAGE_READ);
+    read.nonce = 102;
+    read.request = 1;
+    cluster_cut(cluster, 1, 0);
+    CHECK_EQ(cluster_inject(cluster, 1, &read), RAFT_OK);
+    cluster_deliver_all(cluster, 2, 1);
+    cluster_deliver_all(cluster, 3, 1);
+    CHECK_EQ(cluster_sent_count(cluster, mark, 1, 2, RAFT_MESSAGE_READ_REPLY), 0);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, 100);
+    CHECK_EQ(cluster_sent_count(cluster, mark, 1, 2, RAFT_MESSAGE_READ_REPLY), 1);
+    CLUSTER_DONE(cluster);
+}
+
+/* The old leader is cut off with the asker, the others elect and acknowledge: nothing stale. */
+static void a_read_through_a_deposed_leader_is_never_answered_well(void)
+{
+    struct cluster *cluster = asking_cluster(5, 5);
+    for (raft_id id = 3; id <= 5; id++) {
+        cluster_split(cluster, 1, id);
+        cluster_split(cluster, 2, id);
+    }
+    cluster_run(cluster, T);
+    CHECK_EQ(ask(cluster, 2, 7), RAFT_OK);
+    cluster_run(cluster, 4 * LONGEST);
+    CHECK(cluster_leader(cluster) > 2);
+    CHECK_EQ(cluster_read_answers(cluster, 2, 7), 1);
+    CHECK(answer_of(cluster, 2, 7) < 0);
+    CLUSTER_DONE(cluster);
+}
+
+static void a_leader_that_steps_down_refuses_what_it_was_asked_for(void)
+{
+    struct cluster *cluster = asking_cluster(5, 5);
+    for (raft_id id = 3; id <= 5; id++) {
+        cluster_split(cluster, 1, id);
+    }
+    CHECK_EQ(ask(cluster, 2, 7), RAFT_OK);
+    uint64_t mark = cluster_mark(cluster);
+    cluster_run(cluster, 2 * T);
+    const struct cluster_message *no = cluster_sent(cluster, mark, 1, 2, RAFT_MESSAGE_READ_REPLY);
+    CHECK(cluster_role(cluster, 1) != RAFT_ROLE_LEADER);
+    CHECK(no != NULL && no->message.refused);
+    CHECK_EQ(cluster_read_answers(cluster, 2, 7), 1);
+    CHECK(answer_of(cluster, 2, 7) < 0);
+    CLUSTER_DONE(cluster);
+}
+
+static void a_server_that_does_not_lead_refuses_to_read_for_others(void)
+{
+    struct cluster *cluster = asking_cluster(3, 3);
+    uint64_t mark = cluster_mark(cluster);
+    raft_message read = cluster_forge(cluster, 2, 3, cluster_term(cluster, 1), RAFT_MESSAGE_READ);
+    read.nonce = 102;
+    read.request = 1;
+    CHECK_EQ(cluster_inject(cluster, 3, &read), RAFT_OK);
+    const struct cluster_message *no = cluster_sent(cluster, mark, 3, 2, RAFT_MESSAGE_READ_REPLY);
+    CHECK(no != NULL && no->message.refused);
+    CHECK_EQ(no->message.request, 1);
+    CHECK_EQ(no->message.nonce, 102);
+    CHECK(cluster_elect(cluster, 2));
+    CHECK(cluster_elect(cluster, 1));
+    mark = cluster_mark(cluster);
+    read.to = 1; /* who led in that term, and leads again, but in another */
+    CHECK(read.term < cluster_term(cluster, 1));
+    CHECK_EQ(cluster_inject(cluster, 1, &read), RAFT_OK);
+    no = cluster_sent(cluster, mark, 1, 2, RAFT_MESSAGE_READ_REPLY);
+    CHECK(no != NULL && no->message.refused);
+    CLUSTER_DONE(cluster);
+}
+
+static void reads_fail_when_another_leader_is_heard_before_the_answer(void)
+{
+    struct cluster *cluster = asking_cluster(3, 3);
+    cluster_hold(cluster, 2, 1);
+    CHECK_EQ(ask(cluster, 2, 7), RAFT_OK);
+    cluster_poll(cluster, 2);
+    raft_message beat =
+        cluster_forge(cluster, 3, 2, cluster_term(cluster, 1) + 1, RAFT_MESSAGE_HEARTBEAT);
+    beat.round = 1;
+    CHECK_EQ(cluster_inject(cluster, 2, &beat), RAFT_OK);
+    CHECK_EQ(answer_of(cluster, 2, 7), RAFT_ENOTLEADER);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, 2 * LONGEST);
+    CHECK_EQ(cluster_read_answers(cluster, 2, 7), 1);
+    CLUSTER_DONE(cluster);
+}
+
+static void a_lost_request_is_made_again_under_a_new_number(void)
+{
+    struct cluster *cluster = asking_cluster(3, 3);
+    CHECK_EQ(ask(cluster, 2, 7), RAFT_OK);
+    uint64_t mark = cluster_mark(cluster);
+    cluster_poll(cluster, 2);
+    cluster_drop_all(cluster, 2, 1);
+    cluster_run(cluster, T - 1);
+    CHECK_EQ(answer_of(cluster, 2, 7), 0);
+    cluster_run(cluster, 2);
+    CHECK_EQ(answer_of(cluster, 2, 7), 1);
+    const struct cluster_message *first = cluster_sent(cluster, mark, 2, 1, RAFT_MESSAGE_READ);
+    const struct cluster_message *second =
+        cluster_sent(cluster, first->number, 2, 1, RAFT_MESSAGE_READ);
+    CHECK(second != NULL);
+    CHECK(second->message.request > first->message.request);
+    CLUSTER_DONE(cluster);
+}
+
+static void without_an_answer_reads_are_given_up_after_one_election_timeout(void)
+{
+    struct cluster *cluster = asking_cluster(3, 3);
+    cluster_cut(cluster, 2, 1); /* it hears the leader, and is not heard */
+    CHECK_EQ(ask(cluster, 2, 7), RAFT_OK);
+    uint64_t asked_ms = cluster->now_ms;
+    cluster_run(cluster, LONGEST - 1);
+    CHECK_EQ(answer_of(cluster, 2, 7), 0);
+    cluster_run(cluster, 2);
+    CHECK_EQ(answer_of(cluster, 2, 7), RAFT_ETIMEOUT);
+    CHECK(cluster->now_ms <= asked_ms + LONGEST + 1);
+    CHECK_EQ(ask(cluster, 2, 8), RAFT_OK);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, T + 100);
+    CHECK_EQ(answer_of(cluster, 2, 8), 1);
+    CLUSTER_DONE(cluster);
+}
+
+/* The leader's answer is there, the entries that it speaks of are not. */
+static void a_read_whose_index_is_never_applied_is_given_up_too(void)
+{
+    struct cluster *cluster = asking_cluster(3, 3);
+    cluster->nodes[2].apply_async = 1;
+    cluster_propose(cluster, 1, "slow");
+    cluster_settle(cluster);
+    CHECK_EQ(ask(cluster, 2, 7), RAFT_OK);
+    cluster_settle(cluster);
+    cluster_run(cluster, LONGEST - 1);
+    CHECK_EQ(answer_of(cluster, 2, 7), 0);
+    cluster_run(cluster, 2);
+    CHECK_EQ(answer_of(cluster, 2, 7), RAFT_ETIMEOUT);
+    cluster->nodes[2].apply_async = 0;
+    while (cluster->nodes[2].apply_pending != 0) {
+        cluster_complete_apply(cluster, 2);
+    }
+    CLUSTER_DONE(cluster);
+}
+
+/* It was for the reads of then; those of now have not been asked for yet. */
+static void an_answer_is_used_once_and_only_by_the_run_that_asked(void)
+{
+    struct cluster *cluster = asking_cluster(3, 3);
+    CHECK_EQ(ask(cluster, 2, 1), RAFT_OK);
+    uint64_t mark = cluster_mark(cluster);
+    cluster_settle(cluster);
+    CHECK_EQ(answer_of(cluster, 2, 1), 1);
+    uint64_t old = cluster_sent(cluster, mark, 1, 2, RAFT_MESSAGE_READ_REPLY)->number;
+    cluster_cut(cluster, 2, 1);
+    CHECK_EQ(ask(cluster, 2, 2), RAFT_OK);
+    cluster_replay(cluster, old);
+    cluster_poll(cluster, 2);
+    cluster_replay(cluster, old);
+    CHECK_EQ(answer_of(cluster, 2, 2), 0);
+    cluster_crash(cluster, 2);
+    cluster->nodes[2].options.incarnation = 202;
+    CHECK_EQ(cluster_restart(cluster, 2), RAFT_OK);
+    cluster_run(cluster, 100);
+    CHECK_EQ(ask(cluster, 2, 3), RAFT_OK);
+    cluster_poll(cluster, 2); /* request 1 of this run, as it was of the last one */
+    CHECK_EQ(cluster_sent(cluster, mark, 1, 2, RAFT_MESSAGE_READ_REPLY)->message.request, 1);
+    cluster_replay(cluster, old);
+    CHECK_EQ(answer_of(cluster, 2, 3), 0);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, T + 100);
+    CHECK_EQ(answer_of(cluster, 2, 3), 1);
+    CLUSTER_DONE(cluster);
+}
+
+static void a_repeated_request_is_answered_well_and_changes_nothing(void)
+{
+    struct cluster *cluster = asking_cluster(3, 3);
+    CHECK_EQ(ask(cluster, 2, 1), RAFT_OK);
+    cluster_poll(cluster, 2);
+    uint64_t mark = cluster_mark(cluster);
+    cluster_duplicate(cluster, 2, 1);
+    cluster_duplicate(cluster, 2, 1);
+    cluster_settle(cluster);
+    CHECK_EQ(answer_of(cluster, 2, 1), 1);
+    CHECK(cluster_sent_count(cluster, mark, 1, 2, RAFT_MESSAGE_READ_REPLY) <= 3);
+    CLUSTER_DONE(cluster);
+}
+
+static void reads_that_ask_the_leader_count_against_reads_max(void)
+{
+    struct cluster *cluster = cluster_create(3);
+    cluster->nodes[2].options.reads_max = 3;
+    cluster->nodes[2].options.incarnation = 1;
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, 1));
+    for (uint64_t tag = 1; tag <= 3; tag++) {
+        CHECK_EQ(ask(cluster, 2, tag), RAFT_OK);
+    }
+    CHECK_EQ(ask(cluster, 2, 4), RAFT_EBUSY);
+    cluster_settle(cluster);
+    CHECK_EQ(ask(cluster, 2, 4), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_EQ(answer_of(cluster, 2, 4), 1);
+    CLUSTER_DONE(cluster);
+}
+
+static void reads_that_ask_the_leader_are_told_when_storage_fails(void)
+{
+    struct cluster *cluster = asking_cluster(3, 3);
+    cluster_hold(cluster, 2, 1);
+    CHECK_EQ(ask(cluster, 2, 1), RAFT_OK);
+    cluster_poll(cluster, 2);
+    cluster->nodes[2].store.fail_next = -1;
+    cluster_propose(cluster, 1, "more than the disk takes");
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_status(cluster, 2).error, RAFT_ESTORAGE);
+    CHECK_EQ(answer_of(cluster, 2, 1), RAFT_ESTORAGE);
+    CLUSTER_DONE(cluster);
+}
+
+/* The asker becomes leader before it has an answer. */
+static void a_server_that_comes_to_lead_ends_what_it_had_asked_for(void)
+{
+    struct cluster *cluster = asking_cluster(3, 3);
+    cluster_isolate(cluster, 1);
+    CHECK_EQ(ask(cluster, 2, 1), RAFT_OK);
+    CHECK(cluster_elect(cluster, 2));
+    CHECK_EQ(cluster_read_answers(cluster, 2, 1), 1);
+    CHECK(answer_of(cluster, 2, 1) < 0);
+    CHECK_EQ(ask(cluster, 2, 2), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_EQ(answer_of(cluster, 2, 2), 1);
+    CLUSTER_DONE(cluster);
+}
+
+static void reads_of_a_learner_are_served_by_a_single_voter(void)
+{
+    struct cluster *cluster = asking_cluster(2, 1);
+    add_member(cluster, 2, RAFT_MEMBER_LEARNER);
+    raft_index index = cluster_propose(cluster, 1, "x");
+    cluster_settle(cluster);
+    CHECK_EQ(ask(cluster, 2, 1), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_EQ(answer_of(cluster, 2, 1), 1);
+    CHECK(cluster_read_answer(cluster, 2, 1)->index >= index);
+    CLUSTER_DONE(cluster);
+}
+
+/* Without the one that does not answer, those who are left are a quorum. */
+static void reads_are_released_when_the_voter_they_wait_for_is_removed(void)
+{
+    struct cluster *cluster = led_cluster(2, 1);
+    raft_member members[RAFT_MEMBERS_MAX];
+    raft_membership membership;
+    raft_membership_init(&membership);
+    cluster_hold(cluster, 2, 1);
+    CHECK_EQ(ask(cluster, 1, 1), RAFT_OK);
+    cluster_poll(cluster, 1);
+    CHECK_EQ(answer_of(cluster, 1, 1), 0);
+    CHECK_EQ(raft_get_membership(cluster->nodes[1].raft, &membership, members, RAFT_MEMBERS_MAX),
+             RAFT_OK);
+    membership.member_count = 1;
+    CHECK_EQ(
+        raft_set_membership(cluster->nodes[1].raft, &membership, membership.version, NULL, NULL),
+        RAFT_OK);
+    cluster_poll(cluster, 1);
+    cluster_poll(cluster, 1);
+    CHECK_EQ(answer_of(cluster, 1, 1), 1);
+    CLUSTER_DONE(cluster);
+}
+
 int main(void)
 {
     RUN(a_read_is_answered_after_a_round_with_the_index_of_what_was_committed);
@@ -450,5 +833,23 @@ int main(void)
     RUN(a_read_asked_while_another_is_answered_needs_a_round_of_its_own);
     RUN(reads_survive_neither_a_crash_nor_a_second_leadership);
     RUN(reads_are_answered_under_a_steady_load_of_proposals);
+    RUN(a_read_on_a_follower_asks_the_leader_and_waits_until_its_index_is_applied);
+    RUN(reads_of_a_follower_share_a_request_and_later_ones_have_one_of_their_own);
+    RUN(learners_ask_and_serve_but_witnesses_and_strangers_do_not);
+    RUN(a_read_for_another_server_needs_a_round_begun_after_its_arrival);
+    RUN(a_read_through_a_deposed_leader_is_never_answered_well);
+    RUN(a_leader_that_steps_down_refuses_what_it_was_asked_for);
+    RUN(a_server_that_does_not_lead_refuses_to_read_for_others);
+    RUN(reads_fail_when_another_leader_is_heard_before_the_answer);
+    RUN(a_lost_request_is_made_again_under_a_new_number);
+    RUN(without_an_answer_reads_are_given_up_after_one_election_timeout);
+    RUN(a_read_whose_index_is_never_applied_is_given_up_too);
+    RUN(an_answer_is_used_once_and_only_by_the_run_that_asked);
+    RUN(a_repeated_request_is_answered_well_and_changes_nothing);
+    RUN(reads_that_ask_the_leader_count_against_reads_max);
+    RUN(reads_that_ask_the_leader_are_told_when_storage_fails);
+    RUN(a_server_that_comes_to_lead_ends_what_it_had_asked_for);
+    RUN(reads_of_a_learner_are_served_by_a_single_voter);
+    RUN(reads_are_released_when_the_voter_they_wait_for_is_removed);
     return check_done();
 }

@@ -156,6 +156,28 @@ static void make_log(struct journal *journal)
     journal_kill(journal);
 }
 
+/* Entries that were never such, or of which the record lies, are refused when read back. */
+static void read_back(wal *log)
+{
+    static uint8_t room[4096];
+    for (uint64_t group = 1; group <= 3; group++) {
+        for (raft_index first = 1; first < 1000; first += 37) {
+            raft_fetch fetch = {0};
+            fetch.first = first;
+            fetch.last = first + 9;
+            fetch.term = 1 + first % 10;
+            fetch.data = room;
+            fetch.capacity = sizeof room;
+            int result = wal_read(log, group, &fetch);
+            if ((result != RAFT_OK && result != RAFT_ESIZE && result != RAFT_ESTATE &&
+                 result != RAFT_ECORRUPT) ||
+                (result == RAFT_OK && (fetch.count == 0 || fetch.size > sizeof room))) {
+                abort();
+            }
+        }
+    }
+}
+
 static void append_one(struct journal *journal, wal *log)
 {
     raft_range range = {1, 1, 1, 8, journal->pool};
@@ -180,6 +202,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     }
     if (result == RAFT_OK) {
+        read_back(log);
         append_one(&journal, log);
         result = wal_open(&journal.options, take, &second, &journal.error, &log);
         if (result != RAFT_OK || second.writes != first.writes + 1) {

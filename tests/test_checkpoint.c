@@ -142,6 +142,18 @@ static void crash(void)
     t.event_count = 0;
 }
 
+/* The process dies: what it has done is in the kernel's memory, and nothing more is done. */
+static void kill_store(void)
+{
+    struct disk *alive = disk_clone(t.disk, rng_next(&t.rng));
+    disk_power_off(t.disk);
+    close_store();
+    disk_free(t.disk);
+    disk_kill(alive);
+    t.disk = alive;
+    t.options.io = disk_io(alive);
+}
+
 static void note_event(void *ctx, const struct checkpoint_event *event)
 {
     (void)ctx;
@@ -1007,6 +1019,30 @@ static void short_transfers_are_no_failures(void)
     }
 }
 
+/* The process died between a rename and the sync behind it; the next one relies on what it sees. */
+static void what_was_seen_once_stays(void)
+{
+    int seen_new = 0;
+    for (uint64_t call = 1; call <= 40; call++) {
+        begin(call);
+        CHECK_EQ(open_and_recover(NULL, 0), RAFT_OK);
+        CHECK_EQ(take_and_collect(1, 10), RAFT_OK);
+        disk_fail_at(t.disk, disk_calls(t.disk) + call, DISK_FAULT_EIO, 1);
+        (void)take_and_collect(1, 20);
+        kill_store();
+        disk_fail_at(t.disk, 0, DISK_FAULT_NONE, 0);
+        CHECK_EQ(open_and_recover(NULL, 0), RAFT_OK);
+        raft_index index = newest(1);
+        CHECK(index == 10 || index == 20);
+        seen_new += index == 20;
+        crash();
+        CHECK_EQ(open_and_recover(NULL, 0), RAFT_OK);
+        CHECK_EQ(newest(1), index);
+        CHECK_EQ(verify(1, index), RAFT_OK);
+    }
+    CHECK(seen_new > 0);
+}
+
 /* A failed attempt is as if it had not been made: the same can be tried again. */
 static void after_a_failure_the_same_can_be_taken_again(void)
 {
@@ -1145,6 +1181,7 @@ int main(void)
     RUN(a_crash_at_any_call_leaves_the_old_or_the_new);
     RUN(any_call_may_fail_once_or_for_good);
     RUN(short_transfers_are_no_failures);
+    RUN(what_was_seen_once_stays);
     RUN(after_a_failure_the_same_can_be_taken_again);
     RUN(the_thread_does_the_same);
     RUN(a_full_queue_pushes_back);

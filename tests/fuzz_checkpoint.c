@@ -190,7 +190,7 @@ static void look(const struct checkpoint_options *options, int received)
     checkpoint_reader *reader;
     volatile uint64_t seen = 0;
     must(checkpoint_open(options, &error, &store) == RAFT_OK);
-    int result = checkpoint_recover(store, &base, received, &error);
+    int result = checkpoint_recover(store, &base, received ? 1 : 0, &error);
     must(is_documented(result));
     if (result == RAFT_OK) {
         result = checkpoint_read_begin(store, GROUP, 0, 0, &reader, &error);

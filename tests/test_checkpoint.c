@@ -1023,8 +1023,9 @@ static void short_transfers_are_no_failures(void)
 static void what_was_seen_once_stays(void)
 {
     int seen_new = 0;
-    for (uint64_t call = 1; call <= 40; call++) {
-        begin(call);
+    for (uint64_t seed = 1; seed <= 1000; seed++) {
+        uint64_t call = 1 + seed % 40;
+        begin(seed);
         CHECK_EQ(open_and_recover(NULL, 0), RAFT_OK);
         CHECK_EQ(take_and_collect(1, 10), RAFT_OK);
         disk_fail_at(t.disk, disk_calls(t.disk) + call, DISK_FAULT_EIO, 1);

@@ -312,7 +312,7 @@ amalgamation: ## dist/raft.h and dist/raft.c, to copy into another project
 	@sh tools/amalgamate.sh dist
 
 lint: ## clang-tidy and cppcheck, where they are installed
-	@sh tools/lint.sh $(LIB_SRC) $(HOST_SRC) $(KV_SRC)
+	@sh tools/lint.sh $(LIB_SRC) $(wildcard examples/*.c examples/raftkv/*.c)
 
 clean: ## removes build/ and dist/
 	rm -rf $(BUILD) dist

@@ -163,15 +163,44 @@ static void random_transaction(const struct store *seen, struct buffer *entry)
     transaction_end(&queued);
 }
 
+/* More keys get one and the same time than an entry removes. */
+static void same_time_for_many(struct buffer *entry)
+{
+    struct slice multi = {"MULTI", 5};
+    char at[32];
+
+    snprintf(at, sizeof at, "%llu", (unsigned long long)proposer_ms + 20);
+    transaction_end(&queued);
+    CHECK_EQ(transaction_take(&queued, &multi, 1, NULL), TRANSACTION_ANSWERED);
+    for (unsigned i = 0; i < KEYS; i++) {
+        struct words words = {.count = 0};
+
+        add_word(&words, "SET");
+        add_key(&words);
+        add_word(&words, "v");
+        add_word(&words, "PXAT");
+        add_word(&words, at);
+        CHECK_EQ(transaction_take(&queued, words.args, words.count, NULL), TRANSACTION_ANSWERED);
+    }
+    CHECK_EQ(transaction_encode(&queued, stamp(), entry), COMMAND_OK);
+    transaction_end(&queued);
+}
+
 /* Adds an entry; leaves it empty now and then. */
 static void random_entry(const struct store *seen, struct buffer *entry)
 {
     struct words words;
     const struct command *command;
 
+    if (random_below(100) == 0) {
+        same_time_for_many(entry);
+        return;
+    }
     switch (random_below(8)) {
     case 0:
-        CHECK_EQ(command_encode_tick(stamp(), entry), COMMAND_OK);
+        if (random_below(4) == 0) { /* removes more, so only sometimes */
+            CHECK_EQ(command_encode_tick(stamp(), entry), COMMAND_OK);
+        }
         return;
     case 1:
     case 2:
@@ -246,7 +275,7 @@ static void begin_transfer(struct transfer *transfer, struct replica *from)
 /* Takes a piece; when it was the last one the receiver starts again from what it got. */
 static void go_on_with_transfer(struct transfer *transfer, struct replica *to)
 {
-    int more = store_snapshot_next(transfer->view, &transfer->bytes, random_below(400));
+    int more = store_snapshot_next(transfer->view, &transfer->bytes, random_below(1500));
     uint8_t secret[16] = {(uint8_t)random_below(256), 3};
     struct store_load *load;
     struct store *fresh;
@@ -311,7 +340,7 @@ static void run_seed(uint64_t seed)
         apply_next(&answering, &replies[1]);
         check_replies(&replies[0], &replies[1]);
         apply_next(&silent, NULL);
-        if (transfer.view == NULL && random_below(50) == 0) {
+        if (transfer.view == NULL && random_below(8) == 0) {
             begin_transfer(&transfer, random_below(2) ? &leader : &silent);
         } else if (transfer.view != NULL && random_below(4) == 0) {
             go_on_with_transfer(&transfer, &restored);

@@ -239,7 +239,7 @@ static int take_section_head(struct state_load *load)
     return type == STATE_KEYSPACE ? STORE_OK : begin_part(load, type);
 }
 
-static int take_head(struct state_load *load)
+static int take_stream_head(struct state_load *load)
 {
     if (bytes_u32(load->head) != STATE_MAGIC) {
         return STORE_ECORRUPT;
@@ -258,7 +258,7 @@ static size_t feed_head(struct state_load *load, struct slice rest)
     load->head_size += piece;
     if (load->head_size == whole) {
         load->head_size = 0;
-        load->status = load->phase == READ_HEAD ? take_head(load) : take_section_head(load);
+        load->status = load->phase == READ_HEAD ? take_stream_head(load) : take_section_head(load);
     }
     return piece;
 }

@@ -9,7 +9,8 @@
  *  - No call takes time in proportion to the number of keys, store_each, store_digest and
  *    store_free apart. The table grows and shrinks a few buckets per change, and a flushed table is
  *    freed the same way.
- *  - A failed allocation changes nothing and is reported as STORE_NOMEM.
+ *  - A failed allocation changes nothing (but that an overdue key may have been taken away) and is
+ *    reported as STORE_NOMEM.
  *  - A slice of a key or value that the store hands out is valid until the next change.
  *
  * Time. The store has a clock of its own, which moves only when it is told to (store_advance) and

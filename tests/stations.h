@@ -40,6 +40,9 @@ struct world {
     uint64_t now_ms;
     struct faults faults;
     uint64_t write_calls;
+    int random_fails;
+    int (*each_turn)(void *ctx); /* whoever else takes part: has it done anything? */
+    void *each_turn_ctx;
 };
 
 /* A message as it arrived, its parts by their checksum. */
@@ -131,6 +134,12 @@ static inline int bad_accept(void *ctx, int fd, struct sockaddr *address, unsign
     return io_posix.accept(NULL, fd, address, length);
 }
 
+static inline int bad_random(void *ctx, void *data, size_t size)
+{
+    struct world *world = ctx;
+    return world->random_fails ? -EIO : io_posix.random(NULL, data, size);
+}
+
 static inline uint64_t own_time(void *ctx)
 {
     struct world *world = ctx;
@@ -150,6 +159,7 @@ static inline void world_begin(struct world *world)
     world->io.connect = bad_connect;
     world->io.accept = bad_accept;
     world->io.now_ms = own_time;
+    world->io.random = bad_random;
     if (without_epoll) {
         world->io.epoll_create = NULL;
     }
@@ -242,6 +252,7 @@ static inline void station_begin_with(struct station *station, struct world *wor
         own.frame_bytes_max = options->frame_bytes_max;
         own.queue_bytes_max = options->queue_bytes_max;
         own.connections_max = options->connections_max;
+        own.handshake_ms = options->handshake_ms;
         own.secret = options->secret;
     }
     CHECK_EQ(transport_open(&own, &station->transport), 0);
@@ -288,9 +299,10 @@ static inline void turn(struct world *world, struct station *const *stations, si
         transport_tick(stations[i]->transport, world->now_ms);
         transport_flush(stations[i]->transport);
     }
+    int others_called = world->each_turn && world->each_turn(world->each_turn_ctx);
     int called = loop_wait(world->loop, 0);
     CHECK(called >= 0);
-    if (!called) {
+    if (!called && !others_called) {
         CHECK(loop_wait(world->loop, 1) >= 0);
         world->now_ms++;
     }

@@ -234,7 +234,7 @@ long frame_next(const uint8_t *data, size_t size, size_t frame_bytes_max, struct
     if (size < whole) {
         return 0;
     }
-    if (key && (!is_zero(data + 4, 4) || !is_sealed_by(key, data, body))) {
+    if (key && !is_sealed_by(key, data, body)) {
         return -TRANSPORT_SEAL;
     }
     if (!key && get_u32(data + 4) != crc32c(crc32c(0, data, 4), data + FRAME_HEADER, body)) {

@@ -807,12 +807,6 @@ static inline raft__set raft__voters(const raft *node)
     return node->quorums.halves[0].voters | node->quorums.halves[1].voters;
 }
 
-/* Votes and counts: in either half while joint, witnesses too. */
-static inline int raft__is_voter(const raft *node)
-{
-    return (raft__bit_of(node, node->self) & raft__voters(node)) != 0;
-}
-
 /* A voter that holds data: it may lead, and be handed leadership. */
 static inline int raft__may_lead(const raft *node, uint32_t position)
 {

@@ -207,7 +207,7 @@ void raft__install_stop(raft *node)
     }
 }
 
-static void end_transfer(raft *node, int status)
+static void end_install(raft *node, int status)
 {
     if (node->install->begun) {
         tell_end(node, node->install, status);
@@ -227,7 +227,7 @@ void raft__install_give_up(raft *node, int status)
         install->given_up = 1; /* the host has its buffer */
         return;
     }
-    end_transfer(node, status);
+    end_install(node, status);
 }
 
 static int log_holds(const raft *node, raft_index index, raft_term term)
@@ -306,7 +306,7 @@ static struct raft__install *find_transfer(raft *node, const raft_message *messa
         return NULL;
     }
     if (node->install != NULL) {
-        end_transfer(node, RAFT_EDROPPED);
+        end_install(node, RAFT_EDROPPED);
     }
     install->from = message->from;
     install->sender_term = message->term;
@@ -447,7 +447,7 @@ static void put_into_use(raft *node)
         replace_log(node, install, &held);
     }
     acknowledge(node, index);
-    end_transfer(node, RAFT_OK);
+    end_install(node, RAFT_OK);
 }
 
 /* The host has stored the piece, or has not. */
@@ -455,12 +455,12 @@ static void piece_done(raft *node, int status)
 {
     struct raft__install *install = node->install;
     if (install->given_up) {
-        end_transfer(node, RAFT_EDROPPED);
+        end_install(node, RAFT_EDROPPED);
         return;
     }
     if (status != RAFT_OK) {
         answer_piece(node, install->meta.index, install->meta.term, 0, 1);
-        end_transfer(node, status);
+        end_install(node, status);
         return;
     }
     install->offset += install->size;

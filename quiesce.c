@@ -8,7 +8,8 @@
  *
  *   (1) Idle means: last = commit = applied, and nothing is under way, neither here nor there.
  *   (2) The leader gives up its lease before it says "sleep", and stops its timers only when every
- *       voter has stopped its own: a follower that was not told would campaign.
+ *       voter has stopped its own: a follower that was not told would campaign. Answers count from
+ *       the first round that said so, so that a round may take longer than to the next one.
  *   (3) A follower falls asleep only if the note is the leader's newest word, and says what holds
  *       here: the same term, the same commit index.
  *   (4) Asleep, a server has no deadline and is bound to no leader. A promise runs out as ever.
@@ -70,28 +71,50 @@ static void set_drowsy(raft *node, int drowsy)
     }
 }
 
+/* From this round on the voters' answers count. */
+static void ask_anew(raft *node, int drowsy)
+{
+    node->quiet.since_ms = node->now_ms;
+    node->quiet.round = node->round;
+    node->quiet.idle = 0;
+    set_drowsy(node, drowsy);
+}
+
+/*
+ * A voter that does not answer "asleep" within a minimum timeout may not have heard the note, or
+ * may be gone: the next rounds wake those that obeyed, and all begins again.
+ */
 int raft__quiet_round(raft *node)
 {
     struct raft__quiet *quiet = &node->quiet;
     uint64_t activity = leader_activity(node);
-    int all_idle = all_voters_idle(node);
-    quiet->idle = 0; /* each round asks anew */
+    uint64_t waited_ms = node->now_ms - quiet->since_ms;
+    uint64_t shortest = node->options.election_timeout_ms;
     if (activity != quiet->activity || !leader_is_idle(node)) {
         quiet->activity = activity;
-        quiet->since_ms = node->now_ms;
+        ask_anew(node, 0);
+    } else if (quiet->drowsy && waited_ms >= shortest) {
+        ask_anew(node, 0);
+    } else if (!quiet->drowsy && waited_ms >= 2 * shortest && all_voters_idle(node)) {
+        ask_anew(node, 1);
     }
-    set_drowsy(node, all_idle && node->now_ms - quiet->since_ms >=
-                                     (uint64_t)node->options.election_timeout_ms * 2);
     if (quiet->drowsy && all_voters_idle(node)) {
         fall_asleep(node); /* there is no other voter */
     }
     return quiet->drowsy;
 }
 
-/* A voter is idle, or asleep where the round said so. */
-void raft__quiet_reply(raft *node, uint32_t position)
+/* A voter is idle, or asleep where the rounds say so. */
+void raft__quiet_reply(raft *node, uint32_t position, const raft_message *message)
 {
     struct raft__quiet *quiet = &node->quiet;
+    if (message->round < quiet->round) {
+        return;
+    }
+    if ((message->flags & RAFT_FLAG_IDLE) == 0) {
+        quiet->idle &= ~raft__bit_of(node, position);
+        return;
+    }
     quiet->idle |= raft__bit_of(node, position);
     if (quiet->drowsy && all_voters_idle(node) && leader_is_idle(node)) {
         fall_asleep(node);

@@ -538,10 +538,11 @@ struct raft__pull {
 
 /* What it takes to let a group fall asleep (R54). See quiesce.c. */
 struct raft__quiet {
-    uint64_t since_ms;  /* leader: nothing has happened since, */
-    uint64_t activity;  /* as this number shows */
-    raft__set idle;     /* leader: who answered the newest round as idle */
-    uint8_t drowsy;     /* leader: that round said "sleep" */
+    uint64_t since_ms;  /* leader: nothing has happened since, or it is drowsy since */
+    uint64_t activity;  /* leader: what had happened until then */
+    uint64_t round;     /* leader: the first round whose answers count */
+    raft__set idle;     /* leader: who answered it, or a later one, as idle */
+    uint8_t drowsy;     /* leader: the rounds say "sleep" */
     uint8_t idle_reply; /* follower: the reply that is due says "idle" */
 };
 
@@ -1111,9 +1112,9 @@ RAFT_INTERNAL void raft__pull_timers(raft *node);
 
 /* ---- quiesce.c: groups without work --------------------------------------------------------- */
 
-/* Leader: a round begins; whether it says "sleep". Then a voter's reply that says "idle". */
+/* Leader: a round begins: whether it says "sleep". A heartbeat was answered. */
 RAFT_INTERNAL int raft__quiet_round(raft *node);
-RAFT_INTERNAL void raft__quiet_reply(raft *node, uint32_t position);
+RAFT_INTERNAL void raft__quiet_reply(raft *node, uint32_t position, const raft_message *message);
 
 /* Follower: a heartbeat was taken in. */
 RAFT_INTERNAL void raft__quiet_heartbeat(raft *node, const raft_message *message);

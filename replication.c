@@ -571,8 +571,8 @@ int raft__progress_receive(raft *node, const raft_message *message)
         raft__lease_credit(node, peer, message->round, message->credit_ms);
     }
     if (message->kind == RAFT_MESSAGE_HEARTBEAT_REPLY) {
-        if ((message->flags & RAFT_FLAG_IDLE) != 0 && message->round == node->round) {
-            raft__quiet_reply(node, position);
+        if (node->options.quiesce) {
+            raft__quiet_reply(node, position, message);
         }
         receive_liveness(node, peer, message);
     } else if (message->kind == RAFT_MESSAGE_SNAPSHOT_REPLY) {

@@ -94,7 +94,7 @@ uint64_t raft__follower_deadline(const raft *node)
     if (node->contact && node->now_ms < loose_at_ms && loose_at_ms < due) {
         due = loose_at_ms;
     }
-    if (node->now_ms < node->promised_until_ms && node->promised_until_ms < due) {
+    if (node->now_ms < node->promised_until_ms && node->promised_until_ms < due && !node->asleep) {
         due = node->promised_until_ms;
     }
     if (node->pull.source != 0 && node->pull.again_ms < due) {

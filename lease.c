@@ -140,7 +140,6 @@ void raft__lease_begin(raft *node)
     node->lease_suspended = 0;
     if (node->lease != NULL) {
         node->lease->asked_round = 0;
-        node->lease->void_round = node->round;
     }
 }
 
@@ -154,9 +153,10 @@ void raft__lease_void(raft *node)
     }
 }
 
-void raft__lease_suspend(raft *node, int suspended)
+void raft__lease_suspend(raft *node, int why, int suspended)
 {
-    node->lease_suspended = (uint8_t)(suspended != 0);
+    unsigned others = node->lease_suspended & ~(unsigned)why;
+    node->lease_suspended = (uint8_t)(suspended ? others | (unsigned)why : others);
     raft__lease_void(node);
 }
 
@@ -210,7 +210,7 @@ static uint64_t counted_ms(const raft *node, uint64_t credit_ms)
     return length * (1000 - node->lease_drift_permille) / 1000;
 }
 
-/* The sample at or before which a round was sent; 0: too long ago to count. */
+/* The sending that a round belongs to; null: too long ago to be remembered. */
 static const struct sending *sending_of(const struct raft__lease *lease, uint64_t round)
 {
     for (uint32_t i = 0; i < ROUNDS; i++) {
@@ -225,12 +225,12 @@ static const struct sending *sending_of(const struct raft__lease *lease, uint64_
 void raft__lease_credit(raft *node, struct raft__peer *peer, uint64_t round, uint64_t credit_ms)
 {
     const struct raft__lease *lease = node->lease;
-    if (lease == NULL || round <= lease->void_round || node->lease_suspended) {
+    if (lease == NULL || node->lease_suspended) {
         return;
     }
     const struct sending *sending = sending_of(lease, round);
     if (sending == NULL || sending->round <= lease->void_round) {
-        return;
+        return; /* too long ago, or void */
     }
     uint64_t end = sending->sent_ms + counted_ms(node, credit_ms);
     if (end > peer->lease_end_ms) {

@@ -67,7 +67,7 @@ static void set_drowsy(raft *node, int drowsy)
 {
     if (drowsy != node->quiet.drowsy) {
         node->quiet.drowsy = (uint8_t)drowsy;
-        raft__lease_suspend(node, drowsy);
+        raft__lease_suspend(node, RAFT__DROWSY, drowsy);
     }
 }
 

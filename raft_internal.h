@@ -764,7 +764,7 @@ struct raft {
     uint8_t quorum_ok;
     uint8_t match_moved;         /* leader: the commit index may be due to move */
     uint8_t credit_due;          /* follower: credit was asked for since the last sample */
-    uint8_t lease_suspended;     /* leader: no credit is asked for, and none counts */
+    uint8_t lease_suspended;     /* leader: why no credit is asked for, and none counts */
     uint8_t clock_is_back;       /* the last sample was below an earlier one */
     uint8_t lease_max_unwritten; /* it goes with the next write */
     uint8_t handing_over;        /* proposals are refused: a transfer, or the end of this node */
@@ -1189,10 +1189,14 @@ static inline uint64_t raft__credit(const raft *node)
     return node->leader_round == node->credit_round ? node->credit_ms : 0;
 }
 
-/* Leader: a new leadership; no round before now counts any more; none until it is resumed. */
+/*
+ * Leader: a new leadership; no round before now counts any more; none until all that suspended the
+ * lease is over.
+ */
+enum { RAFT__HANDOVER = 1, RAFT__DROWSY = 2 };
 RAFT_INTERNAL void raft__lease_begin(raft *node);
 RAFT_INTERNAL void raft__lease_void(raft *node);
-RAFT_INTERNAL void raft__lease_suspend(raft *node, int suspended);
+RAFT_INTERNAL void raft__lease_suspend(raft *node, int why, int suspended);
 
 /* A round begins: RAFT_FLAG_CREDIT, or 0 where it is not to ask. */
 RAFT_INTERNAL int raft__lease_ask(raft *node);

@@ -361,7 +361,6 @@ void raft__peer_reset(const raft *node, struct raft__peer *peer)
     peer->session_round = node->round;
     peer->match_round = 0;
     peer->heard_ms = 0;
-    peer->lease_end_ms = 0;
     peer->state = RAFT_PEER_PROBE;
     peer->paused = 0;
     peer->nudge = 0;

@@ -64,7 +64,7 @@ static void end_transfer(raft *node)
 {
     if (node->transfer.ordered) {
         node->transfer.ordered = 0;
-        raft__lease_suspend(node, 0);
+        raft__lease_suspend(node, RAFT__HANDOVER, 0);
     }
     node->transfer.target = 0;
     node->transfer.until_ms = RAFT_NEVER;
@@ -223,7 +223,7 @@ void raft__transfer_send(raft *node, int round_due)
     message.tag_round = node->round;
     if (!transfer->ordered) {
         transfer->ordered = 1;
-        raft__lease_suspend(node, 1);
+        raft__lease_suspend(node, RAFT__HANDOVER, 1);
     }
     raft__send(node, &message);
 }

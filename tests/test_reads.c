@@ -6,6 +6,7 @@
  */
 #include "check.h"
 #include "cluster.h"
+#include "lone.h"
 
 #include <string.h>
 
@@ -529,6 +530,47 @@ static void learners_ask_and_serve_but_witnesses_and_strangers_do_not(void)
     CLUSTER_DONE(cluster);
 }
 
+/* Asked by server 2, once the round is echoed; the index that it is told. */
+static raft_index index_served(lone *l)
+{
+    raft_message read = lone_message(RAFT_MESSAGE_READ, 2, lone_status(l).term);
+    static uint64_t request;
+    read.nonce = 5;
+    read.request = ++request;
+    lone_clear(l);
+    CHECK_EQ(lone_receive(l, &read), RAFT_OK);
+    lone_poll(l);
+    lone_beat_back(l, 3);
+    lone_poll(l);
+    const raft_message *reply = lone_newest(l, RAFT_MESSAGE_READ_REPLY, 2);
+    CHECK(reply != NULL && !reply->refused && reply->request == request);
+    return reply->index;
+}
+
+/* Nothing of the own term is committed, and then nothing is applied: neither counts. */
+static void another_server_is_told_at_least_the_no_op_and_all_that_is_committed(void)
+{
+    lone l;
+    lone_init(&l);
+    raft_term terms[] = {1, 1, 1};
+    lone_seed(&l, terms, 3, 1, 0);
+    CHECK_EQ(lone_restart(&l), RAFT_OK);
+    CHECK(lone_lead(&l));
+    lone_settle(&l);
+    CHECK_EQ(lone_status(&l).commit_index, 0);
+    CHECK_EQ(index_served(&l), 4);
+    l.apply_result = RAFT_PENDING;
+    CHECK_EQ(lone_propose(&l), 5);
+    lone_settle(&l);
+    lone_ack(&l, 2, 5);
+    lone_settle(&l);
+    CHECK_EQ(lone_status(&l).commit_index, 5);
+    CHECK(lone_status(&l).applied_index < 5);
+    CHECK_EQ(index_served(&l), 5);
+    lone_complete_apply(&l);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
 /* The echoes that are under way when the request arrives prove nothing for it. */
 static void a_read_for_another_server_needs_a_round_begun_after_its_arrival(void)
 {
@@ -701,7 +743,10 @@ static void an_answer_is_used_once_and_only_by_the_run_that_asked(void)
     cluster_crash(cluster, 2);
     cluster->nodes[2].options.incarnation = 202;
     CHECK_EQ(cluster_restart(cluster, 2), RAFT_OK);
-    cluster_run(cluster, 100);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, 200);
+    CHECK_EQ(cluster_status(cluster, 2).applied_index, cluster_commit(cluster, 1));
+    cluster_cut(cluster, 2, 1);
     CHECK_EQ(ask(cluster, 2, 3), RAFT_OK);
     cluster_poll(cluster, 2); /* request 1 of this run, as it was of the last one */
     CHECK_EQ(cluster_sent(cluster, mark, 1, 2, RAFT_MESSAGE_READ_REPLY)->message.request, 1);
@@ -851,5 +896,6 @@ int main(void)
     RUN(a_server_that_comes_to_lead_ends_what_it_had_asked_for);
     RUN(reads_of_a_learner_are_served_by_a_single_voter);
     RUN(reads_are_released_when_the_voter_they_wait_for_is_removed);
+    RUN(another_server_is_told_at_least_the_no_op_and_all_that_is_committed);
     return check_done();
 }

@@ -109,7 +109,7 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(PROGRAM_SRC))
 
 .PHONY: all lib shared examples amalgamation unit programs test check unit-test tsan-test valgrind \
         sanitize tsan sim fuzz mutants torture portability lint bench bench-instructions demo \
-        install uninstall clean help FORCE
+        install uninstall dist clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -310,6 +310,13 @@ uninstall: ## removes what `make install` with the same variables has put there
 
 amalgamation: ## dist/raft.h and dist/raft.c, to copy into another project
 	@sh tools/amalgamate.sh dist
+
+# Everything that is committed, and nothing else. gzip -n: no time in it.
+dist: ## dist/keelson-VERSION.tar.gz, from git
+	@mkdir -p dist
+	$(Q)git archive --prefix=keelson-$(VERSION)/ -o dist/keelson-$(VERSION).tar HEAD
+	$(Q)gzip -9nf dist/keelson-$(VERSION).tar
+	@echo dist/keelson-$(VERSION).tar.gz
 
 lint: ## clang-tidy and cppcheck, where they are installed
 	@sh tools/lint.sh $(LIB_SRC) $(wildcard examples/*.c examples/raftkv/*.c)

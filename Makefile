@@ -3,7 +3,8 @@
 # Sources are found by pattern, so a new file needs no change here:
 #   *.c in the root             the library                  build/libkeelson.a, .so
 #   examples/*.c                reference host parts         linked where a program uses them
-#   examples/{hello,counter}.c  programs to start from       build/hello, build/counter
+#   examples/{hello,counter,
+#             standby}.c        programs to start from       build/hello, build/counter, ...
 #   examples/raftkv/*.c         the replicated server        build/raftkv (demo.c: build/raftkv-demo)
 #   tests/test_*.c              one test program each        build/test_*
 #   tests/fuzz_*.c              one fuzz target each         build/fuzz_*, corpus in tests/corpus/*
@@ -60,7 +61,7 @@ COMPILE = $(CC) $(KEELSON_CPPFLAGS) $(CPPFLAGS) $(KEELSON_CFLAGS) $(CFLAGS) $(DE
 
 # Files with a main, beside tests, benches and fuzz targets.
 MAINS := %/main.c %/demo.c %/sim.c %/torture.c
-PROGRAM_SRC := $(wildcard examples/hello.c examples/counter.c)
+PROGRAM_SRC := $(wildcard examples/hello.c examples/counter.c examples/standby.c)
 LIB_SRC := $(wildcard *.c)
 HOST_SRC := $(filter-out $(PROGRAM_SRC),$(wildcard examples/*.c))
 KV_SRC := $(filter-out $(MAINS),$(wildcard examples/raftkv/*.c))
@@ -115,8 +116,8 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(PROGRAM_SRC))
 
 all: lib shared examples $(SIM) $(BENCH) ## the libraries, the examples, simulator and benchmark
 lib: $(LIB) ## build/libkeelson.a
-examples: $(EXAMPLES) $(RAFTKV) $(DEMO) ## hello, counter, raftkv
-unit: $(TESTS) $(FUZZERS) $(RAFTKV)
+examples: $(EXAMPLES) $(RAFTKV) $(DEMO) ## hello, counter, standby, raftkv
+unit: $(TESTS) $(FUZZERS) $(RAFTKV) $(BUILD)/standby
 programs: all unit $(TORTURE)
 
 # ---- Building ------------------------------------------------------------------------------------
@@ -187,6 +188,8 @@ $(BUILD)/obj/libtestkit.a: $(call objects,$(KIT_SRC))
 $(BUILD)/hello: $(BUILD)/obj/examples/hello.o $(LIB)
 	$(link)
 $(BUILD)/counter: $(BUILD)/obj/examples/counter.o $(HOST) $(LIB)
+	$(link)
+$(BUILD)/standby: $(BUILD)/obj/examples/standby.o $(HOST) $(LIB)
 	$(link)
 $(BUILD)/raftkv: $(BUILD)/obj/examples/raftkv/main.o $(KV) $(HOST) $(LIB)
 	$(link)

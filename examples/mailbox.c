@@ -78,6 +78,16 @@ struct mailbox {
 
 /* ---- Tickets -------------------------------------------------------------------------------- */
 
+static int choose_clock(pthread_condattr_t *attributes)
+{
+#if defined(_POSIX_CLOCK_SELECTION) && _POSIX_CLOCK_SELECTION > 0
+    return pthread_condattr_setclock(attributes, MAILBOX_CLOCK);
+#else
+    (void)attributes; /* MAILBOX_CLOCK is what conditions use anyway */
+    return 0;
+#endif
+}
+
 static int init_condition(pthread_cond_t *condition)
 {
     pthread_condattr_t attributes;
@@ -86,9 +96,7 @@ static int init_condition(pthread_cond_t *condition)
     if (result != 0) {
         return result;
     }
-#if defined(_POSIX_CLOCK_SELECTION) && _POSIX_CLOCK_SELECTION > 0
-    result = pthread_condattr_setclock(&attributes, MAILBOX_CLOCK);
-#endif
+    result = choose_clock(&attributes);
     if (result == 0) {
         result = pthread_cond_init(condition, &attributes);
     }

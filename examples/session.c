@@ -180,14 +180,19 @@ static void end_session(struct sessions *table, struct session *session)
     free_session(session);
 }
 
+static void end_oldest(struct sessions *table)
+{
+    assert(!table->oldest->older);         /* 1 */
+    assert(table->oldest != table->begun); /* 3 */
+    end_session(table, table->oldest);
+}
+
 /* Ends sessions, the least recently used first, until one more of this cost would fit. */
 static void make_room(struct sessions *table, size_t count, uint64_t cost)
 {
     while (table->oldest && (table->count + count > table->limits.count_max ||
                              table->bytes + cost > table->limits.bytes_max)) {
-        assert(table->oldest != table->begun); /* 3 */
-        assert(!table->oldest->older);
-        end_session(table, table->oldest);
+        end_oldest(table);
     }
 }
 
@@ -363,7 +368,7 @@ int sessions_expire(struct sessions *table, raft_index index, raft_index unused_
     }
     table->last_index = index;
     while (table->oldest && table->oldest->used < unused_since) {
-        end_session(table, table->oldest);
+        end_oldest(table);
     }
     return SESSIONS_OK;
 }

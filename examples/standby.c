@@ -1,0 +1,57 @@
+/*
+ * One active server, the others standing by: leadership alone, without a state machine.
+ *
+ *     standby ID DIRECTORY 1=127.0.0.1:7001,2=127.0.0.1:7002,3=127.0.0.1:7003
+ *
+ * The term of the leader is its fencing token: no two servers ever lead in the same term, and each
+ * takeover has a higher one. A server that was paused or cut off may believe that it is active a
+ * little longer. So whatever the active server acts on is told the token with every act, remembers
+ * the highest that it has seen, and refuses a lower one.
+ */
+#include "host.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct service {
+    int id;
+    raft_term token; /* 0: standing by */
+};
+
+static void notify(void *ctx, const raft_event *event)
+{
+    struct service *service = ctx;
+    if (event->kind != RAFT_EVENT_ROLE) {
+        return;
+    }
+    raft_term token = event->role == RAFT_ROLE_LEADER ? event->term : 0;
+    if (service->token != 0 && token != service->token) {
+        printf("server %d: token %llu is void\n", service->id, (unsigned long long)service->token);
+    }
+    if (token != 0 && token != service->token) {
+        printf("server %d: active, token %llu\n", service->id, (unsigned long long)token);
+    }
+    service->token = token;
+}
+
+int main(int argc, char **argv)
+{
+    struct service service = {.id = argc == 4 ? atoi(argv[1]) : 0};
+    struct host_options options = {
+        .id = (raft_id)service.id, .ctx = &service, .notify = notify, .election_timeout_ms = 300};
+    struct host *host = NULL;
+    char error[HOST_ERROR_MAX] = "usage: standby ID DIRECTORY ID=HOST:PORT,ID=HOST:PORT,...";
+    setvbuf(stdout, NULL, _IOLBF, 0); /* whoever reads along shall see each line at once */
+    int status = RAFT_EARG;
+    if (argc == 4) {
+        options.directory = argv[2];
+        options.members = argv[3];
+        status = host_open(&options, error, &host);
+    }
+    while (status == RAFT_OK) { /* the work is done here, while service.token is not 0 */
+        status = host_turn(host, 1000);
+    }
+    fprintf(stderr, "standby: %s\n", host ? raft_strerror(status) : error);
+    host_close(host);
+    return EXIT_FAILURE;
+}

@@ -120,7 +120,7 @@ void raft__own_remember(raft *node)
 {
     raft_index first =
         node->own_first > node->applied_index ? node->own_first : node->applied_index;
-    struct raft__own run = {node->state.term, first + 1, node->log.last_index, 0, 0};
+    struct raft__own run = {node->state.term, first + 1, node->log.last_index, 0, 0, 0};
     if (run.first > run.last) {
         return;
     }
@@ -157,7 +157,7 @@ void raft__own_settle(raft *node)
     for (uint32_t i = node->own_count; i > 0; i--) {
         struct raft__own *run = &node->own[i - 1];
         own_judge(node, run, node->applied_index);
-        if (run->first > run->last) {
+        if (run->first > run->last && run->unknown_last == 0) {
             own_forget(node, i - 1);
         }
     }
@@ -173,11 +173,16 @@ void raft__own_cover(raft *node, raft_index index, raft_term term)
         if (seen >= node->log.base_index) {
             own_judge(node, run, seen);
         }
-        if (run->first > run->last) {
+        if (run->first <= run->last && run->first <= index && run->status == 0) {
+            run->unknown_first = run->unknown_last == 0 ? run->first : run->unknown_first;
+            run->unknown_last = run->last < index ? run->last : index;
+            run->first = run->unknown_last + 1;
+        }
+        if (run->status == 0 && term > run->term) {
+            run->status = RAFT_EDROPPED; /* nothing of the run can follow any more */
+        }
+        if (run->first > run->last && run->unknown_last == 0) {
             own_forget(node, i - 1);
-        } else if (run->status == 0) {
-            run->unknown_to = run->last < index ? run->last : index;
-            run->status = term > run->term ? RAFT_EDROPPED : 0;
         }
     }
     node->dirty = 1;
@@ -196,18 +201,18 @@ int raft__own_next(raft *node, raft_event *event)
 {
     for (uint32_t i = 0; i < node->own_count; i++) {
         struct raft__own *run = &node->own[i];
-        int covered = run->unknown_to >= run->first;
-        if (run->status == 0 && !covered) {
+        int covered = run->unknown_last != 0;
+        if (!covered && (run->status == 0 || run->first > run->last)) {
             continue;
         }
         memset(event, 0, sizeof(*event));
         event->kind = RAFT_EVENT_DROPPED;
         event->status = covered ? RAFT_EUNKNOWN : run->status;
         event->term = run->term;
-        event->first = run->first;
-        event->last = covered ? run->unknown_to : run->last;
-        run->first = event->last + 1;
-        if (run->first > run->last) {
+        event->first = covered ? run->unknown_first : run->first;
+        event->last = covered ? run->unknown_last : run->last;
+        run->unknown_last = 0;
+        if (!covered || run->first > run->last) {
             own_forget(node, i);
         }
         return 1;

@@ -498,6 +498,10 @@ static void write_piece(raft *node, struct raft__install *install)
 void raft__install_step(raft *node)
 {
     struct raft__install *install = node->install;
+    if (install->phase == RAFT__ARRIVED && node->end_count > 0) {
+        node->more_due = 1; /* first the host hears that the one before has ended */
+        return;
+    }
     if (install->phase == RAFT__ARRIVED && !install->bare) {
         write_piece(node, install);
     } else if (install->phase == RAFT__ARRIVED) {

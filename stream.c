@@ -305,6 +305,8 @@ static void take_piece(raft *node, struct raft__stream *stream, const raft_chunk
         stream->size = chunk->size;
         stream->last = chunk->last != 0;
         stream->loaded = 1;
+    } else if (stream->index < node->snapshot_index) {
+        raft__stream_end(node, stream->peer, RAFT_EDROPPED); /* a newer one can be had instead */
     } else {
         stream->retry_ms = node->now_ms + node->options.heartbeat_ms;
     }
@@ -407,7 +409,7 @@ void raft__feed_snapshot(raft *node, uint32_t position)
     if (!stream->loaded && node->now_ms >= stream->retry_ms) {
         read_piece(node, stream);
     }
-    if (stream->loaded) {
+    if (stream->loaded && !stream->ended) {
         send_piece(node, stream, bare);
     }
 }

@@ -81,9 +81,28 @@ static void log_free(struct cluster_log *log)
     memset(log, 0, sizeof *log);
 }
 
+static raft_index log_last(const struct cluster_log *log)
+{
+    return log->base + log->count;
+}
+
 static const struct cluster_entry *log_at(const struct cluster_log *log, raft_index index)
 {
-    return index >= 1 && index <= log->count ? &log->entries[index - 1] : NULL;
+    return index > log->base && index <= log_last(log) ? &log->entries[index - log->base - 1]
+                                                       : NULL;
+}
+
+/* Forgets everything up to index, which need not be there. */
+static void log_forget(struct cluster_log *log, raft_index index)
+{
+    size_t gone = index > log->base ? (size_t)(index - log->base) : 0;
+    gone = gone < log->count ? gone : log->count;
+    for (size_t i = 0; i < gone; i++) {
+        free(log->entries[i].data);
+    }
+    log->count -= gone;
+    memmove(log->entries, log->entries + gone, log->count * sizeof log->entries[0]);
+    log->base = index > log->base ? index : log->base;
 }
 
 static raft_entry entry_view(const struct cluster_entry *held)
@@ -177,7 +196,8 @@ static void watch_durability(struct cluster_node *node, const raft_message *mess
         if (!voted) {
             violate(node->cluster, node->id, "asked for votes before its own was durable (R2)");
         }
-        if (message->index > 0 && (at == NULL || at->term != message->index_term)) {
+        int is_base = message->index == store->log.base;
+        if (message->index > 0 && !is_base && (at == NULL || at->term != message->index_term)) {
             violate(node->cluster, node->id, "advertised an entry that is not durable (R2)");
         }
         watch_vote(node, message->term, node->id);
@@ -189,7 +209,7 @@ static void watch_durability(struct cluster_node *node, const raft_message *mess
         watch_vote(node, message->term, message->to);
     }
     if (message->kind == RAFT_MESSAGE_APPEND_REPLY && !message->refused &&
-        message->index > store->log.count) {
+        message->index > log_last(&store->log)) {
         violate(node->cluster, node->id, "acknowledged entries that are not durable (V11)");
     }
 }
@@ -200,7 +220,7 @@ static void watch_applied(struct cluster_node *node, const raft_entry *entry)
     if (entry->index != node->applied.count + 1) {
         violate(cluster, node->id, "applied an index out of order or twice (V8)");
     }
-    if (!node->options.apply_ahead && entry->index > node->store.log.count) {
+    if (!node->options.apply_ahead && entry->index > log_last(&node->store.log)) {
         violate(cluster, node->id, "applied an entry that is not durable here (R5)");
     }
     if (entry->index > cluster->committed.count) {
@@ -214,14 +234,33 @@ static void watch_applied(struct cluster_node *node, const raft_entry *entry)
     }
 }
 
+/* R35: what is put into use is durable; it is newer than what it replaces (V10). */
+static void watch_meta(struct cluster_node *node, const raft_write *write)
+{
+    raft_index index = 0;
+    raft_term term = 0;
+    if (raft_meta_read(write->meta, write->meta_size, &index, &term) != RAFT_OK ||
+        index != write->base_index || term != write->base_term) {
+        violate(node->cluster, node->id, "a write names another snapshot than its metadata");
+    }
+    if (node->store.meta != NULL && index <= node->snapshots[0].index) {
+        violate(node->cluster, node->id, "a snapshot replaces a newer one");
+    }
+    if (node->store.meta != NULL && node->cluster->snapshots &&
+        (!node->staged.whole || node->staged.index != index || node->staged.term != term)) {
+        violate(node->cluster, node->id, "a snapshot is put into use that is not durable (R35)");
+    }
+}
+
 static void watch_write(struct cluster_node *node, const raft_write *write)
 {
     const struct cluster_store *store = &node->store;
     raft_hard_state before = store->state;
-    raft_index last = store->log.count;
+    raft_index last = log_last(&store->log);
     for (size_t i = 0; i < store->pending_count; i++) {
         const struct cluster_write *pending = &store->pending[i];
         before = pending->has_state ? pending->state : before;
+        last = pending->meta != NULL ? pending->base_index : last;
         last = pending->truncate_from > 0 ? pending->truncate_from - 1 : last;
         last += pending->appended.count;
     }
@@ -242,6 +281,10 @@ static void watch_write(struct cluster_node *node, const raft_write *write)
     if (!write->has_state && write->meta == NULL && write->truncate_from == 0 &&
         write->range_count == 0) {
         violate(node->cluster, node->id, "a write stores nothing");
+    }
+    if (write->meta != NULL) {
+        watch_meta(node, write);
+        last = write->base_index;
     }
     last = write->truncate_from > 0 ? write->truncate_from - 1 : last;
     for (size_t i = 0; i < write->range_count; i++) {
@@ -276,6 +319,7 @@ static struct cluster_write write_copy(const raft_write *write)
     copy.state = write->state;
     copy.meta = write->meta != NULL ? copied(write->meta, write->meta_size) : NULL;
     copy.meta_size = write->meta_size;
+    copy.base_index = write->base_index;
     copy.truncate_from = write->truncate_from;
     for (size_t i = 0; i < write->range_count; i++) {
         raft_range rest = write->ranges[i];
@@ -314,22 +358,51 @@ static int step(size_t *steps)
     return 1;
 }
 
-/* Brings the first steps of a write to the disk, in the order that raft.h gives. */
-static void store_write(struct cluster_store *store, const struct cluster_write *write,
-                        size_t *steps)
+static void snapshot_free(struct cluster_snapshot *snapshot)
 {
+    free(snapshot->meta);
+    free(snapshot->bytes);
+    memset(snapshot, 0, sizeof *snapshot);
+}
+
+/* A snapshot becomes the newest of the node; the oldest goes. */
+static void snapshot_push(struct cluster_node *node, const struct cluster_snapshot *snapshot)
+{
+    snapshot_free(&node->snapshots[CLUSTER_SNAPSHOTS - 1]);
+    memmove(node->snapshots + 1, node->snapshots,
+            (CLUSTER_SNAPSHOTS - 1) * sizeof node->snapshots[0]);
+    node->snapshots[0] = *snapshot;
+}
+
+/* The metadata has reached the disk: with it the snapshot beside becomes the one in use. */
+static void store_meta(struct cluster_node *node, const struct cluster_write *write)
+{
+    struct cluster_store *store = &node->store;
+    free(store->meta);
+    store->meta = copied(write->meta, write->meta_size);
+    store->meta_size = write->meta_size;
+    store->any = 1;
+    log_cut(&store->log, 0);
+    store->log.base = write->base_index;
+    if (node->staged.whole && node->staged.index == write->base_index) {
+        snapshot_push(node, &node->staged);
+        memset(&node->staged, 0, sizeof node->staged);
+    }
+}
+
+/* Brings the first steps of a write to the disk, in the order that raft.h gives. */
+static void store_write(struct cluster_node *node, const struct cluster_write *write, size_t *steps)
+{
+    struct cluster_store *store = &node->store;
     if (write->has_state && step(steps)) {
         store->state = write->state;
         store->any = 1;
     }
     if (write->meta != NULL && step(steps)) {
-        free(store->meta);
-        store->meta = copied(write->meta, write->meta_size);
-        store->meta_size = write->meta_size;
-        store->any = 1;
+        store_meta(node, write);
     }
-    if (write->truncate_from > 0 && step(steps) && store->log.count >= write->truncate_from) {
-        log_cut(&store->log, (size_t)(write->truncate_from - 1));
+    if (write->truncate_from > 0 && step(steps) && log_last(&store->log) >= write->truncate_from) {
+        log_cut(&store->log, (size_t)(write->truncate_from - 1 - store->log.base));
     }
     for (size_t i = 0; i < write->appended.count && step(steps); i++) {
         raft_entry entry = entry_view(&write->appended.entries[i]);
@@ -392,7 +465,7 @@ static int on_persist(void *host, const raft_write *write)
             store->pending[store->pending_count++] = copy;
             result = RAFT_PENDING;
         } else {
-            store_write(store, &copy, &all);
+            store_write(node, &copy, &all);
             write_free(&copy);
         }
     }
@@ -414,9 +487,9 @@ static void record(struct cluster_node *node, const raft_message *message)
     kept->size = raft_message_size(message);
     kept->bytes = must(malloc(kept->size));
     kept->durable_state = node->store.state;
-    kept->durable_last = node->store.log.count;
+    kept->durable_last = log_last(&node->store.log);
     kept->durable_last_term =
-        kept->durable_last > 0 ? node->store.log.entries[kept->durable_last - 1].term : 0;
+        node->store.log.count > 0 ? node->store.log.entries[node->store.log.count - 1].term : 0;
     if (raft_encode(message, kept->bytes, kept->size) != kept->size ||
         raft_decode(kept->bytes, kept->size, &kept->message) != RAFT_OK) {
         violate(cluster, node->id, "sent a message that cannot be encoded and decoded");
@@ -482,6 +555,21 @@ static int on_apply(void *host, const raft_range *range)
     return result;
 }
 
+/* A transfer ends once, if it was begun. */
+static void watch_end(struct cluster_node *node, const raft_event *event)
+{
+    raft_id peer = event->peer;
+    if (node->receiving != 0 && node->receiving == event->index && !node->chunk_pending) {
+        node->receiving = 0;
+    } else if (peer != 0 && peer <= CLUSTER_MAX && node->sending[peer] == event->index) {
+        node->sending[peer] = 0;
+    } else if (node->receiving == event->index && event->status != RAFT_OK) {
+        node->receiving = 0; /* the node stops, whatever is outstanding */
+    } else {
+        violate(node->cluster, node->id, "a transfer ends that was not begun, or ends twice");
+    }
+}
+
 static void on_notify(void *host, const raft_event *event)
 {
     struct cluster_node *node = host;
@@ -495,12 +583,252 @@ static void on_notify(void *host, const raft_event *event)
     if (event->kind == RAFT_EVENT_ROLE && event->role == RAFT_ROLE_LEADER) {
         watch_reign(node, event->term);
     }
+    if (event->kind == RAFT_EVENT_SNAPSHOT_END) {
+        watch_end(node, event);
+    }
     if (event->kind == RAFT_EVENT_READ && event->status == RAFT_OK &&
         event->index > node->applied.count) {
         violate(node->cluster, node->id, "a read was answered before its index was applied");
     }
     leave(node, event);
 }
+
+/* ---- snapshots of a state machine ----------------------------------------------------------- */
+
+enum { RECORD_BYTES = 24 };
+
+static void put_number(uint8_t *out, uint64_t value)
+{
+    for (int i = 0; i < 8; i++) {
+        out[i] = (uint8_t)(value >> 8 * i);
+    }
+}
+
+static uint64_t get_number(const uint8_t *in)
+{
+    uint64_t value = 0;
+    for (int i = 0; i < 8; i++) {
+        value |= (uint64_t)in[i] << 8 * i;
+    }
+    return value;
+}
+
+/* The state machine is what was applied, so a snapshot of it is all of that. */
+static void machine_save(const struct cluster_log *applied, struct cluster_snapshot *snapshot)
+{
+    for (size_t i = 0; i < applied->count; i++) {
+        snapshot->size += RECORD_BYTES + applied->entries[i].size;
+    }
+    uint8_t *out = must(malloc(snapshot->size + 1));
+    snapshot->bytes = out;
+    for (size_t i = 0; i < applied->count; i++) {
+        const struct cluster_entry *entry = &applied->entries[i];
+        put_number(out, entry->index);
+        put_number(out + 8, entry->term << 8 | (uint64_t)entry->kind);
+        put_number(out + 16, entry->size);
+        memcpy(out + RECORD_BYTES, entry->data, entry->size);
+        out += RECORD_BYTES + entry->size;
+    }
+}
+
+static void machine_load(struct cluster_log *applied, const struct cluster_snapshot *snapshot)
+{
+    log_cut(applied, 0);
+    for (size_t at = 0; at < snapshot->size;) {
+        const uint8_t *in = snapshot->bytes + at;
+        raft_entry entry = {0};
+        entry.index = get_number(in);
+        entry.term = get_number(in + 8) >> 8;
+        entry.kind = (int)(get_number(in + 8) & 255);
+        entry.size = (size_t)get_number(in + 16);
+        entry.data = in + RECORD_BYTES;
+        log_add(applied, &entry);
+        at += RECORD_BYTES + entry.size;
+    }
+}
+
+static const struct cluster_snapshot *find_snapshot(const struct cluster_node *node,
+                                                    raft_index index, raft_term term)
+{
+    size_t count = node->forgets_old ? 1 : CLUSTER_SNAPSHOTS;
+    for (size_t i = 0; i < count; i++) {
+        if (node->snapshots[i].index == index && node->snapshots[i].term == term) {
+            return &node->snapshots[i];
+        }
+    }
+    return NULL;
+}
+
+/* Fills a piece; not found: negative. */
+static int fill_chunk(const struct cluster_node *node, raft_chunk *chunk)
+{
+    const struct cluster_snapshot *snapshot = find_snapshot(node, chunk->index, chunk->term);
+    if (snapshot == NULL || chunk->offset > snapshot->size) {
+        return -1;
+    }
+    size_t left = snapshot->size - (size_t)chunk->offset;
+    chunk->size = left < chunk->capacity ? left : chunk->capacity;
+    chunk->last = chunk->size == left;
+    memcpy(chunk->data, snapshot->bytes + chunk->offset, chunk->size);
+    return RAFT_OK;
+}
+
+static int on_snapshot_read(void *host, raft_chunk *chunk)
+{
+    struct cluster_node *node = host;
+    int result = node->read_fail;
+    enter(node, CLUSTER_IN_READ);
+    if (chunk->peer == 0 || chunk->peer > node->cluster->count || chunk->data == NULL ||
+        chunk->capacity == 0 || node->reads[chunk->peer].data != NULL) {
+        violate(node->cluster, node->id, "a piece of a snapshot is asked for in a wrong way");
+    }
+    if (node->sending[chunk->peer] != 0 && node->sending[chunk->peer] != chunk->index) {
+        violate(node->cluster, node->id, "a transfer begins before the one before has ended");
+    }
+    if (result == 0 && node->read_async) {
+        node->reads[chunk->peer] = *chunk;
+        result = RAFT_PENDING;
+    } else if (result == 0) {
+        result = fill_chunk(node, chunk);
+    }
+    if (result >= 0) {
+        node->sending[chunk->peer] = chunk->index;
+    }
+    leave(node, chunk);
+    return result;
+}
+
+/* Puts a piece where it belongs in the snapshot beside. */
+static void stage(struct cluster_node *node, const raft_chunk *chunk)
+{
+    struct cluster_snapshot *staged = &node->staged;
+    if (chunk->offset == 0) {
+        snapshot_free(staged);
+        staged->index = chunk->index;
+        staged->term = chunk->term;
+        staged->meta = copied(chunk->meta, chunk->meta_size);
+        staged->meta_size = chunk->meta_size;
+    }
+    staged->bytes = must(realloc(staged->bytes, staged->size + chunk->size + 1));
+    memcpy(staged->bytes + staged->size, chunk->size > 0 ? chunk->data : "", chunk->size);
+    staged->size += chunk->size;
+    staged->whole = chunk->last;
+}
+
+static int on_snapshot_write(void *host, const raft_chunk *chunk)
+{
+    struct cluster_node *node = host;
+    int result = node->write_fail;
+    enter(node, CLUSTER_IN_WRITE);
+    if (node->chunk_pending) {
+        violate(node->cluster, node->id, "a piece is given while one is outstanding");
+    }
+    if ((chunk->meta != NULL) != (chunk->offset == 0)) {
+        violate(node->cluster, node->id, "metadata comes with the first piece, and with no other");
+    }
+    if (chunk->offset != 0 &&
+        (node->staged.index != chunk->index || node->staged.size != chunk->offset)) {
+        violate(node->cluster, node->id, "a piece does not follow the one before");
+    }
+    node->receiving = chunk->index;
+    if (result == 0) {
+        stage(node, chunk);
+    }
+    if (result == 0 && node->write_async) {
+        node->chunk_pending = 1;
+        node->chunk = *chunk;
+        node->staged.whole = 0;
+        result = RAFT_PENDING;
+    }
+    leave(node, chunk);
+    return result;
+}
+
+/* I19: the state that is loaded is what was applied elsewhere. */
+static int on_snapshot_load(void *host, raft_index index, raft_term term)
+{
+    struct cluster_node *node = host;
+    struct cluster_log *committed = &node->cluster->committed;
+    const struct cluster_snapshot *snapshot = find_snapshot(node, index, term);
+    int result = node->load_fail_next;
+    enter(node, CLUSTER_IN_LOAD);
+    node->load_fail_next = 0;
+    if (node->apply_pending != 0) {
+        violate(node->cluster, node->id, "a snapshot is loaded while an apply is outstanding");
+    }
+    if (snapshot == NULL || node->store.log.base > index) {
+        violate(node->cluster, node->id, "a snapshot is loaded that is not in use (R37)");
+    } else if (result == 0) {
+        machine_load(&node->applied, snapshot);
+    }
+    for (size_t i = 0; i < node->applied.count && result == 0; i++) {
+        const struct cluster_entry *got = &node->applied.entries[i];
+        const struct cluster_entry *known = log_at(committed, got->index);
+        if (known == NULL || known->term != got->term || strcmp(known->data, got->data) != 0) {
+            violate(node->cluster, node->id, "a snapshot is not what was applied elsewhere (I19)");
+        }
+    }
+    if (result == 0 && log_last(&node->applied) != index) {
+        violate(node->cluster, node->id, "a snapshot's label is not its content (I19)");
+    }
+    if (result == 0 && node->load_async) {
+        node->apply_pending = index;
+        memset(&node->apply_lent, 0, sizeof node->apply_lent);
+        node->apply_hash = hash_of(NULL, 0);
+        result = RAFT_PENDING;
+    }
+    leave(node, NULL);
+    return result;
+}
+
+/* Entries of the store, as many as fit. */
+static int fill_fetch(const struct cluster_node *node, raft_fetch *fetch)
+{
+    uint8_t *out = fetch->data;
+    fetch->count = 0;
+    fetch->size = 0;
+    for (raft_index index = fetch->first; index <= fetch->last; index++) {
+        const struct cluster_entry *held = log_at(&node->store.log, index);
+        if (held == NULL || held->term != fetch->term) {
+            break;
+        }
+        size_t size = raft_entry_size(held->size);
+        if (size > fetch->capacity - fetch->size) {
+            fetch->size = fetch->count == 0 ? size : fetch->size;
+            return fetch->count == 0 ? RAFT_ESIZE : RAFT_OK;
+        }
+        raft_entry entry = entry_view(held);
+        raft_entry_encode(&entry, out + fetch->size, size);
+        fetch->size += size;
+        fetch->count++;
+    }
+    return fetch->count > 0 ? RAFT_OK : -1;
+}
+
+static int on_read_log(void *host, raft_fetch *fetch)
+{
+    struct cluster_node *node = host;
+    int result = node->fetch_fail;
+    enter(node, CLUSTER_IN_FETCH);
+    node->fetched++;
+    if (fetch->peer == 0 || fetch->peer > node->cluster->count ||
+        node->fetches[fetch->peer].data != NULL || fetch->last < fetch->first) {
+        violate(node->cluster, node->id, "entries are asked for in a wrong way");
+    }
+    if (fetch->first <= node->store.log.base) {
+        violate(node->cluster, node->id, "entries are asked for that may be dropped");
+    }
+    if (result == 0 && node->fetch_async) {
+        node->fetches[fetch->peer] = *fetch;
+        result = RAFT_PENDING;
+    } else if (result == 0) {
+        result = fill_fetch(node, fetch);
+    }
+    leave(node, fetch);
+    return result;
+}
+
+/* ---- memory --------------------------------------------------------------------------------- */
 
 /* Every block carries its size in front, to catch an engine that forgets what it asked for. */
 union block {
@@ -586,15 +914,49 @@ static int make_node(struct cluster_node *node)
     callbacks.apply = on_apply;
     callbacks.notify = on_notify;
     callbacks.alloc = on_alloc;
+    if (node->cluster->snapshots) {
+        callbacks.snapshot_read = on_snapshot_read;
+        callbacks.snapshot_write = on_snapshot_write;
+        callbacks.snapshot_load = on_snapshot_load;
+    }
+    if (node->cluster->read_log) {
+        callbacks.read_log = on_read_log;
+    }
     node->last_seq = 0;
     node->apply_pending = 0;
     node->spin_count = 0;
     node->store.fail_next = 0;
     node->apply_fail_next = 0;
-    node->store.confirmed_last = node->store.log.count;
-    log_cut(&node->applied, 0);
+    node->load_fail_next = 0;
+    node->store.confirmed_last = log_last(&node->store.log);
+    if (!node->durable_machine) {
+        machine_load(&node->applied, &node->snapshots[0]);
+    }
     node->run++;
     return raft_new(&node->options, &callbacks, node, &node->raft);
+}
+
+/* What a group is founded on: the same state on every founder, which is its first snapshot. */
+static void invent_past(struct cluster_node *node)
+{
+    struct cluster *cluster = node->cluster;
+    struct cluster_snapshot past = {0};
+    char text[32];
+    for (raft_index index = log_last(&node->applied) + 1; index <= cluster->base_index; index++) {
+        raft_entry entry = {index, 1, text, 0, RAFT_ENTRY_DATA};
+        entry.size = (size_t)snprintf(text, sizeof text, "past %llu", (unsigned long long)index);
+        log_add(&node->applied, &entry);
+        if (index > log_last(&cluster->committed)) {
+            log_add(&cluster->committed, &entry);
+        }
+    }
+    if (cluster->base_index > 0 && node->snapshots[0].index == 0) {
+        past.index = cluster->base_index;
+        past.term = 1;
+        past.whole = 1;
+        machine_save(&node->applied, &past);
+        snapshot_push(node, &past);
+    }
 }
 
 static int found(struct cluster_node *node)
@@ -606,19 +968,20 @@ static int found(struct cluster_node *node)
     if (node->id > count) {
         return RAFT_OK;
     }
+    invent_past(node);
     for (size_t i = 0; i < count; i++) {
         members[i].id = i + 1;
         members[i].blob = blobs[i + 1];
         members[i].blob_size = strlen(blobs[i + 1]);
     }
-    if (node->cluster->lease_ms != 0) {
+    if (node->cluster->lease_ms != 0 || node->cluster->base_index != 0) {
         raft_membership membership;
         raft_membership_init(&membership);
         membership.members = members;
         membership.member_count = count;
         membership.lease_ms = node->cluster->lease_ms;
         membership.lease_drift_permille = node->cluster->lease_drift_permille;
-        return raft_bootstrap_at(node->raft, &membership, 0);
+        return raft_bootstrap_at(node->raft, &membership, node->cluster->base_index);
     }
     return raft_bootstrap(node->raft, members, count);
 }
@@ -653,6 +1016,21 @@ static size_t term_end(const struct cluster_log *log, size_t first)
     return last;
 }
 
+/* The newest metadata: of the snapshot that persist put into use, or of one taken since. */
+static void name_snapshot(const struct cluster_node *node, raft_write *write)
+{
+    const struct cluster_snapshot *newest = &node->snapshots[0];
+    write->meta = node->store.meta;
+    write->meta_size = node->store.meta_size;
+    if (newest->meta != NULL && newest->index > 0) {
+        write->meta = newest->meta;
+        write->meta_size = newest->meta_size;
+        write->base_index = newest->index;
+        write->base_term = newest->term;
+    }
+}
+
+/* As tables are given back: one write with everything. */
 static int restore_at_once(struct cluster_node *node)
 {
     const struct cluster_store *store = &node->store;
@@ -665,8 +1043,7 @@ static int restore_at_once(struct cluster_node *node)
     }
     write.has_state = 1;
     write.state = store->state;
-    write.meta = store->meta;
-    write.meta_size = store->meta_size;
+    name_snapshot(node, &write);
     write.ranges = ranges;
     int code = raft_restore(node->raft, &write);
     for (size_t i = 0; i < write.range_count; i++) {
@@ -676,6 +1053,7 @@ static int restore_at_once(struct cluster_node *node)
     return code;
 }
 
+/* As a journal is: what persist was given, then the newest metadata as a write of its own. */
 static int restore_stepwise(struct cluster_node *node)
 {
     const struct cluster_store *store = &node->store;
@@ -693,6 +1071,11 @@ static int restore_stepwise(struct cluster_node *node)
         code = raft_restore(node->raft, &write);
         free((void *)(uintptr_t)range.data);
     }
+    raft_write last = {0};
+    name_snapshot(node, &last);
+    if (code == RAFT_OK && last.base_index > 0) {
+        code = raft_restore(node->raft, &last);
+    }
     return code;
 }
 
@@ -701,6 +1084,12 @@ static void bring_down(struct cluster_node *node)
     raft_free(node->raft);
     node->raft = NULL;
     node->apply_pending = 0;
+    node->chunk_pending = 0;
+    node->receiving = 0;
+    memset(node->reads, 0, sizeof node->reads);
+    memset(node->fetches, 0, sizeof node->fetches);
+    memset(node->sending, 0, sizeof node->sending);
+    snapshot_free(&node->staged);
     while (node->store.pending_count > 0) {
         pending_pop(&node->store);
     }
@@ -716,6 +1105,9 @@ static int start_node(struct cluster_node *node, int (*restore)(struct cluster_n
     int code = make_node(node);
     if (code == RAFT_OK) {
         code = node->store.any ? restore(node) : found(node);
+    }
+    if (code == RAFT_OK && node->durable_machine && node->store.any) {
+        code = raft_restore_applied(node->raft, log_last(&node->applied));
     }
     if (code == RAFT_OK) {
         code = raft_start(node->raft, cluster_clock(node->cluster, node->id));
@@ -753,6 +1145,9 @@ static void free_node(struct cluster_node *node)
     bring_down(node);
     log_free(&node->applied);
     log_free(&node->store.log);
+    for (size_t i = 0; i < CLUSTER_SNAPSHOTS; i++) {
+        snapshot_free(&node->snapshots[i]);
+    }
     free(node->store.meta);
     free(node->store.pending);
     free(node->events);
@@ -804,7 +1199,7 @@ void cluster_crash_after(struct cluster *cluster, raft_id id, size_t steps)
 {
     struct cluster_node *node = &cluster->nodes[id];
     for (size_t i = 0; i < node->store.pending_count; i++) {
-        store_write(&node->store, &node->store.pending[i], &steps);
+        store_write(node, &node->store.pending[i], &steps);
     }
     bring_down(node);
 }
@@ -845,13 +1240,13 @@ static int complete(struct cluster *cluster, raft_id id, size_t count)
         size_t all = SIZE_MAX;
         watch_lent(node, &store->pending[0]);
         seq = store->pending[0].seq;
-        store_write(store, &store->pending[0], &all);
+        store_write(node, &store->pending[0], &all);
         pending_pop(store);
     }
     if (seq == 0 || node->raft == NULL) {
         return RAFT_OK;
     }
-    store->confirmed_last = store->log.count;
+    store->confirmed_last = log_last(&store->log);
     int code = raft_persisted(node->raft, seq, RAFT_OK);
     cluster_poll(cluster, id);
     return code;
@@ -900,6 +1295,113 @@ const struct cluster_entry *cluster_stored(const struct cluster *cluster, raft_i
                                            raft_index index)
 {
     return log_at(&cluster->nodes[id].store.log, index);
+}
+
+/* ---- snapshots ------------------------------------------------------------------------------ */
+
+int cluster_compact(struct cluster *cluster, raft_id id)
+{
+    struct cluster_node *node = &cluster->nodes[id];
+    uint8_t meta[RAFT_META_MAX];
+    struct cluster_snapshot snapshot = {0};
+    int code = raft_snapshot_meta(node->raft, meta, sizeof meta, &snapshot.meta_size);
+    if (code != RAFT_OK) {
+        return code;
+    }
+    raft_meta_read(meta, snapshot.meta_size, &snapshot.index, &snapshot.term);
+    if (snapshot.index != log_last(&node->applied)) {
+        violate(cluster, id, "metadata is not of what is applied (I19)");
+    }
+    if (snapshot.index <= node->snapshots[0].index) {
+        return raft_compact(node->raft, meta, snapshot.meta_size);
+    }
+    snapshot.meta = copied(meta, snapshot.meta_size);
+    snapshot.whole = 1;
+    machine_save(&node->applied, &snapshot);
+    snapshot_push(node, &snapshot);
+    code = raft_compact(node->raft, meta, snapshot.meta_size);
+    node->spin_count = 0;
+    watch_node(node);
+    log_forget(&node->store.log, cluster_status(cluster, id).first_index - 1);
+    return code;
+}
+
+int cluster_ship(struct cluster *cluster, raft_id from, raft_id to)
+{
+    const struct cluster_snapshot *snapshot = &cluster->nodes[from].snapshots[0];
+    struct cluster_node *node = &cluster->nodes[to];
+    snapshot_free(&node->staged);
+    node->staged = *snapshot;
+    node->staged.meta = copied(snapshot->meta, snapshot->meta_size);
+    node->staged.bytes = copied(snapshot->bytes, snapshot->size);
+    int code = raft_snapshot_received(node->raft, snapshot->meta, snapshot->meta_size);
+    node->spin_count = 0;
+    watch_node(node);
+    cluster_poll(cluster, to);
+    if (cluster->nodes[from].raft != NULL) {
+        raft_snapshot_sent(cluster->nodes[from].raft, to, code);
+        cluster_poll(cluster, from);
+    }
+    return code;
+}
+
+int cluster_complete_reads(struct cluster *cluster, raft_id id)
+{
+    struct cluster_node *node = &cluster->nodes[id];
+    int code = RAFT_OK;
+    for (raft_id peer = 1; peer <= cluster->count && code == RAFT_OK; peer++) {
+        raft_chunk chunk = node->reads[peer];
+        if (chunk.data != NULL && node->raft != NULL) {
+            node->reads[peer].data = NULL;
+            int status = node->read_fail != 0 ? node->read_fail : fill_chunk(node, &chunk);
+            code = raft_chunk_read(node->raft, &chunk, status);
+        }
+    }
+    cluster_poll(cluster, id);
+    return code;
+}
+
+int cluster_complete_chunk(struct cluster *cluster, raft_id id)
+{
+    struct cluster_node *node = &cluster->nodes[id];
+    if (!node->chunk_pending || node->raft == NULL) {
+        return RAFT_OK;
+    }
+    const uint8_t *bytes = node->staged.bytes + node->staged.size - node->chunk.size;
+    if (node->chunk.size > 0 && memcmp(node->chunk.data, bytes, node->chunk.size) != 0) {
+        violate(cluster, id, "bytes lent to snapshot_write changed before completion");
+    }
+    node->chunk_pending = 0;
+    node->staged.whole = node->chunk.last && node->write_fail == 0;
+    int code = raft_chunk_written(node->raft, node->write_fail);
+    cluster_poll(cluster, id);
+    return code;
+}
+
+int cluster_complete_fetches(struct cluster *cluster, raft_id id)
+{
+    struct cluster_node *node = &cluster->nodes[id];
+    int code = RAFT_OK;
+    for (raft_id peer = 1; peer <= cluster->count && code == RAFT_OK; peer++) {
+        raft_fetch fetch = node->fetches[peer];
+        if (fetch.data != NULL && node->raft != NULL) {
+            node->fetches[peer].data = NULL;
+            int status = node->fetch_fail != 0 ? node->fetch_fail : fill_fetch(node, &fetch);
+            code = raft_log_read(node->raft, &fetch, status);
+        }
+    }
+    cluster_poll(cluster, id);
+    return code;
+}
+
+int cluster_transfers(const struct cluster *cluster, raft_id id)
+{
+    const struct cluster_node *node = &cluster->nodes[id];
+    int count = node->receiving != 0;
+    for (raft_id peer = 1; peer <= cluster->count; peer++) {
+        count += node->sending[peer] != 0;
+    }
+    return count;
 }
 
 /* ---- time ----------------------------------------------------------------------------------- */

@@ -15,9 +15,10 @@
  * after they are durable (V2, V3, V11, R1, R2), the same entry applied everywhere at an index, in
  * order, once a run (V8), nothing committed truncated (V10), writes and ranges well formed, memory
  * lent unchanged as long as promised, raft_check clean after every step, no busy loop, no message
- * of a correct server refused (unless the script has forged some: these may contradict it). The
- * first violation is kept as a sentence: every test ends by asserting that cluster_violation is
- * null.
+ * of a correct server refused (unless the script has forged some: these may contradict it). A
+ * snapshot that is loaded is what was applied elsewhere up to its index (I19), was durable when it
+ * was put into use (R35), and every transfer begun with a host ends with one event. The first
+ * violation is kept as a sentence: every test ends by asserting that cluster_violation is null.
  */
 #ifndef KEELSON_TESTS_CLUSTER_H
 #define KEELSON_TESTS_CLUSTER_H
@@ -36,10 +37,24 @@ struct cluster_entry {
 };
 
 struct cluster_log {
-    struct cluster_entry *entries; /* consecutive; entries[0] has index 1 */
+    struct cluster_entry *entries; /* consecutive; entries[0] has index base + 1 */
     size_t count;
     size_t capacity;
+    raft_index base; /* 0 but in a store that has compacted or was given a snapshot */
 };
+
+/* A snapshot as a host keeps it: metadata, and the bytes that a state machine is made of. */
+struct cluster_snapshot {
+    raft_index index;
+    raft_term term;
+    uint8_t *meta;
+    size_t meta_size;
+    uint8_t *bytes;
+    size_t size;
+    int whole; /* all of it has arrived, and is durable */
+};
+
+enum { CLUSTER_SNAPSHOTS = 4 }; /* how many of its snapshots a node can still give */
 
 /* A deep copy of a write that persist was given. */
 struct cluster_write {
@@ -48,6 +63,7 @@ struct cluster_write {
     raft_hard_state state;
     void *meta;
     size_t meta_size;
+    raft_index base_index;
     raft_index truncate_from;
     struct cluster_log appended;
     const void *lent[8]; /* where the bytes of the ranges were lent, to see them unchanged */
@@ -89,7 +105,16 @@ struct cluster_event {
 
 struct cluster;
 
-enum { CLUSTER_IN_PERSIST = 1, CLUSTER_IN_SEND, CLUSTER_IN_APPLY, CLUSTER_IN_NOTIFY };
+enum {
+    CLUSTER_IN_PERSIST = 1,
+    CLUSTER_IN_SEND,
+    CLUSTER_IN_APPLY,
+    CLUSTER_IN_NOTIFY,
+    CLUSTER_IN_READ, /* snapshot_read, and so on */
+    CLUSTER_IN_WRITE,
+    CLUSTER_IN_LOAD,
+    CLUSTER_IN_FETCH
+};
 
 struct cluster_node {
     struct cluster *cluster;
@@ -107,6 +132,27 @@ struct cluster_node {
     uint64_t apply_hash;
     int apply_async;     /* apply answers RAFT_PENDING until cluster_complete_apply */
     int apply_fail_next; /* negative: the next apply returns it */
+
+    /* Snapshots, where cluster->snapshots is set: newest first; what is on its way in. */
+    struct cluster_snapshot snapshots[CLUSTER_SNAPSHOTS];
+    struct cluster_snapshot staged;
+    int forgets_old; /* only the newest snapshot can be read */
+    int read_async;  /* snapshot_read answers RAFT_PENDING until cluster_complete_reads */
+    int write_async; /* snapshot_write, until cluster_complete_chunk */
+    int load_async;  /* snapshot_load, until cluster_complete_apply */
+    int fetch_async; /* read_log, until cluster_complete_fetches */
+    int read_fail;   /* negative: what these return while it is set */
+    int write_fail;
+    int fetch_fail;
+    int load_fail_next;  /* negative: the next snapshot_load returns it */
+    int durable_machine; /* what was applied survives a crash; told by raft_restore_applied */
+    raft_chunk reads[CLUSTER_MAX + 1]; /* outstanding, by peer; data null: none */
+    raft_fetch fetches[CLUSTER_MAX + 1];
+    raft_chunk chunk; /* the outstanding snapshot_write */
+    int chunk_pending;
+    raft_index sending[CLUSTER_MAX + 1]; /* the snapshot that was begun for a peer; 0: none */
+    raft_index receiving;                /* the snapshot that was begun here; 0: none */
+    uint64_t fetched;                    /* calls of read_log */
 
     struct cluster_event *events; /* of all runs */
     size_t event_count;
@@ -142,7 +188,10 @@ struct cluster {
     size_t count;
     size_t founders; /* nodes 1..founders are bootstrapped, the others are joiners; default: all */
     uint64_t now_ms;
-    uint32_t lease_ms;   /* of the founding membership; 0: no leases */
+    int snapshots;         /* hosts take and give snapshots; default: they know of none */
+    int read_log;          /* hosts read stored entries back */
+    raft_index base_index; /* founded on a past of so many entries */
+    uint32_t lease_ms;     /* of the founding membership; 0: no leases */
     uint32_t lease_drift_permille;
     uint64_t latency_ms; /* cluster_run and cluster_settle deliver a message this late; default 0 */
     struct cluster_node nodes[CLUSTER_MAX + 1];                    /* by id; [0] is unused */
@@ -251,6 +300,25 @@ int cluster_complete_apply(struct cluster *cluster, raft_id id);
 /* The durable entry at an index, or null. */
 const struct cluster_entry *cluster_stored(const struct cluster *cluster, raft_id id,
                                            raft_index index);
+
+/* ---- snapshots ------------------------------------------------------------------------------ */
+
+/*
+ * Takes a snapshot of what the node has applied, durable at once, tells raft_compact, and drops
+ * from the store what status.first_index allows. The code of the call that failed, or RAFT_OK.
+ */
+int cluster_compact(struct cluster *cluster, raft_id id);
+
+/* Ships the newest snapshot of one node to another by the hosts' own ways, told to both. */
+int cluster_ship(struct cluster *cluster, raft_id from, raft_id to);
+
+/* What these callbacks answered RAFT_PENDING is done now; then polls. */
+int cluster_complete_reads(struct cluster *cluster, raft_id id);
+int cluster_complete_chunk(struct cluster *cluster, raft_id id);
+int cluster_complete_fetches(struct cluster *cluster, raft_id id);
+
+/* Whether transfers that were begun with the node's host have not ended yet. */
+int cluster_transfers(const struct cluster *cluster, raft_id id);
 
 /* ---- time ----------------------------------------------------------------------------------- */
 

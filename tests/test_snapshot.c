@@ -1,0 +1,1210 @@
+/*
+ * Snapshots: taken, sent in pieces, received and put into use (rules R35 to R40, the scenarios under
+ * [Snapshots]). What must hold of any snapshot the harness watches: see cluster.h.
+ */
+#include "check.h"
+#include "cluster.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const uint64_t LONGEST = 2000;
+
+/* A group whose hosts have snapshots, with a short trail and small pieces. */
+static struct cluster *make_group(size_t count)
+{
+    struct cluster *c = cluster_create(count);
+    c->snapshots = 1;
+    for (raft_id id = 1; id <= count; id++) {
+        c->nodes[id].options.trailing_bytes = 1;
+        c->nodes[id].options.chunk_bytes_max = 700;
+    }
+    return c;
+}
+
+static struct cluster *start_group(size_t count)
+{
+    struct cluster *c = make_group(count);
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    return c;
+}
+
+/* Proposals that commit, many enough for the log to consist of several segments. */
+static void work(struct cluster *c, raft_id leader, int count)
+{
+    for (int i = 0; i < count; i++) {
+        CHECK(cluster_propose(c, leader, "some work that is done, and some more") > 0);
+        if (i % 10 == 0) {
+            cluster_settle(c);
+        }
+    }
+    cluster_run(c, 200);
+}
+
+/* The leader's log begins beyond everything that a node left alone can agree with. */
+static void leave_behind(struct cluster *c, raft_id leader, raft_id poor)
+{
+    raft_index known = cluster_status(c, leader).last_index;
+    cluster_isolate(c, poor);
+    for (int i = 0; i < 40 && cluster_status(c, leader).first_index <= known + 1; i++) {
+        work(c, leader, 150);
+        CHECK_EQ(cluster_compact(c, leader), RAFT_OK);
+    }
+    CHECK(cluster_status(c, leader).first_index > known + 1);
+}
+
+/* Heals all links, and lets the transfer to node 3 come as far as `chunks` pieces. */
+static void transfer_some(struct cluster *c, uint64_t chunks)
+{
+    c->latency_ms = 3;
+    cluster_heal_all(c);
+    for (int i = 0; i < 2000 && cluster_status(c, 3).counters.chunks_received < chunks; i++) {
+        cluster_run(c, 1);
+    }
+    c->latency_ms = 0;
+    CHECK_EQ(cluster_status(c, 3).counters.chunks_received, chunks);
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_installed, 0);
+}
+
+static int caught_up(struct cluster *c, raft_id leader, raft_id id)
+{
+    return cluster_status(c, id).applied_index == cluster_status(c, leader).applied_index &&
+           cluster_peer(c, leader, id).state == RAFT_PEER_REPLICATE;
+}
+
+/* ---- The usual course ----------------------------------------------------------------------- */
+
+static void leader_that_compacted_past_a_follower_sends_a_snapshot_and_then_the_tail(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    raft_index snapshot = cluster_status(c, 1).snapshot_index;
+    work(c, 1, 5);
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    raft_status status = cluster_status(c, 3);
+    CHECK_EQ(status.counters.snapshots_installed, 1);
+    CHECK_EQ(status.snapshot_index, snapshot);
+    CHECK_EQ(status.first_index, snapshot + 1);
+    CHECK(status.counters.chunks_received > 5);
+    CHECK_EQ(cluster_status(c, 1).counters.snapshots_sent, 1);
+    const raft_event *end = cluster_event(c, 1, 0, RAFT_EVENT_SNAPSHOT_END);
+    CHECK(end != NULL && end->status == RAFT_OK && end->peer == 3 && end->index == snapshot);
+    end = cluster_event(c, 3, 0, RAFT_EVENT_SNAPSHOT_END);
+    CHECK(end != NULL && end->status == RAFT_OK && end->peer == 1 && end->index == snapshot);
+    CHECK_EQ(cluster_transfers(c, 1) + cluster_transfers(c, 3), 0);
+    work(c, 1, 5);
+    CHECK(cluster_converged(c));
+    CLUSTER_DONE(c);
+}
+
+/* V24: what has been installed is not sent again, whoever leads and however long. */
+static void a_snapshot_is_not_sent_twice_to_a_peer_that_keeps_it(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    uint64_t mark = cluster_mark(c);
+    for (int round = 0; round < 6; round++) {
+        CHECK(cluster_elect(c, 1 + (raft_id)round % 3));
+        work(c, cluster_leader(c), 3);
+        raft_unreachable(c->nodes[cluster_leader(c)].raft, 3);
+        cluster_run(c, LONGEST);
+    }
+    CHECK_EQ(cluster_sent_count(c, mark, 0, 0, RAFT_MESSAGE_SNAPSHOT), 0);
+    CLUSTER_DONE(c);
+}
+
+static void snapshot_exactly_at_the_last_index_ends_in_replication(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    CHECK_EQ(cluster_status(c, 1).snapshot_index, cluster_status(c, 1).last_index);
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    CHECK_EQ(cluster_peer(c, 1, 3).match, cluster_status(c, 1).last_index);
+    CLUSTER_DONE(c);
+}
+
+/* A follower that is behind, but not behind the trail, needs no snapshot (R40). */
+static void trail_spares_a_follower_that_is_a_little_behind_the_snapshot(void)
+{
+    struct cluster *c = make_group(3);
+    for (raft_id id = 1; id <= 3; id++) {
+        c->nodes[id].options.trailing_bytes = 1 << 20;
+    }
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    cluster_isolate(c, 3);
+    work(c, 1, 150);
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    CHECK_EQ(cluster_status(c, 1).first_index, 1);
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_installed, 0);
+    CLUSTER_DONE(c);
+}
+
+/* The appends on their way may arrive though the log behind them is gone by now. */
+static void follower_with_appends_in_flight_is_asked_before_it_gets_a_snapshot(void)
+{
+    struct cluster *c = start_group(3);
+    work(c, 1, 10);
+    cluster_hold(c, 1, 3);
+    work(c, 1, 150);
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    raft_index base = cluster_status(c, 1).first_index - 1;
+    CHECK(base > cluster_peer(c, 1, 3).match);
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    CHECK_EQ(cluster_sent_count(c, 0, 1, 3, RAFT_MESSAGE_SNAPSHOT), 0);
+    CLUSTER_DONE(c);
+}
+
+/* A dead peer pins nothing: memory is given up whoever may still need it (R40). */
+static void dead_follower_does_not_pin_the_log(void)
+{
+    struct cluster *c = start_group(3);
+    static const char payload[4000];
+    cluster_crash(c, 3);
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < 100; i++) {
+            CHECK_EQ(raft_propose(c->nodes[1].raft, payload, sizeof payload, NULL, NULL), RAFT_OK);
+        }
+        cluster_run(c, 200);
+        CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+        CHECK(cluster_status(c, 1).log_bytes < 600000); /* one and the next are begun */
+    }
+    CHECK(cluster_status(c, 1).first_index > 800);
+    CHECK_EQ(cluster_restart(c, 3), RAFT_OK);
+    cluster_run(c, 2 * LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    CLUSTER_DONE(c);
+}
+
+/* ---- What is not needed --------------------------------------------------------------------- */
+
+/* Every piece of a snapshot that is at or below the commit index gets the acknowledgement of it. */
+static void snapshot_at_or_below_the_commit_index_is_answered_with_it(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    const struct cluster_message *piece = cluster_sent(c, 0, 1, 3, RAFT_MESSAGE_SNAPSHOT);
+    uint64_t mark = cluster_mark(c);
+    uint64_t installed = cluster_status(c, 3).counters.snapshots_installed;
+    while (piece != NULL && piece->number <= mark) {
+        uint64_t before = cluster_mark(c);
+        CHECK_EQ(cluster_replay(c, piece->number), RAFT_OK);
+        const struct cluster_message *reply = cluster_sent(c, before, 3, 1, 0);
+        CHECK(reply != NULL && reply->message.kind == RAFT_MESSAGE_APPEND_REPLY);
+        CHECK_EQ(reply->message.index, cluster_commit(c, 3));
+        piece = cluster_sent(c, piece->number, 1, 3, RAFT_MESSAGE_SNAPSHOT);
+    }
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_installed, installed);
+    CHECK_EQ(cluster_transfers(c, 3), 0);
+    CLUSTER_DONE(c);
+}
+
+/* The metadata that a node would take now. */
+static size_t meta_of(struct cluster *c, raft_id id, uint8_t *out)
+{
+    size_t size = 0;
+    CHECK_EQ(raft_snapshot_meta(c->nodes[id].raft, out, RAFT_META_MAX, &size), RAFT_OK);
+    return size;
+}
+
+/* The first piece of a snapshot of `maker`'s, with which `from` turns to another. */
+static raft_message first_piece(struct cluster *c, raft_id from, raft_id to, const uint8_t *meta,
+                                size_t size)
+{
+    raft_message m = cluster_forge(c, from, to, cluster_term(c, from), RAFT_MESSAGE_SNAPSHOT);
+    raft_meta_read(meta, size, &m.index, &m.index_term);
+    m.meta.data = meta;
+    m.meta.size = size;
+    m.chunk.data = "0123456789abcdef";
+    m.chunk.size = 16;
+    return m;
+}
+
+/* R35: where the log holds the snapshot's last entry, the commit index jumps and the log stays. */
+static void snapshot_that_the_log_reaches_moves_the_commit_index_and_keeps_the_log(void)
+{
+    struct cluster *c = start_group(3);
+    uint8_t meta[RAFT_META_MAX];
+    cluster_hold(c, 1, 3);
+    work(c, 1, 20);
+    size_t size = meta_of(c, 1, meta);
+    raft_index commit = cluster_commit(c, 1);
+    cluster_cut(c, 1, 2); /* what follows is appended, and not committed */
+    cluster_propose(c, 1, "behind");
+    cluster_settle(c);
+    while (cluster_status(c, 3).last_index < commit) { /* entries, not what is said of commits */
+        const struct cluster_message *next = cluster_peek(c, 1, 3, 0);
+        if (next->message.kind == RAFT_MESSAGE_APPEND && next->message.range_count > 0) {
+            cluster_deliver(c, 1, 3);
+        } else {
+            cluster_drop(c, 1, 3);
+        }
+    }
+    cluster_drop_all(c, 1, 3);
+    raft_status before = cluster_status(c, 3);
+    CHECK(before.commit_index < commit);
+    CHECK(before.last_index >= commit);
+    raft_message m = first_piece(c, 1, 3, meta, size);
+    CHECK_EQ(cluster_inject(c, 3, &m), RAFT_OK);
+    CHECK_EQ(cluster_commit(c, 3), commit);
+    CHECK_EQ(cluster_status(c, 3).last_index, before.last_index);
+    CHECK_EQ(cluster_status(c, 3).first_index, before.first_index);
+    CHECK_EQ(cluster_status(c, 3).counters.chunks_received, 0);
+    CLUSTER_DONE(c);
+}
+
+/* R38: an acknowledgement below the snapshot, but from where the log can go on, ends the need. */
+static void acknowledgement_within_the_log_ends_the_transfer(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    cluster_heal_all(c);
+    cluster_hold(c, 1, 3);
+    cluster_run(c, 300);
+    while (cluster_sent(c, 0, 1, 3, RAFT_MESSAGE_SNAPSHOT) == NULL) {
+        cluster_deliver_all(c, 1, 3);
+        cluster_run(c, 100);
+    }
+    CHECK_EQ(cluster_peer(c, 1, 3).state, RAFT_PEER_SNAPSHOT);
+    raft_index base = cluster_status(c, 1).first_index - 1;
+    raft_index snapshot = cluster_status(c, 1).snapshot_index;
+    CHECK(base < snapshot);
+    raft_message m = cluster_forge(c, 3, 1, cluster_term(c, 1), RAFT_MESSAGE_APPEND_REPLY);
+    m.round = cluster_sent(c, 0, 1, 3, RAFT_MESSAGE_SNAPSHOT)->message.round;
+    m.index = base - 1;
+    CHECK_EQ(cluster_inject(c, 1, &m), RAFT_OK);
+    CHECK_EQ(cluster_peer(c, 1, 3).state, RAFT_PEER_SNAPSHOT);
+    m.index = base;
+    uint64_t mark = cluster_mark(c);
+    CHECK_EQ(cluster_inject(c, 1, &m), RAFT_OK);
+    CHECK_EQ(cluster_peer(c, 1, 3).state, RAFT_PEER_REPLICATE);
+    const struct cluster_message *next = cluster_sent(c, mark, 1, 3, RAFT_MESSAGE_APPEND);
+    CHECK(next != NULL && next->message.index == base);
+    CHECK_EQ(cluster_transfers(c, 1), 0);
+    CHECK_EQ(cluster_status(c, 1).counters.snapshots_sent, 0);
+    cluster_free(c); /* the acknowledgement was a lie */
+}
+
+/* A report of the receiver that is no acknowledgement raises nothing (R28, R38). */
+static void replies_to_pieces_raise_no_match(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    raft_index match = cluster_peer(c, 1, 3).match;
+    c->nodes[3].write_async = 1;
+    cluster_heal_all(c);
+    for (int i = 0; i < 200 && cluster_status(c, 3).counters.snapshots_installed == 0; i++) {
+        cluster_store_async(c, 3, 1);
+        cluster_run(c, 20);
+        CHECK_EQ(cluster_peer(c, 1, 3).match, match);
+        cluster_complete_chunk(c, 3);
+    }
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_installed, 1);
+    cluster_run(c, 300);
+    CHECK_EQ(cluster_peer(c, 1, 3).match, match);
+    CHECK_EQ(cluster_peer(c, 1, 3).state, RAFT_PEER_SNAPSHOT);
+    cluster_complete(c, 3);
+    cluster_store_async(c, 3, 0);
+    cluster_run(c, 300);
+    CHECK(caught_up(c, 1, 3));
+    CLUSTER_DONE(c);
+}
+
+/* ---- Crashes -------------------------------------------------------------------------------- */
+
+/* Follower 3 has a tail of its own that the group knows nothing of, and is far behind. */
+static struct cluster *make_conflict(void)
+{
+    struct cluster *c = start_group(3);
+    work(c, 1, 5);
+    CHECK(cluster_elect(c, 3));
+    cluster_isolate(c, 3);
+    for (int i = 0; i < 30; i++) {
+        CHECK(cluster_propose(c, 3, "nobody else will ever see this") > 0);
+    }
+    cluster_run(c, 50);
+    CHECK(cluster_elect(c, 1));
+    cluster_isolate(c, 3);
+    work(c, 1, 150);
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    CHECK(cluster_status(c, 3).last_index > cluster_commit(c, 3) + 20);
+    return c;
+}
+
+/* All pieces are there, and the write that puts them into use is outstanding at node 3. */
+static void stop_before_the_install(struct cluster *c)
+{
+    c->nodes[3].write_async = 1;
+    cluster_heal_all(c);
+    for (int i = 0; i < 400 && cluster_status(c, 3).counters.snapshots_installed == 0; i++) {
+        cluster_run(c, 5);
+        cluster_store_async(c, 3, c->nodes[3].chunk_pending && c->nodes[3].chunk.last);
+        cluster_complete_chunk(c, 3);
+    }
+    c->nodes[3].write_async = 0;
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_installed, 1);
+    CHECK(cluster_pending_steps(c, 3) >= 1);
+}
+
+/* R35: whatever part of the install reached the disk, a restart finds the old state or the new. */
+static void crash_at_each_step_of_an_install_leaves_the_old_state_or_the_new(void)
+{
+    for (size_t step = 0;; step++) {
+        for (int stepwise = 0; stepwise < 2; stepwise++) {
+            struct cluster *c = make_conflict();
+            raft_index old_last = cluster_status(c, 3).last_index;
+            raft_index old_commit = cluster_status(c, 3).snapshot_index;
+            stop_before_the_install(c);
+            raft_index snapshot = cluster_status(c, 3).snapshot_index;
+            size_t steps = cluster_pending_steps(c, 3);
+            if (step > steps) {
+                CLUSTER_DONE(c);
+                return;
+            }
+            cluster_isolate(c, 3);
+            cluster_crash_after(c, 3, step);
+            cluster_store_async(c, 3, 0);
+            CHECK_EQ(stepwise ? cluster_restart_stepwise(c, 3) : cluster_restart(c, 3), RAFT_OK);
+            raft_status status = cluster_status(c, 3);
+            int is_new = status.snapshot_index == snapshot;
+            CHECK(is_new || status.snapshot_index == old_commit);
+            CHECK_EQ(status.last_index, is_new ? snapshot : old_last);
+            CHECK_EQ(status.commit_index, status.snapshot_index);
+            CHECK_EQ(c->nodes[3].applied.count, status.snapshot_index);
+            cluster_heal_all(c);
+            cluster_run(c, 3 * LONGEST);
+            work(c, cluster_leader(c), 3);
+            CHECK(cluster_converged(c));
+            CLUSTER_DONE(c);
+        }
+    }
+}
+
+static void crash_at_every_moment_of_a_transfer_is_recovered_from(void)
+{
+    for (uint64_t chunks = 0; chunks < 12; chunks++) {
+        for (raft_id victim = 1; victim <= 3; victim += 2) {
+            struct cluster *c = make_conflict();
+            cluster_heal_all(c);
+            for (int i = 0; i < 200 && cluster_status(c, 3).counters.chunks_received < chunks;
+                 i++) {
+                cluster_run(c, 3);
+            }
+            cluster_crash(c, victim);
+            cluster_run(c, 2 * LONGEST);
+            CHECK_EQ(cluster_restart_stepwise(c, victim), RAFT_OK);
+            cluster_run(c, 4 * LONGEST);
+            CHECK(cluster_stable_leader(c) != 0);
+            work(c, cluster_leader(c), 3);
+            CHECK(cluster_converged(c));
+            CHECK_EQ(cluster_transfers(c, 1) + cluster_transfers(c, 3), 0);
+            CLUSTER_DONE(c);
+        }
+    }
+}
+
+/* The leader that installed its snapshot restarts from it alone, and the others from their logs. */
+static void everybody_restarts_from_snapshot_and_log(void)
+{
+    for (int stepwise = 0; stepwise < 2; stepwise++) {
+        struct cluster *c = start_group(3);
+        leave_behind(c, 1, 3);
+        cluster_heal_all(c);
+        cluster_run(c, LONGEST);
+        work(c, 1, 7);
+        CHECK_EQ(cluster_compact(c, 2), RAFT_OK);
+        work(c, 1, 4);
+        raft_index applied = cluster_status(c, 1).applied_index;
+        for (raft_id id = 1; id <= 3; id++) {
+            cluster_crash(c, id);
+        }
+        for (raft_id id = 1; id <= 3; id++) {
+            CHECK_EQ(stepwise ? cluster_restart_stepwise(c, id) : cluster_restart(c, id), RAFT_OK);
+        }
+        CHECK_EQ(cluster_status(c, 3).applied_index, cluster_status(c, 3).snapshot_index);
+        cluster_run(c, 3 * LONGEST);
+        CHECK(cluster_stable_leader(c) != 0);
+        CHECK(cluster_status(c, 1).applied_index > applied);
+        CHECK(cluster_converged(c));
+        CLUSTER_DONE(c);
+    }
+}
+
+/* ---- Pieces that go astray ------------------------------------------------------------------ */
+
+static void pieces_lost_repeated_and_reordered_arrive_all_the_same(void)
+{
+    for (unsigned seed = 1; seed <= 30; seed++) {
+        struct cluster *c = make_conflict();
+        uint64_t random = seed * 7919;
+        cluster_heal_all(c);
+        cluster_hold(c, 1, 3);
+        for (int step = 0; step < 4000 && cluster_status(c, 3).counters.snapshots_installed == 0;
+             step++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            size_t queued = cluster_queued(c, 1, 3);
+            size_t position = queued > 0 ? (size_t)(random >> 33) % queued : 0;
+            switch (queued == 0 ? 4 : (random >> 20) % 5) {
+            case 0:
+                cluster_drop(c, 1, 3);
+                break;
+            case 1:
+                cluster_duplicate(c, 1, 3);
+                break;
+            case 2:
+            case 3:
+                cluster_deliver_at(c, 1, 3, position);
+                break;
+            default:
+                cluster_run(c, 20);
+                break;
+            }
+        }
+        CHECK_EQ(cluster_status(c, 3).counters.snapshots_installed, 1);
+        cluster_heal_all(c);
+        cluster_run(c, LONGEST);
+        CHECK(caught_up(c, 1, 3));
+        CLUSTER_DONE(c);
+    }
+}
+
+/* Two copies of an answer bring no two copies of every piece after it. */
+static void repeated_answers_do_not_breed_pieces(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    cluster_heal_all(c);
+    cluster_hold(c, 3, 1);
+    size_t pieces = 0;
+    for (int i = 0; i < 300 && cluster_status(c, 3).counters.snapshots_installed == 0; i++) {
+        cluster_settle(c);
+        if (cluster_queued(c, 3, 1) == 0) {
+            cluster_run(c, 100);
+        }
+        cluster_duplicate(c, 3, 1);
+        cluster_duplicate(c, 3, 1);
+        cluster_deliver_all(c, 3, 1);
+    }
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_installed, 1);
+    size_t needed = c->nodes[1].snapshots[0].size / 700 + 1;
+    pieces = cluster_sent_count(c, 0, 1, 3, RAFT_MESSAGE_SNAPSHOT);
+    CHECK(pieces <= needed + 5);
+    cluster_heal_all(c);
+    cluster_run(c, 300);
+    CLUSTER_DONE(c);
+}
+
+/* R39: a receiver that restarted begins at the beginning; one that lost an answer goes on. */
+static void receiver_that_restarts_is_begun_with_anew(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    transfer_some(c, 4);
+    cluster_isolate(c, 3);
+    cluster_crash(c, 3);
+    CHECK_EQ(cluster_restart(c, 3), RAFT_OK);
+    cluster_heal_all(c);
+    uint64_t mark = cluster_mark(c);
+    cluster_run(c, LONGEST);
+    const struct cluster_message *piece = cluster_sent(c, mark, 1, 3, RAFT_MESSAGE_SNAPSHOT);
+    while (piece != NULL && piece->message.offset != 0) {
+        piece = cluster_sent(c, piece->number, 1, 3, RAFT_MESSAGE_SNAPSHOT);
+    }
+    CHECK(piece != NULL);
+    CHECK(caught_up(c, 1, 3));
+    CLUSTER_DONE(c);
+}
+
+/* After a cut the transfer goes on where it was, as long as it is not given up. */
+static void short_cut_is_resumed_from_the_piece_that_was_lost(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    transfer_some(c, 4);
+    cluster_isolate(c, 3);
+    cluster_run(c, 300);
+    uint64_t mark = cluster_mark(c);
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    const struct cluster_message *piece = cluster_sent(c, mark, 1, 3, RAFT_MESSAGE_SNAPSHOT);
+    for (; piece != NULL; piece = cluster_sent(c, piece->number, 1, 3, RAFT_MESSAGE_SNAPSHOT)) {
+        CHECK(piece->message.offset > 0);
+    }
+    CLUSTER_DONE(c);
+}
+
+static void leader_that_changes_midway_begins_a_transfer_of_its_own(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    CHECK_EQ(cluster_compact(c, 2), RAFT_OK);
+    transfer_some(c, 4);
+    CHECK_EQ(cluster_transfers(c, 1), 1);
+    cluster_hold(c, 1, 3);
+    CHECK(cluster_elect(c, 2));
+    cluster_heal_all(c);
+    CHECK_EQ(cluster_transfers(c, 1), 0);
+    const raft_event *end = cluster_event(c, 1, 0, RAFT_EVENT_SNAPSHOT_END);
+    CHECK(end != NULL && end->status != RAFT_OK && end->peer == 3);
+    end = cluster_event(c, 3, 0, RAFT_EVENT_SNAPSHOT_END);
+    CHECK(end != NULL && end->status != RAFT_OK && end->peer == 1);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 2, 3));
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_installed, 1);
+    CLUSTER_DONE(c);
+}
+
+/* Pieces of an earlier term, however late, belong to no transfer of this one (R39). */
+static void pieces_of_an_earlier_term_are_not_mixed_in(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    CHECK_EQ(cluster_compact(c, 2), RAFT_OK);
+    transfer_some(c, 6);
+    uint64_t old = cluster_mark(c);
+    CHECK(cluster_elect(c, 2));
+    cluster_hold(c, 2, 3);
+    for (int i = 0; i < 300 && cluster_status(c, 3).counters.snapshots_installed == 0; i++) {
+        cluster_run(c, 20);
+        cluster_deliver(c, 2, 3);
+        const struct cluster_message *piece = cluster_sent(c, 0, 1, 3, RAFT_MESSAGE_SNAPSHOT);
+        while (piece != NULL && piece->number <= old) {
+            CHECK_EQ(cluster_replay(c, piece->number), RAFT_OK);
+            piece = cluster_sent(c, piece->number, 1, 3, RAFT_MESSAGE_SNAPSHOT);
+        }
+    }
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_installed, 1);
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 2, 3));
+    CLUSTER_DONE(c);
+}
+
+/* ---- Hosts that are slow, or cannot --------------------------------------------------------- */
+
+static void leader_serves_on_and_retries_while_the_snapshot_cannot_be_read(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    c->nodes[1].read_fail = -1;
+    cluster_heal_all(c);
+    cluster_run(c, 3 * LONGEST);
+    CHECK_EQ(cluster_sent_count(c, 0, 1, 3, RAFT_MESSAGE_SNAPSHOT), 0);
+    CHECK_EQ(cluster_leader(c), 1);
+    work(c, 1, 5);
+    CHECK_EQ(cluster_commit(c, 1), cluster_status(c, 1).last_index);
+    c->nodes[1].read_fail = 0;
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    CLUSTER_DONE(c);
+}
+
+static void silent_peer_is_sent_nothing_and_its_transfer_is_given_up(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    cluster_run(c, LONGEST);
+    CHECK_EQ(cluster_sent_count(c, 0, 1, 3, RAFT_MESSAGE_SNAPSHOT), 0); /* R39 */
+    transfer_some(c, 3);
+    cluster_isolate(c, 3);
+    cluster_run(c, 2 * LONGEST);
+    const raft_event *end = cluster_event(c, 1, 0, RAFT_EVENT_SNAPSHOT_END);
+    CHECK(end != NULL && end->status == RAFT_ETIMEOUT && end->peer == 3);
+    CHECK_EQ(cluster_transfers(c, 1), 0);
+    uint64_t mark = cluster_mark(c);
+    cluster_run(c, 2 * LONGEST);
+    CHECK_EQ(cluster_sent_count(c, mark, 1, 3, RAFT_MESSAGE_SNAPSHOT), 0);
+    cluster_heal_all(c);
+    cluster_run(c, 3 * LONGEST);
+    CHECK(caught_up(c, cluster_leader(c), 3));
+    CLUSTER_DONE(c);
+}
+
+/* Every callback answers later; nothing is done twice, and the clock goes on. */
+static void every_callback_may_answer_later(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    c->nodes[1].read_async = 1;
+    c->nodes[3].write_async = 1;
+    c->nodes[3].load_async = 1;
+    cluster_store_async(c, 3, 1);
+    cluster_heal_all(c);
+    for (int i = 0; i < 2000 && !caught_up(c, 1, 3); i++) {
+        cluster_run(c, 7);
+        cluster_complete_reads(c, 1);
+        cluster_run(c, 7);
+        cluster_complete_chunk(c, 3);
+        if (i % 3 == 0) {
+            cluster_complete_one(c, 3);
+            cluster_complete_apply(c, 3);
+        }
+    }
+    CHECK(caught_up(c, 1, 3));
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_installed, 1);
+    CLUSTER_DONE(c);
+}
+
+static void host_that_fails_to_write_a_piece_gets_the_snapshot_later(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    c->nodes[3].write_fail = -7;
+    cluster_heal_all(c);
+    uint64_t mark = cluster_mark(c);
+    cluster_run(c, 2 * LONGEST);
+    const raft_event *end = cluster_event(c, 3, 0, RAFT_EVENT_SNAPSHOT_END);
+    CHECK(end != NULL && end->status == -7);
+    CHECK(cluster_sent_count(c, mark, 1, 3, RAFT_MESSAGE_SNAPSHOT) <= 8); /* not in a loop */
+    CHECK_EQ(cluster_status(c, 3).error, RAFT_OK);
+    c->nodes[3].write_fail = 0;
+    cluster_run(c, 2 * LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    CLUSTER_DONE(c);
+}
+
+static void load_that_fails_stops_the_node(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    c->nodes[3].load_fail_next = -3;
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK_EQ(cluster_status(c, 3).error, RAFT_EAPPLY);
+    CHECK_EQ(cluster_transfers(c, 3), 0);
+    cluster_crash(c, 3);
+    CHECK_EQ(cluster_restart(c, 3), RAFT_OK);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    CLUSTER_DONE(c);
+}
+
+/* A newer snapshot does not end the transfer of the one before, as long as that can be read. */
+static void newer_snapshot_lets_the_transfer_go_on(void)
+{
+    for (int forgets = 0; forgets < 2; forgets++) {
+        struct cluster *c = start_group(3);
+        leave_behind(c, 1, 3);
+        raft_index first = cluster_status(c, 1).snapshot_index;
+        c->nodes[1].forgets_old = forgets;
+        transfer_some(c, 3);
+        cluster_hold(c, 1, 3);
+        cluster_propose(c, 1, "a little more");
+        cluster_settle(c);
+        CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+        cluster_heal_all(c);
+        cluster_run(c, 3 * LONGEST);
+        CHECK(caught_up(c, 1, 3));
+        CHECK_EQ(cluster_status(c, 3).snapshot_index == first, !forgets);
+        CHECK_EQ(cluster_status(c, 3).counters.snapshots_installed, 1);
+        CLUSTER_DONE(c);
+    }
+}
+
+/* ---- Mid-install ---------------------------------------------------------------------------- */
+
+/* R37: a server whose state is being replaced does not campaign and applies nothing; it votes. */
+static void server_amid_an_install_does_not_campaign_nor_apply_but_votes(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    c->nodes[3].load_async = 1;
+    cluster_heal_all(c);
+    for (int i = 0; i < 500 && c->nodes[3].apply_pending == 0; i++) {
+        cluster_run(c, 5);
+    }
+    CHECK(c->nodes[3].apply_pending != 0);
+    CHECK(cluster_status(c, 3).installing);
+    work(c, 1, 5);
+    raft_status status = cluster_status(c, 3);
+    CHECK_EQ(status.last_index, cluster_status(c, 1).last_index); /* it takes entries */
+    CHECK(status.applied_index < status.snapshot_index);
+    CHECK_EQ(raft_campaign(c->nodes[3].raft), RAFT_EBUSY);
+    uint8_t meta[RAFT_META_MAX];
+    size_t size;
+    CHECK_EQ(raft_snapshot_meta(c->nodes[3].raft, meta, sizeof meta, &size), RAFT_EBUSY);
+    raft_term term = cluster_term(c, 3);
+    cluster_isolate(c, 3);
+    cluster_run(c, 5 * LONGEST);
+    CHECK_EQ(cluster_term(c, 3), term);
+    CHECK_EQ(cluster_role(c, 3), RAFT_ROLE_FOLLOWER);
+    cluster_heal_all(c);
+    cluster_crash(c, 1);
+    cluster_run(c, 3 * LONGEST);
+    CHECK_EQ(cluster_leader(c), 2); /* by the vote of 3 */
+    cluster_complete_apply(c, 3);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 2, 3));
+    CHECK(!cluster_status(c, 3).installing);
+    CLUSTER_DONE(c);
+}
+
+/* What apply has in hand keeps its bytes though the log they were in is gone. */
+static void apply_in_hand_ends_before_the_snapshot_is_loaded(void)
+{
+    struct cluster *c = start_group(3);
+    c->nodes[3].apply_async = 1;
+    work(c, 1, 5);
+    CHECK(c->nodes[3].apply_pending != 0);
+    leave_behind(c, 1, 3);
+    cluster_heal_all(c);
+    for (int i = 0; i < 500 && cluster_status(c, 3).counters.snapshots_installed == 0; i++) {
+        cluster_run(c, 5);
+    }
+    cluster_run(c, 200);
+    CHECK(cluster_status(c, 3).applied_index < cluster_status(c, 3).snapshot_index);
+    c->nodes[3].apply_async = 0;
+    cluster_complete_apply(c, 3); /* the harness looks at the bytes */
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    CLUSTER_DONE(c);
+}
+
+/* R6: completions of writes that were issued before the install say nothing of the log. */
+static void late_completions_do_not_acknowledge_a_snapshot_that_is_not_durable(void)
+{
+    struct cluster *c = make_conflict();
+    cluster_store_async(c, 3, 1);
+    cluster_heal_all(c);
+    raft_index base = cluster_status(c, 1).first_index - 1;
+    for (int i = 0; i < 600 && cluster_status(c, 3).counters.snapshots_installed == 0; i++) {
+        cluster_run(c, 5);
+        if (i % 50 == 49) {
+            cluster_complete_one(c, 3);
+        }
+    }
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_installed, 1);
+    while (c->nodes[3].store.pending_count > 1) {
+        CHECK(cluster_peer(c, 1, 3).match < base);
+        cluster_complete_one(c, 3); /* the harness looks at every acknowledgement */
+        cluster_run(c, 110);
+    }
+    cluster_store_async(c, 3, 0);
+    cluster_complete(c, 3);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    CLUSTER_DONE(c);
+}
+
+/* I29: what a former leader proposed and a snapshot swallows is told to be unknown, once. */
+static void proposals_that_a_snapshot_covers_get_their_answer(void)
+{
+    struct cluster *c = start_group(3);
+    CHECK(cluster_elect(c, 3));
+    raft_term term = cluster_term(c, 3);
+    cluster_isolate(c, 3);
+    raft_index first = cluster_propose(c, 3, "lost");
+    for (int i = 0; i < 300; i++) {
+        cluster_propose(c, 3, "lost");
+    }
+    raft_index last = cluster_status(c, 3).last_index;
+    cluster_run(c, LONGEST);
+    CHECK(cluster_elect(c, 1));
+    leave_behind(c, 1, 2 + 1);
+    raft_index snapshot = cluster_status(c, 1).snapshot_index;
+    CHECK(first <= snapshot && snapshot < last);
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    for (raft_index i = first; i <= last; i++) {
+        CHECK_EQ(cluster_outcome(c, 3, i, term), i <= snapshot ? RAFT_EUNKNOWN : RAFT_EDROPPED);
+    }
+    CHECK_EQ(cluster_event_count(c, 3, 0, RAFT_EVENT_DROPPED), 2);
+    CLUSTER_DONE(c);
+}
+
+/* ---- Memberships ---------------------------------------------------------------------------- */
+
+/* Gives the group another membership: these roles, by id; RAFT_MEMBER_NONE leaves one out. */
+static int change(struct cluster *c, raft_id leader, const int roles[CLUSTER_MAX + 1])
+{
+    raft_membership membership;
+    raft_member members[CLUSTER_MAX];
+    raft_membership_init(&membership);
+    int code = raft_get_membership(c->nodes[leader].raft, &membership, members, CLUSTER_MAX);
+    if (code != RAFT_OK) {
+        return code;
+    }
+    raft_index version = membership.version;
+    memset(members, 0, sizeof members);
+    membership.member_count = 0;
+    for (raft_id id = 1; id <= c->count; id++) {
+        if (roles[id] != RAFT_MEMBER_NONE) {
+            members[membership.member_count].id = id;
+            members[membership.member_count++].role = roles[id];
+        }
+    }
+    membership.members = members;
+    return raft_set_membership(c->nodes[leader].raft, &membership, version, NULL, NULL);
+}
+
+static void change_and_settle(struct cluster *c, raft_id leader, const int roles[CLUSTER_MAX + 1])
+{
+    int code = RAFT_EBUSY;
+    for (int i = 0; i < 50 && code == RAFT_EBUSY; i++) {
+        code = change(c, leader, roles);
+        cluster_run(c, 100);
+    }
+    CHECK_EQ(code, RAFT_OK);
+    cluster_run(c, 300);
+}
+
+enum { V = RAFT_MEMBER_VOTER, L = RAFT_MEMBER_LEARNER, W = RAFT_MEMBER_WITNESS, N = 3 };
+
+/* R36: the snapshot of a group names everybody as of its index, and a later one copies it. */
+static void joiner_learns_the_membership_from_a_snapshot(void)
+{
+    struct cluster *c = make_group(4);
+    c->founders = 3;
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    static const int roles[CLUSTER_MAX + 1] = {0, V, V, V, L};
+    work(c, 1, 150);
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    change_and_settle(c, 1, roles);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 4));
+    CHECK_EQ(cluster_status(c, 4).counters.snapshots_installed, 1);
+    CHECK_EQ(cluster_status(c, 4).learner_count, 1);
+    work(c, 1, 150);
+    CHECK_EQ(cluster_compact(c, 4), RAFT_OK); /* the second, with no membership in between */
+    work(c, 1, 150);
+    CHECK_EQ(cluster_compact(c, 4), RAFT_OK);
+    raft_index version = cluster_status(c, 1).membership_version;
+    CHECK_EQ(cluster_status(c, 4).membership_version, version);
+    cluster_crash(c, 4);
+    CHECK_EQ(cluster_restart_stepwise(c, 4), RAFT_OK);
+    CHECK_EQ(cluster_status(c, 4).membership_version, version);
+    CHECK_EQ(cluster_status(c, 4).member_count, 4);
+    CHECK_EQ(cluster_status(c, 4).learner_count, 1);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 4));
+    CLUSTER_DONE(c);
+}
+
+/* The role follows the snapshot, in either direction. */
+static void role_follows_the_snapshot(void)
+{
+    static const int second[CLUSTER_MAX + 1] = {0, V, V, L};
+    static const int first[CLUSTER_MAX + 1] = {0, V, V, V};
+    struct cluster *c = start_group(3);
+    cluster_isolate(c, 3);
+    change_and_settle(c, 1, second);
+    leave_behind(c, 1, 3);
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    CHECK_EQ(cluster_status(c, 3).learner_count, 1);
+    CHECK_EQ(raft_campaign(c->nodes[3].raft), RAFT_ENOTMEMBER);
+    change_and_settle(c, 1, first);
+    cluster_isolate(c, 3);
+    change_and_settle(c, 1, second);
+    leave_behind(c, 1, 3);
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    change_and_settle(c, 1, first);
+    cluster_run(c, LONGEST);
+    CHECK_EQ(cluster_status(c, 3).voter_count, 3);
+    CHECK(cluster_elect(c, 3));
+    CLUSTER_DONE(c);
+}
+
+/* A snapshot taken while joint brings both halves; the next leader leaves the joint membership. */
+static void snapshot_in_a_joint_state_restores_both_halves(void)
+{
+    static const int other[CLUSTER_MAX + 1] = {0, V, V, N, V, V};
+    struct cluster *c = make_group(5);
+    c->founders = 3;
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    static const int learning[CLUSTER_MAX + 1] = {0, V, V, V, L, L};
+    change_and_settle(c, 1, learning);
+    cluster_run(c, LONGEST);
+    cluster_isolate(c, 2);
+    work(c, 1, 150);
+    cluster_hold(c, 1, 0); /* the joint membership is committed by nobody's doing but ours */
+    CHECK_EQ(change(c, 1, other), RAFT_OK);
+    cluster_poll(c, 1);
+    raft_index joint = cluster_status(c, 1).last_index;
+    CHECK(cluster_status(c, 1).membership_joint);
+    for (int i = 0; i < 200 && cluster_commit(c, 1) < joint; i++) {
+        cluster_deliver_all(c, 1, 3);
+        cluster_deliver_all(c, 1, 4);
+        cluster_deliver_all(c, 1, 5);
+        cluster_settle(c);
+    }
+    CHECK(cluster_commit(c, 1) >= joint);
+    CHECK(cluster_status(c, 1).applied_index >= joint);
+    uint8_t meta[RAFT_META_MAX];
+    size_t size = meta_of(c, 1, meta);
+    raft_index index;
+    raft_term term;
+    CHECK_EQ(raft_meta_read(meta, size, &index, &term), RAFT_OK);
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    raft_index snapshot = cluster_status(c, 1).snapshot_index;
+    cluster_heal_all(c);
+    cluster_run(c, 2 * LONGEST);
+    CHECK(caught_up(c, 1, 2));
+    CHECK_EQ(cluster_status(c, 2).counters.snapshots_installed, 1);
+    CHECK_EQ(cluster_status(c, 2).snapshot_index, snapshot);
+    CHECK(!cluster_status(c, 1).membership_joint);
+    CHECK_EQ(cluster_status(c, 2).membership_version, cluster_status(c, 1).membership_version);
+    CHECK_EQ(cluster_status(c, 2).voter_count, 4);
+    CLUSTER_DONE(c);
+}
+
+/* R67: a group founded on a past; who is added later gets that past first. */
+static void group_founded_on_existing_data_gives_it_to_joiners(void)
+{
+    struct cluster *c = make_group(4);
+    c->founders = 3;
+    c->base_index = 40;
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK_EQ(cluster_status(c, 1).first_index, 41);
+    CHECK_EQ(cluster_status(c, 1).snapshot_index, 40);
+    CHECK_EQ(cluster_status(c, 1).applied_index, 40);
+    CHECK(cluster_elect(c, 1));
+    CHECK(cluster_term(c, 1) > 1);
+    work(c, 1, 5);
+    static const int roles[CLUSTER_MAX + 1] = {0, V, V, V, L};
+    change_and_settle(c, 1, roles);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 4));
+    CHECK_EQ(cluster_status(c, 4).snapshot_index, 40);
+    CHECK_STR(cluster_applied_text(c, 4, 40), "past 40");
+    cluster_crash(c, 2);
+    CHECK_EQ(cluster_restart(c, 2), RAFT_OK);
+    cluster_crash(c, 4);
+    CHECK_EQ(cluster_restart_stepwise(c, 4), RAFT_OK);
+    cluster_run(c, LONGEST);
+    CHECK(cluster_converged(c));
+    CLUSTER_DONE(c);
+}
+
+/* R56: to a witness go the metadata alone; its host is asked for nothing. */
+static void witness_gets_metadata_alone(void)
+{
+    struct cluster *c = make_group(4);
+    c->founders = 3;
+    c->nodes[4].write_fail = -1;
+    c->nodes[4].load_fail_next = -1;
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    static const int roles[CLUSTER_MAX + 1] = {0, V, V, V, W};
+    work(c, 1, 150);
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    change_and_settle(c, 1, roles);
+    cluster_run(c, LONGEST);
+    CHECK_EQ(cluster_status(c, 4).counters.snapshots_installed, 1);
+    CHECK_EQ(cluster_status(c, 4).counters.chunks_received, 0);
+    CHECK_EQ(cluster_status(c, 4).error, RAFT_OK);
+    CHECK(caught_up(c, 1, 4));
+    CHECK_EQ(c->nodes[4].applied.count, 0);
+    cluster_crash(c, 4);
+    CHECK_EQ(cluster_restart(c, 4), RAFT_OK);
+    work(c, 1, 5);
+    cluster_run(c, LONGEST);
+    CHECK_EQ(cluster_status(c, 4).commit_index, cluster_commit(c, 1));
+    CLUSTER_DONE(c);
+}
+
+/* ---- What no correct leader sends ----------------------------------------------------------- */
+
+static void snapshots_that_contradict_are_refused_and_change_nothing(void)
+{
+    struct cluster *c = start_group(3);
+    uint8_t meta[RAFT_META_MAX];
+    leave_behind(c, 1, 3);
+    work(c, 1, 5);
+    size_t size = meta_of(c, 1, meta);
+    raft_message good = first_piece(c, 1, 3, meta, size);
+    good.term = cluster_term(c, 3);
+    raft_message m = good;
+    uint64_t before = cluster_fingerprint(c, 3);
+    m.index_term = m.term + 1; /* a last term above the sender's (R36) */
+    CHECK_EQ(cluster_inject(c, 3, &m), RAFT_EMALFORMED);
+    m = good;
+    m.index++; /* another snapshot than the metadata says */
+    CHECK_EQ(cluster_inject(c, 3, &m), RAFT_EMALFORMED);
+    m = good;
+    m.meta.size--;
+    CHECK_EQ(cluster_inject(c, 3, &m), RAFT_EMALFORMED);
+    for (size_t i = 0; i < size; i++) { /* what is damaged is refused, or says the same of itself */
+        uint8_t bad[RAFT_META_MAX];
+        memcpy(bad, meta, size);
+        bad[i] ^= 0x81;
+        raft_index index = 0;
+        raft_term term = 0;
+        int code = raft_meta_read(bad, size, &index, &term);
+        if (code != RAFT_OK || index != good.index || term != good.index_term) {
+            m = good;
+            m.meta.data = bad;
+            CHECK_EQ(cluster_inject(c, 3, &m), RAFT_EMALFORMED);
+        }
+    }
+    m = good;
+    m.offset = 5; /* metadata in the midst */
+    CHECK_EQ(cluster_inject(c, 3, &m), RAFT_EMALFORMED);
+    m = good;
+    m.chunk.size = 0; /* nothing, and not the last */
+    CHECK_EQ(cluster_inject(c, 3, &m), RAFT_EMALFORMED);
+    m = good;
+    m.flags = RAFT_FLAG_BARE | RAFT_FLAG_LAST; /* data is this server's due */
+    m.chunk.data = NULL;
+    m.chunk.size = 0;
+    CHECK_EQ(cluster_inject(c, 3, &m), RAFT_EMALFORMED);
+    m = good;
+    m.from = 2; /* another than the leader of the term, which is known */
+    CHECK_EQ(cluster_fingerprint(c, 3), before);
+    CHECK_EQ(cluster_inject(c, 3, &m), RAFT_EMALFORMED);
+    CHECK_EQ(cluster_status(c, 3).counters.chunks_received, 0);
+    CLUSTER_DONE(c);
+}
+
+/* What is committed cannot be denied by a snapshot (V10). */
+static void snapshot_of_another_history_is_refused(void)
+{
+    struct cluster *c = start_group(3);
+    struct cluster *other = start_group(3);
+    uint8_t meta[RAFT_META_MAX];
+    CHECK(cluster_elect(other, 2));
+    CHECK(cluster_elect(other, 1));
+    work(other, 1, 5);
+    work(c, 1, 40);
+    CHECK(cluster_elect(c, 1));
+    size_t size = meta_of(other, 1, meta);
+    raft_message m = first_piece(c, 1, 3, meta, size);
+    m.term = cluster_term(c, 3) + 3;
+    CHECK(m.index <= cluster_commit(c, 3));
+    CHECK_EQ(cluster_inject(c, 3, &m), RAFT_EMALFORMED);
+    CHECK_EQ(raft_compact(c->nodes[1].raft, meta, size), RAFT_EARG);
+    CLUSTER_DONE(other);
+    CLUSTER_DONE(c);
+}
+
+static void server_without_the_callbacks_refuses_and_stays_behind(void)
+{
+    struct cluster *c = make_group(3);
+    c->snapshots = 0;
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    cluster_isolate(c, 3);
+    work(c, 1, 150);
+    uint8_t meta[RAFT_META_MAX];
+    size_t size = meta_of(c, 1, meta);
+    CHECK_EQ(raft_compact(c->nodes[1].raft, meta, size), RAFT_OK);
+    cluster_heal_all(c);
+    cluster_run(c, 3 * LONGEST);
+    CHECK_EQ(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_NEEDED), 1); /* once per need */
+    CHECK_EQ(cluster_event(c, 1, 0, RAFT_EVENT_SNAPSHOT_NEEDED)->peer, 3);
+    raft_message m = first_piece(c, 1, 3, meta, size);
+    uint64_t mark = cluster_mark(c);
+    CHECK_EQ(cluster_inject(c, 3, &m), RAFT_OK);
+    const struct cluster_message *reply = cluster_sent(c, mark, 3, 1, RAFT_MESSAGE_SNAPSHOT_REPLY);
+    CHECK(reply != NULL && reply->message.refused);
+    CHECK_EQ(raft_snapshot_received(c->nodes[3].raft, meta, size), RAFT_ESTATE);
+    CHECK_EQ(cluster_status(c, 3).snapshot_index, 0);
+    CHECK_EQ(cluster_leader(c), 1);
+    CLUSTER_DONE(c);
+}
+
+/* ---- Shipped by the host -------------------------------------------------------------------- */
+
+static void snapshot_that_the_host_ships_goes_into_use_like_any(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    raft_index snapshot = cluster_status(c, 1).snapshot_index;
+    CHECK_EQ(cluster_ship(c, 1, 3), RAFT_OK);
+    cluster_run(c, 50);
+    raft_status status = cluster_status(c, 3);
+    CHECK_EQ(status.snapshot_index, snapshot);
+    CHECK_EQ(status.applied_index, snapshot);
+    CHECK_EQ(status.first_index, snapshot + 1);
+    CHECK_EQ(cluster_event_count(c, 3, 0, RAFT_EVENT_SNAPSHOT_END), 0); /* nothing was begun */
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK_EQ(cluster_sent_count(c, 0, 1, 3, RAFT_MESSAGE_SNAPSHOT), 0);
+    CHECK(caught_up(c, 1, 3));
+    CHECK_EQ(cluster_ship(c, 1, 3), RAFT_OK); /* not newer: nothing */
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_installed, 1);
+    CLUSTER_DONE(c);
+}
+
+static void shipped_metadata_is_checked(void)
+{
+    struct cluster *c = start_group(3);
+    uint8_t meta[RAFT_META_MAX];
+    leave_behind(c, 1, 3);
+    CHECK(cluster_elect(c, 2));
+    work(c, 2, 3);
+    size_t size = meta_of(c, 2, meta);
+    raft *node = c->nodes[3].raft;
+    CHECK_EQ(raft_snapshot_received(node, NULL, 0), RAFT_EARG);
+    CHECK_EQ(raft_snapshot_received(node, meta, size - 1), RAFT_ECORRUPT);
+    CHECK_EQ(raft_snapshot_received(node, meta, size), RAFT_EMALFORMED); /* of a newer term */
+    CHECK_EQ(raft_snapshot_sent(node, 1, RAFT_PENDING), RAFT_EARG);
+    CHECK_EQ(raft_snapshot_sent(node, 99, RAFT_OK), RAFT_OK);
+    CLUSTER_DONE(c);
+}
+
+int main(void)
+{
+    RUN(leader_that_compacted_past_a_follower_sends_a_snapshot_and_then_the_tail);
+    RUN(a_snapshot_is_not_sent_twice_to_a_peer_that_keeps_it);
+    RUN(snapshot_exactly_at_the_last_index_ends_in_replication);
+    RUN(trail_spares_a_follower_that_is_a_little_behind_the_snapshot);
+    RUN(follower_with_appends_in_flight_is_asked_before_it_gets_a_snapshot);
+    RUN(dead_follower_does_not_pin_the_log);
+    RUN(snapshot_at_or_below_the_commit_index_is_answered_with_it);
+    RUN(snapshot_that_the_log_reaches_moves_the_commit_index_and_keeps_the_log);
+    RUN(acknowledgement_within_the_log_ends_the_transfer);
+    RUN(replies_to_pieces_raise_no_match);
+    RUN(crash_at_each_step_of_an_install_leaves_the_old_state_or_the_new);
+    RUN(crash_at_every_moment_of_a_transfer_is_recovered_from);
+    RUN(everybody_restarts_from_snapshot_and_log);
+    RUN(pieces_lost_repeated_and_reordered_arrive_all_the_same);
+    RUN(repeated_answers_do_not_breed_pieces);
+    RUN(receiver_that_restarts_is_begun_with_anew);
+    RUN(short_cut_is_resumed_from_the_piece_that_was_lost);
+    RUN(leader_that_changes_midway_begins_a_transfer_of_its_own);
+    RUN(pieces_of_an_earlier_term_are_not_mixed_in);
+    RUN(leader_serves_on_and_retries_while_the_snapshot_cannot_be_read);
+    RUN(silent_peer_is_sent_nothing_and_its_transfer_is_given_up);
+    RUN(every_callback_may_answer_later);
+    RUN(host_that_fails_to_write_a_piece_gets_the_snapshot_later);
+    RUN(load_that_fails_stops_the_node);
+    RUN(newer_snapshot_lets_the_transfer_go_on);
+    RUN(server_amid_an_install_does_not_campaign_nor_apply_but_votes);
+    RUN(apply_in_hand_ends_before_the_snapshot_is_loaded);
+    RUN(late_completions_do_not_acknowledge_a_snapshot_that_is_not_durable);
+    RUN(proposals_that_a_snapshot_covers_get_their_answer);
+    RUN(joiner_learns_the_membership_from_a_snapshot);
+    RUN(role_follows_the_snapshot);
+    RUN(snapshot_in_a_joint_state_restores_both_halves);
+    RUN(group_founded_on_existing_data_gives_it_to_joiners);
+    RUN(witness_gets_metadata_alone);
+    RUN(snapshots_that_contradict_are_refused_and_change_nothing);
+    RUN(snapshot_of_another_history_is_refused);
+    RUN(server_without_the_callbacks_refuses_and_stays_behind);
+    RUN(snapshot_that_the_host_ships_goes_into_use_like_any);
+    RUN(shipped_metadata_is_checked);
+    return check_done();
+}

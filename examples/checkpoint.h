@@ -129,7 +129,8 @@ int checkpoint_newest(const checkpoint_store *store, uint64_t group, raft_index 
 
 /*
  * Begins a checkpoint. Copies the metadata, RAFT_META_MAX bytes at most. RAFT_OK; RAFT_EARG;
- * RAFT_ESTATE: there is one as new or newer, or on its way; RAFT_ESTORAGE: no random bytes; RAFT_ENOMEM.
+ * RAFT_ESTATE: there is one as new or newer, or on its way; RAFT_ESTORAGE: no random bytes;
+ * RAFT_ENOMEM.
  */
 int checkpoint_begin(checkpoint_store *store, uint64_t group, raft_index index, raft_term term,
                      const void *meta, size_t meta_size, checkpoint_writer **out);
@@ -166,9 +167,9 @@ void checkpoint_receive_end(checkpoint_store *store, uint64_t group);
 
 /*
  * Makes the received checkpoint the newest one, when the log's record that names it is durable.
- * RAFT_OK: done, or a newer one is there; RAFT_PENDING: CHECKPOINT_INSTALLED follows; where that says
- * RAFT_ESTORAGE, checkpoint_recover will do it after a restart, or another call; RAFT_ESTATE: no
- * such one was received; RAFT_ESTORAGE; RAFT_ENOMEM.
+ * RAFT_OK: done, or a newer one is there; RAFT_PENDING: CHECKPOINT_INSTALLED follows; where that
+ * says RAFT_ESTORAGE, checkpoint_recover will do it after a restart, or another call; RAFT_ESTATE:
+ * no such one was received; RAFT_ESTORAGE; RAFT_ENOMEM.
  */
 int checkpoint_install(checkpoint_store *store, uint64_t group, raft_index index, raft_term term);
 

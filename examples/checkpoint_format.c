@@ -2,14 +2,14 @@
  * Encoding and decoding of checkpoints. Byte by byte and little-endian, so that a directory can be
  * carried to another machine.
  *
- *     head                                 block                          foot
- *      0  8  "KEELSCKP"                    0  4  checksum of number,      0  4  checksum of the rest
- *      8  4  format version                      size and data            4  4  "\xab" "CKP"
- *     12  4  checksum of all else          4  4  bytes of data            8  8  bytes of data
- *     16  8  cluster                       8     data                    16  8  blocks
- *     24  8  node                                                        24  4  checksum of the
- *     32  8  group                                                              blocks' checksums
- *     40  8  index                                                       28  4  zeros
+ *     head                                 block                        foot
+ *      0  8  "KEELSCKP"                    0  4  checksum of number,    0  4  checksum of the rest
+ *      8  4  format version                      size and data          4  4  "\xab" "CKP"
+ *     12  4  checksum of all else          4  4  bytes of data          8  8  bytes of data
+ *     16  8  cluster                       8     data                  16  8  blocks
+ *     24  8  node                                                      24  4  checksum of the
+ *     32  8  group                                                            blocks' checksums
+ *     40  8  index                                                     28  4  zeros
  *     48  8  term
  *     56  8  salt
  *     64  4  bytes of metadata
@@ -17,9 +17,10 @@
  *     72  8  zeros
  *     80     metadata, padded to eight bytes
  *
- * The checksums of blocks and foot begin with that of the head, which has a salt in it: what belongs
- * to another file, or to another place of this one, does not pass for what belongs here. All blocks
- * but the last are full, so that the place of every byte is known, and so is the size of the file.
+ * The checksums of blocks and foot begin with that of the head, which has a salt in it: what
+ * belongs to another file, or to another place of this one, does not pass for what belongs here.
+ * All blocks but the last are full, so that the place of every byte is known, and so is the size of
+ * the file.
  */
 #include "checkpoint_format.h"
 

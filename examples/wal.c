@@ -3,12 +3,12 @@
  *
  * Format. The log is a row of files, 0000000000000001.wal and up, each of a fixed size and all
  * zeros before its first record. The first 4096 bytes are the file's head: version, cluster, node,
- * number, size, a random salt, the counts at which its records begin, where those of the file before
- * it end, and which is the oldest file of which anything is needed. Then come records, one for each
- * raft_write. A record is its head, then hard state, ranges, metadata and entries, the latter in the
- * encoding that the engine uses everywhere. A checksum over the body stands in the head, and one
- * over the head, the file's head and the position in front of it. Every record names its group. (The
- * bytes are in wal_format.c.)
+ * number, size, a random salt, the counts at which its records begin, where those of the file
+ * before it end, and which is the oldest file of which anything is needed. Then come records, one
+ * for each raft_write. A record is its head, then hard state, ranges, metadata and entries, the
+ * latter in the encoding that the engine uses everywhere. A checksum over the body stands in the
+ * head, and one over the head, the file's head and the position in front of it. Every record names
+ * its group. (The bytes are in wal_format.c.)
  *
  * A record holds as a whole or not at all, so of one raft_write a crash leaves all or nothing: more
  * than raft.h asks for. The order among the groups' records is the order of wal_append.
@@ -35,9 +35,9 @@
  *      for a torn end.
  *
  * Threads. The caller's thread fills one batch while the writer thread owns the other, the tail and
- * the last file; it also removes files. They exchange them under the lock, which nobody holds during
- * a system call (but for one byte through the pipe). The index and what is read back belong to the
- * caller's thread alone; `issued`, too, but that the writer fills in the places.
+ * the last file; it also removes files. They exchange them under the lock, which nobody holds
+ * during a system call (but for one byte through the pipe). The index and what is read back belong
+ * to the caller's thread alone; `issued`, too, but that the writer fills in the places.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -96,8 +96,8 @@ struct wal {
     /* Of the caller's thread, but that places are filled in under the lock: a ring by number. */
     struct issued *issued;
     size_t issued_capacity; /* a power of two */
-    uint64_t issued_count; /* ever */
-    uint64_t reported;     /* of those, also the failed ones */
+    uint64_t issued_count;  /* ever */
+    uint64_t reported;      /* of those, also the failed ones */
 
     /* Of the caller's thread. */
     struct wal_index index;

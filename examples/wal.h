@@ -127,10 +127,11 @@ size_t wal_collect(wal *log, wal_done *done, void *ctx);
  * Says what is not needed any more of a group, because a checkpoint of it is durable by other means
  * than this log: entries below first_index, and metadata of a base_index below. checkpoint is the
  * index of that checkpoint. What joins the log to it is kept in any case, so that a replay shows
- * that they fit: the entry at that index, or metadata of it as base_index. Files go, the oldest first, when nothing in them is needed by any
- * group; they are removed when the next file is begun, and never before the first call of this. What little is still needed in old files is
- * moved: written again at the end of the log with the next wal_commit, so that groups which do
- * nothing hold up nobody; only a group with megabytes in the log has to be trimmed itself (see
+ * that they fit: the entry at that index, or metadata of it as base_index. Files go, the oldest
+ * first, when nothing in them is needed by any group; they are removed when the next file is begun,
+ * and never before the first call of this. What little is still needed in old files is moved:
+ * written again at the end of the log with the next wal_commit, so that groups which do nothing
+ * hold up nobody; only a group with megabytes in the log has to be trimmed itself (see
  * wal_oldest_group). A replay gives what was moved twice where the old place is still there; and it
  * may give more than what is needed, at the front. To be called after wal_open, too, since the log
  * does not remember it. Costs little, but for up to about a megabyte that is read to be moved.

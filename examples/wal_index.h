@@ -84,7 +84,8 @@ struct wal_group *wal_index_find(const struct wal_index *index, uint64_t id);
 
 /*
  * Announces a record of a group, before it is written: fills *effect, but for the size, and makes
- * room for everything that wal_index_add will have to remember. 0 where there is no memory: nothing has changed.
+ * room for everything that wal_index_add will have to remember. 0 where there is no memory: nothing
+ * has changed.
  */
 int wal_index_expect(struct wal_index *index, uint64_t id, const raft_write *write,
                      struct wal_effect *effect);
@@ -99,7 +100,9 @@ void wal_index_note_end(struct wal_index *index, uint64_t number, uint64_t end);
 void wal_index_add(struct wal_index *index, const struct wal_effect *effect,
                    const struct wal_place *place);
 
-/* See wal_trim. The entry at checkpoint stays, too, or metadata of it: raft_restore looks for it. */
+/*
+ * See wal_trim. The entry at checkpoint stays, too, or metadata of it: raft_restore looks for it.
+ */
 void wal_index_trim(struct wal_index *index, struct wal_group *group, raft_index checkpoint,
                     raft_index first);
 

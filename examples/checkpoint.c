@@ -344,6 +344,17 @@ static void note_installed(checkpoint_store *store, struct checkpoint_group *gro
 
 /* ---- Taking --------------------------------------------------------------------------------- */
 
+/* Two at once would write to files of one name. */
+static int is_being_taken(const checkpoint_store *store, uint64_t group, raft_index index)
+{
+    const checkpoint_writer *writer = store->writers;
+    while (writer != NULL && (writer->name.stage != CHECKPOINT_LOCAL ||
+                              writer->name.group != group || writer->name.index != index)) {
+        writer = writer->next;
+    }
+    return writer != NULL;
+}
+
 int checkpoint_begin(checkpoint_store *store, uint64_t group, raft_index index, raft_term term,
                      const void *meta, size_t meta_size, checkpoint_writer **out)
 {
@@ -357,7 +368,7 @@ int checkpoint_begin(checkpoint_store *store, uint64_t group, raft_index index, 
     if (known == NULL) {
         return RAFT_ENOMEM;
     }
-    if (!is_newer(known, index)) {
+    if (!is_newer(known, index) || is_being_taken(store, group, index)) {
         return RAFT_ESTATE;
     }
     return begin_writer(store, &name, meta, meta_size, out);

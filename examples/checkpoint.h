@@ -129,8 +129,8 @@ int checkpoint_newest(const checkpoint_store *store, uint64_t group, raft_index 
 
 /*
  * Begins a checkpoint. Copies the metadata, RAFT_META_MAX bytes at most. RAFT_OK; RAFT_EARG;
- * RAFT_ESTATE: there is one as new or newer, or on its way; RAFT_ESTORAGE: no random bytes;
- * RAFT_ENOMEM.
+ * RAFT_ESTATE: there is one as new or newer, or committed, or this one is being taken already;
+ * RAFT_ESTORAGE: no random bytes; RAFT_ENOMEM.
  */
 int checkpoint_begin(checkpoint_store *store, uint64_t group, raft_index index, raft_term term,
                      const void *meta, size_t meta_size, checkpoint_writer **out);

@@ -275,6 +275,127 @@ static void closing_finishes_what_the_thread_has_not_begun(void)
     CHECK_EQ(t.replayed_count, 100);
 }
 
+/* ---- Trimming and reading while the thread writes -------------------------------------------- */
+
+enum { TRIM_GROUPS = 20, TRIM_WRITES = 6000, TRIM_PAYLOAD = 800 };
+
+static struct {
+    uint8_t entries[TRIM_WRITES][8 + TRIM_PAYLOAD]; /* of one write each, lent */
+    raft_index last[TRIM_GROUPS + 1];
+    raft_index stored[TRIM_GROUPS + 1];
+    raft_index replayed[TRIM_GROUPS + 1];
+    raft_index trimmed[TRIM_GROUPS + 1];
+} trim;
+
+static int append_entry(uint64_t group, size_t number)
+{
+    uint64_t payload[TRIM_PAYLOAD / 8];
+    raft_index index = ++trim.last[group];
+    for (size_t i = 0; i < TRIM_PAYLOAD / 8; i++) {
+        payload[i] = group << 32 | index;
+    }
+    raft_entry entry = {index, 1, payload, sizeof payload, RAFT_ENTRY_DATA};
+    CHECK_EQ(raft_entry_encode(&entry, trim.entries[number], sizeof trim.entries[number]), RAFT_OK);
+    raft_range range = {index, 1, 1, sizeof trim.entries[number], trim.entries[number]};
+    raft_write write = {0};
+    write.seq = index;
+    write.has_state = index == 1;
+    write.state.term = 1;
+    write.ranges = &range;
+    write.range_count = 1;
+    return wal_append(t.log_handle, group, &write);
+}
+
+static void note_stored(void *ctx, uint64_t group, uint64_t seq, int status)
+{
+    (void)ctx;
+    CHECK_EQ(status, RAFT_OK);
+    CHECK_EQ(seq, trim.stored[group] + 1);
+    trim.stored[group] = seq;
+}
+
+static int check_joined(void *ctx, uint64_t group, const raft_write *write)
+{
+    (void)ctx;
+    raft_index *last = &trim.replayed[group];
+    if (write->truncate_from > 0 && write->truncate_from <= *last) {
+        *last = write->truncate_from - 1;
+    }
+    for (size_t i = 0; i < write->range_count; i++) {
+        CHECK(*last == 0 || write->ranges[i].first == *last + 1 ||
+              write->ranges[i].first <= write->truncate_from);
+        *last = write->ranges[i].first + write->ranges[i].count - 1;
+    }
+    return 0;
+}
+
+static void read_one(uint64_t group, raft_index index)
+{
+    uint8_t room[8 + TRIM_PAYLOAD];
+    uint64_t word;
+    raft_fetch fetch = {1, index, trim.stored[group], 1, room, sizeof room, 0, 0};
+    CHECK_EQ(wal_read(t.log_handle, group, &fetch), RAFT_OK);
+    CHECK_EQ(fetch.count, 1);
+    memcpy(&word, room + 8, sizeof word);
+    CHECK_EQ(word, group << 32 | index);
+}
+
+static void await_all(void)
+{
+    CHECK_EQ(wal_commit(t.log_handle), RAFT_OK);
+    for (uint64_t group = 1; group <= TRIM_GROUPS; group++) {
+        while (trim.stored[group] < trim.last[group]) {
+            struct pollfd ready = {0};
+            ready.fd = wal_completion_fd(t.log_handle);
+            ready.events = POLLIN;
+            CHECK(poll(&ready, 1, 60000) == 1);
+            wal_collect(t.log_handle, note_stored, NULL);
+        }
+    }
+}
+
+/* Three quarters of the groups write once and never again. */
+static void trimming_and_reading_go_on_beside_the_thread(void)
+{
+    struct wal_stats stats;
+    struct rng rng = {7};
+    begin(1);
+    memset(&trim, 0, sizeof trim);
+    CHECK_EQ(open_log(), RAFT_OK);
+    for (size_t i = 0; i < TRIM_WRITES; i++) {
+        uint64_t group = 1 + (i < TRIM_GROUPS ? i : rng_below(&rng, TRIM_GROUPS / 4));
+        CHECK_EQ(append_entry(group, i), RAFT_PENDING);
+        if (i % 3 == 0) {
+            CHECK_EQ(wal_commit(t.log_handle), RAFT_OK);
+        }
+        if (i % 5 == 0) {
+            wal_collect(t.log_handle, note_stored, NULL);
+        }
+        if (i % 100 == 99) {
+            await_all();
+            trim.trimmed[group] = trim.stored[group] - 5;
+            CHECK_EQ(wal_trim(t.log_handle, group, trim.stored[group], trim.trimmed[group]),
+                     RAFT_OK);
+        }
+        if (trim.stored[group] > trim.trimmed[group]) {
+            raft_index lowest = trim.trimmed[group] > 0 ? trim.trimmed[group] : 1;
+            read_one(group, lowest + rng_below(&rng, trim.stored[group] - lowest + 1));
+        }
+    }
+    CHECK_EQ(wal_commit(t.log_handle), RAFT_OK);
+    wal_get_stats(t.log_handle, &stats);
+    CHECK(stats.bytes > (uint64_t)TRIM_WRITES * TRIM_PAYLOAD / 2);
+    CHECK(stats.segments < 12);
+    CHECK(stats.moves > 0);
+    CHECK_EQ(stats.moves_failed, 0);
+    CHECK_EQ(close_log(), RAFT_OK);
+    CHECK_EQ(wal_open(&t.options, check_joined, NULL, &t.error, &t.log_handle), RAFT_OK);
+    for (uint64_t group = 1; group <= TRIM_GROUPS; group++) {
+        CHECK_EQ(trim.replayed[group], trim.last[group]);
+    }
+    CHECK_EQ(close_log(), RAFT_OK);
+}
+
 static int same_random(void *ctx, void *data, size_t size)
 {
     (void)ctx;
@@ -427,6 +548,7 @@ int main(void)
     RUN(a_directory_that_cannot_be_made_is_an_error);
     RUN(the_writer_thread_reports_in_order);
     RUN(closing_finishes_what_the_thread_has_not_begun);
+    RUN(trimming_and_reading_go_on_beside_the_thread);
     RUN(with_and_without_the_thread_the_files_are_the_same);
     RUN(a_sync_that_fails_in_the_thread_fails_all_that_follows);
     RUN(the_writer_thread_takes_no_signals);

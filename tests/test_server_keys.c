@@ -134,7 +134,7 @@ static int call_leader(int connection)
     char line[256];
 
     for (int i = 0; now_ms() < deadline; i = (i + 1) % fleet.size) {
-        if (fleet.nodes[i].pid > 0) {
+        if (fleet.nodes[i].pid > 0 && !fleet.nodes[i].is_paused) {
             call_up(connection, fleet.nodes[i].port);
             tell(connection, "GET no-such-key\r\n");
             hear_line(connection, line, sizeof line);
@@ -274,6 +274,43 @@ static void a_follower_redirects_what_is_queued(void)
     end();
 }
 
+/* Asks a server that is to give way until it knows who has taken over. */
+static void expect_moved_soon(int connection, unsigned port, char moved[64])
+{
+    uint64_t deadline = now_ms() + WAIT_MS;
+
+    do {
+        call_up(connection, port);
+        tell(connection, "GET foo\r\n");
+        hear_line(connection, moved, 64);
+    } while (strncmp(moved, "-MOVED 12182 ", 13) != 0 && now_ms() < deadline);
+    CHECK(strncmp(moved, "-MOVED 12182 ", 13) == 0);
+}
+
+/* Queued while it led, and at EXEC it does not: not executed, and the way is told. */
+static void exec_is_redirected_by_a_leader_that_was_deposed(void)
+{
+    char moved[64];
+    char line[64];
+    int leader;
+
+    begin(3);
+    leader = call_leader(0);
+    expect(0, "WATCH bar\r\nMULTI\r\nSET foo 1\r\nSET bar 1\r\n",
+           "+OK\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n");
+    fleet_pause(&fleet, leader);
+    call_leader(1);
+    fleet_resume(&fleet, leader);
+    expect_moved_soon(1, fleet.nodes[leader].port, moved);
+    tell(0, "EXEC\r\n");
+    hear_line(0, line, sizeof line);
+    CHECK(strncmp(line, "-MOVED 12182 ", 13) == 0);
+    expect(0, "EXEC\r\n", "-ERR EXEC without MULTI\r\n");
+    call_leader(0);
+    expect(0, "EXISTS foo bar\r\n", ":0\r\n");
+    end();
+}
+
 /* The versions that a new leader compares are those of the old one. */
 static void transactions_go_on_under_a_new_leader(void)
 {
@@ -321,6 +358,7 @@ int main(int argc, char **argv)
     RUN(a_pipelined_transaction_is_answered_in_order);
     RUN(a_transaction_fails_where_another_client_was_faster);
     RUN(a_follower_redirects_what_is_queued);
+    RUN(exec_is_redirected_by_a_leader_that_was_deposed);
     RUN(transactions_go_on_under_a_new_leader);
     end();
     return check_done();

@@ -44,6 +44,9 @@ static int holds_vote(const struct raft__held *held, raft_id id)
 int raft__may_campaign(const raft *node)
 {
     const struct raft__configs *configs = &node->configs;
+    if (node->is_witness) {
+        return 0;
+    }
     if (raft__may_lead(node, node->self)) {
         return 1;
     }
@@ -163,9 +166,8 @@ static void put_in_force(raft *node)
                         config.is.lease_drift_permille == 0 ? 100 : config.is.lease_drift_permille);
     node->zones = config.is.zones;
     node->self = raft__position_of(node, node->id);
-    if (node->self < node->peer_count) { /* else it is as it was found to be: kinds never change */
-        node->is_witness = (node->witnesses & raft__bit_of(node, node->self)) != 0;
-    }
+    node->has_joined |= node->self < node->peer_count;
+    node->is_witness |= (node->witnesses & raft__bit_of(node, node->self)) != 0;
     node->match_moved = 1;
     node->dirty = 1;
     raft__membership_changed(node);
@@ -323,7 +325,6 @@ void raft__configs_free(raft *node)
     node->witnesses = 0;
     node->learners = 0;
     raft__lease_lengths(node, 0, 0);
-    node->is_witness = 0;
     raft__membership_changed(node);
 }
 
@@ -581,15 +582,15 @@ void raft__config_step(raft *node)
 {
     struct raft__config config;
     node->change_due = 0;
-    if (node->role != RAFT_ROLE_LEADER || node->commit_index < raft__config_index(node) ||
-        raft__is_transferring(node)) {
+    if (node->role != RAFT_ROLE_LEADER || node->commit_index < node->own_first ||
+        node->commit_index < raft__config_index(node) || raft__is_transferring(node)) {
         return;
     }
     if (raft__is_joint(node)) {
         raft__config_governing(node, &config);
         leave_joint(&config);
         (void)propose_config(node, &config); /* without memory: again in the next poll */
-    } else if (node->commit_index >= node->own_first) {
+    } else {
         promote_learner(node);
     }
 }

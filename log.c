@@ -431,7 +431,7 @@ RAFT_APART static int log_append_anew(struct raft__log *log, const struct raft__
     struct raft__segment *fresh;
     size_t rest_bytes = bytes;
     size_t head = log_head_of_payloads(log, payloads, count, &rest_bytes);
-    uint64_t bytes_max = kind == RAFT_ENTRY_NOOP ? UINT64_MAX : log->bytes_max; /* R17 */
+    uint64_t bytes_max = kind == RAFT_ENTRY_DATA ? log->bytes_max : UINT64_MAX; /* R17, R44 */
     int status = log_reserve(log, memory, rest_bytes, count - head, bytes_max, &fresh);
     if (status != RAFT_OK) {
         return status;

@@ -494,6 +494,9 @@ RAFT_APART static int take_range_with_configs(raft *node, const raft_range *rang
 
 int raft__take_range(raft *node, const raft_range *range, unsigned kinds, size_t *matched)
 {
+    if ((kinds & 1u << RAFT_ENTRY_STRIPPED) != 0) {
+        node->is_witness = 1; /* known before the membership that says so has come */
+    }
     if ((kinds & 1u << RAFT_ENTRY_CONFIG) != 0) {
         return take_range_with_configs(node, range, matched);
     }
@@ -922,6 +925,9 @@ static void flush_messages(raft *node)
 /* Applied entries must survive a crash here, unless they are rebuilt from the log (R5). */
 static raft_index apply_limit(const raft *node)
 {
+    if (!node->has_joined) {
+        return node->applied_index; /* it may be a witness, and not know it yet */
+    }
     if (node->options.apply_ahead || node->commit_index < node->durable_index) {
         return node->commit_index;
     }
@@ -947,9 +953,16 @@ static void complete_apply(raft *node)
     }
 }
 
-/* A witness has no state: what is committed counts as applied (R56). */
+/*
+ * A witness has no state: what is committed counts as applied (R56). One that is to be a server with
+ * data now lacks the payloads of what it holds: its id was used for two things (R45).
+ */
 static void skip_apply(raft *node, raft_index limit)
 {
+    if (node->self < node->peer_count && (raft__bit_of(node, node->self) & node->witnesses) == 0) {
+        raft__fail(node, RAFT_ECORRUPT);
+        return;
+    }
     node->applying_index = limit;
     complete_apply(node);
 }
@@ -991,7 +1004,7 @@ static void flush_apply(raft *node)
         return;
     }
     raft_index limit = apply_limit(node);
-    if (node->is_witness && node->applied_index < limit) {
+    if (node->is_witness && node->applying_index == 0 && node->applied_index < limit) {
         skip_apply(node, limit);
         return;
     }

@@ -523,7 +523,7 @@ typedef struct raft_options {
     /*
      * Memory of the log. At the bound, proposals are refused with RAFT_EFULL; a follower goes on
      * for another eighth and 256 KiB, so that it can hold what a leader with the same bound took.
-     * Empty entries pass, or no leader could begin. What is applied leaves memory by raft_compact,
+     * Empty entries and memberships pass, or no leader could begin, nor a change come to its end. What is applied leaves memory by raft_compact,
      * or, where there is a read_log, by itself when half of the bound is used. 0: 256 MiB.
      */
     uint64_t log_bytes_max;
@@ -589,7 +589,9 @@ enum {
     /*
      * Votes and acknowledges, but keeps no payload and no state: a third server for two. The cost:
      * an entry that is committed by one data voter and the witnesses waits for that voter; while it
-     * is away nobody can lead, and if it never returns the entry is lost (R56).
+     * is away nobody can lead, and if it never returns the entry is lost (R56). The id of a witness
+     * is never anything else, not even when the change that would have added it was dropped: such a
+     * server stops with RAFT_ECORRUPT.
      */
     RAFT_MEMBER_WITNESS = 2,
     RAFT_MEMBER_NONE = 3 /* while joint: was no member before, or will be none */
@@ -920,7 +922,7 @@ RAFT_API int raft_forget_leader(raft *node);
  * learner that is to vote has not caught up, or the voters heard lately would not be a commit
  * quorum of the new membership: it could commit nothing, not even a way back (R45). Add new servers
  * as learners first, with `promote`. RAFT_ETRANSFER, RAFT_ENOTMEMBER, RAFT_ENOTLEADER,
- * RAFT_ENOLEADER, RAFT_ENOMEM, RAFT_EFULL, RAFT_ELIMIT, RAFT_ESTATE; RAFT_EREENTRY: from inside a
+ * RAFT_ENOLEADER, RAFT_ENOMEM, RAFT_ELIMIT, RAFT_ESTATE; RAFT_EREENTRY: from inside a
  * callback; fatal.
  */
 RAFT_API int raft_set_membership(raft *node, const raft_membership *membership, raft_index version,

@@ -675,7 +675,8 @@ struct raft {
     uint32_t lease_ms;      /* of the membership in force; 0: no leases */
     uint32_t lease_drift_permille;
     uint8_t zones;      /* commits must cover two failure zones */
-    uint8_t is_witness; /* keeps headers instead of payloads */
+    uint8_t has_joined; /* was a member by some membership known here */
+    uint8_t is_witness; /* keeps headers instead of payloads; once so, always so */
 
     /* Role and time. */
     raft_id leader; /* known in this term; 0: none */

@@ -133,9 +133,6 @@ static raft_index take_ranges(raft *node, const raft_message *message, unsigned 
         *status = raft__take_range(node, &message->ranges[i], kinds, &count);
         matched += count;
     }
-    if ((kinds & 1u << RAFT_ENTRY_STRIPPED) != 0) {
-        node->is_witness = 1; /* known before the membership that says so has come */
-    }
     return matched;
 }
 
@@ -332,6 +329,9 @@ uint64_t raft__inflight_bytes(const raft *node, const struct raft__peer *peer)
 {
     if (peer->state != RAFT_PEER_REPLICATE || peer->next == peer->match + 1) {
         return 0;
+    }
+    if ((node->witnesses >> (peer - node->peers) & 1) != 0) {
+        return (peer->next - peer->match - 1) * RAFT_ENTRY_HEADER; /* headers went to it */
     }
     return raft__log_position(&node->log, peer->next) -
            raft__log_position(&node->log, peer->match + 1);
@@ -642,9 +642,9 @@ static void send_append(raft *node, struct draft *draft, struct raft__peer *peer
 
 /*
  * Headers of the entries of a range, in place of the entries; memberships whole. Returns how many
- * there are: no more than have room.
+ * there are: no more than have room, one in any case.
  */
-static size_t strip_entries(raft_range range, uint8_t *out, raft_range *stripped)
+static size_t strip_entries(raft_range range, size_t room, uint8_t *out, raft_range *stripped)
 {
     raft_entry entry;
     size_t size = 0;
@@ -655,8 +655,8 @@ static size_t strip_entries(raft_range range, uint8_t *out, raft_range *stripped
     while (raft_range_next(&range, &entry)) {
         int whole = entry.kind == RAFT_ENTRY_CONFIG;
         size_t payload_size = whole ? entry.size : 0;
-        if (raft__entry_size(payload_size) > STRIPPED_BYTES - size) {
-            break;
+        if (stripped->count > 0 && size + raft__entry_size(payload_size) > room) {
+            break; /* one always has room */
         }
         int kind = entry.kind == RAFT_ENTRY_DATA ? RAFT_ENTRY_STRIPPED : entry.kind;
         size += raft__entry_write(out + size, kind, entry.data, payload_size);
@@ -664,6 +664,12 @@ static size_t strip_entries(raft_range range, uint8_t *out, raft_range *stripped
     }
     stripped->size = size;
     return stripped->count;
+}
+
+static size_t strip_room(const raft *node)
+{
+    return node->options.append_bytes_max < STRIPPED_BYTES ? node->options.append_bytes_max
+                                                           : STRIPPED_BYTES;
 }
 
 /* An append behind peer->next - 1, without entries yet. */
@@ -684,7 +690,8 @@ static void send_stripped(raft *node, struct raft__peer *peer, raft_index last)
     begin_append(node, peer, &message);
     if (last >= peer->next) {
         raft__log_range(&node->log, peer->next, last, UINT64_MAX, &range);
-        message.range_count = strip_entries(range, peer->stripped, &message.ranges[0]) > 0;
+        message.range_count =
+            strip_entries(range, strip_room(node), peer->stripped, &message.ranges[0]) > 0;
     }
     if (message.range_count > 0 && peer->state == RAFT_PEER_REPLICATE) {
         peer->next += message.ranges[0].count;
@@ -768,7 +775,8 @@ static void send_stored(raft *node, struct raft__peer *peer, const raft_range *r
     message.range_count = 1;
     message.ranges[0] = *range;
     if (is_witness) {
-        message.range_count = strip_entries(*range, peer->stripped, &message.ranges[0]) > 0;
+        message.range_count =
+            strip_entries(*range, strip_room(node), peer->stripped, &message.ranges[0]) > 0;
     } else {
         window_push(&peer->window, range->first + range->count - 1);
     }

@@ -48,7 +48,6 @@ static void start(int node)
 static void begin_with(struct checker_setup setup)
 {
     setup.node_count = NODES;
-    setup.quorum = 2;
     for (int i = 0; i < NODES; i++) {
         setup.ids[i] = id_of(i);
     }

@@ -50,6 +50,12 @@ static raft_term term_at(const struct checker_log *log, raft_index index)
     return index == 0 ? 0 : log->links[index - 1].term;
 }
 
+/* The newest membership at or below an index. */
+static raft_index config_at(const struct checker_log *log, raft_index index)
+{
+    return index == 0 ? 0 : log->links[index - 1].config;
+}
+
 /* Whether the log has the entry at index and the same log below it. */
 static int log_holds(const struct checker_log *log, raft_index index, uint64_t chain)
 {
@@ -85,6 +91,7 @@ static void terms_extend(struct checker *checker, raft_term term)
         struct checker_term *record = &checker->terms[checker->term_count++];
         memset(record, 0, sizeof *record);
         record->leader = NOBODY;
+        record->config = checker->founding;
     }
 }
 
@@ -111,9 +118,46 @@ static int position_of(const struct checker *checker, raft_id id)
 
 /* ---- A history begins and ends --------------------------------------------------------------- */
 
+static unsigned majority(unsigned voters)
+{
+    return voters / 2 + 1;
+}
+
+static unsigned set_size(uint32_t set)
+{
+    unsigned size = 0;
+    for (; set != 0; set &= set - 1) {
+        size++;
+    }
+    return size;
+}
+
+/* Q1 for Raft: the user sets the commit quorum, and the election quorum follows. */
+static void config_half(struct checker_config *config, int half, uint32_t voters, unsigned wish)
+{
+    unsigned n = set_size(voters);
+    config->voters[half] = voters;
+    config->commit[half] = wish != 0 ? wish : majority(n);
+    config->elect[half] = n + 1 - config->commit[half];
+    if (config->elect[half] < majority(n)) {
+        config->elect[half] = majority(n);
+    }
+}
+
+static void found(struct checker *checker)
+{
+    int founders = checker->setup.founders;
+    uint32_t all = ((uint32_t)1 << (founders != 0 ? founders : checker->setup.node_count)) - 1;
+    memset(&checker->founding, 0, sizeof checker->founding);
+    checker->founding.members = all;
+    config_half(&checker->founding, 0, all, 0);
+}
+
 void checker_begin(struct checker *checker, const struct checker_setup *setup)
 {
     checker->setup = *setup;
+    checker->absent = 0;
+    found(checker);
     for (int i = 0; i < CHECKER_NODES_MAX; i++) {
         struct checker_node *node = &checker->nodes[i];
         struct checker_log logs[4] = {node->durable, node->issued, node->restored,
@@ -126,10 +170,12 @@ void checker_begin(struct checker *checker, const struct checker_setup *setup)
         node->issued = logs[1];
         node->restored = logs[2];
         node->pending_links = logs[3];
+        node->config = checker->founding;
     }
     registry_clear(&checker->registry);
     checker->term_count = 0;
     checker->chosen.count = 0;
+    checker->announced.count = 0;
     checker->read_count = 0;
     checker->commit_max = 0;
     checker->acknowledged = 0;
@@ -152,6 +198,7 @@ void checker_free(struct checker *checker)
     registry_free(&checker->registry);
     free(checker->terms);
     free(checker->chosen.links);
+    free(checker->announced.links);
     free(checker->chosen_in);
     free(checker->reads);
     memset(checker, 0, sizeof *checker);
@@ -168,14 +215,19 @@ static uint64_t entry_seen(struct checker *checker, int node, uint64_t previous_
 {
     uint64_t content = entry_content(entry);
     struct registry_entry *known = registry_find(&checker->registry, entry->index, entry->term);
+    if (known != NULL && entry->kind == RAFT_ENTRY_STRIPPED) {
+        content = known->content; /* the header of what it stands for */
+    }
     if (known == NULL) {
-        if (entry->kind != RAFT_ENTRY_NOOP || entry->size != 0) {
+        if ((entry->kind != RAFT_ENTRY_NOOP || entry->size != 0) &&
+            entry->kind != RAFT_ENTRY_CONFIG) {
             checker_fail(checker, "I3",
                          "node %d has entry %" PRIu64 "/%" PRIu64 " that nobody proposed", node,
                          entry->index, entry->term);
         }
         known = registry_add(&checker->registry, entry->index, entry->term, content);
     }
+    known->is_config = entry->kind == RAFT_ENTRY_CONFIG;
     if (known->content != content) {
         checker_fail(checker, "I23", "entry %" PRIu64 "/%" PRIu64 " has two contents; node %d",
                      entry->index, entry->term, node);
@@ -274,12 +326,40 @@ static void append_ranges(struct checker *checker, int node, struct checker_log 
         size_t expected = range.count;
         while (raft_range_next(&range, &entry)) {
             uint64_t chain = entry_seen(checker, node, chain_at(log, log->count), &entry);
-            log_append(log, (struct checker_link){entry.term, chain});
+            raft_index config =
+                entry.kind == RAFT_ENTRY_CONFIG ? entry.index : config_at(log, log->count);
+            log_append(log, (struct checker_link){entry.term, chain, config});
             expected--;
         }
         if (expected != 0) {
             checker_fail(checker, "R32", "node %d writes a malformed range", node);
         }
+    }
+}
+
+/*
+ * R42, I17: a leader begins a change when the one before is chosen, and when something of its own
+ * term is.
+ */
+static void check_change(struct checker *checker, int node, size_t before)
+{
+    const struct checker_node *it = &checker->nodes[node];
+    const struct checker_log *log = &it->issued;
+    raft_index newest = config_at(log, log->count);
+    if (newest <= before || it->status.size == 0 || it->status.role != RAFT_ROLE_LEADER ||
+        term_at(log, newest) != it->status.term) {
+        return;
+    }
+    if (config_at(log, newest - 1) > checker->chosen.count) {
+        checker_fail(checker, "I17",
+                     "leader %d appends membership %" PRIu64 ", %" PRIu64 " is not chosen yet",
+                     node, newest, config_at(log, newest - 1));
+    }
+    if (checker->chosen.count == 0 ||
+        checker->chosen_in[checker->chosen.count - 1] < it->status.term) {
+        checker_fail(checker, "R42",
+                     "leader %d appends membership %" PRIu64 " before its term has chosen anything",
+                     node, newest);
     }
 }
 
@@ -301,6 +381,7 @@ void checker_wrote(struct checker *checker, int node, const raft_write *write)
     }
     size_t before = it->issued.count;
     append_ranges(checker, node, &it->issued, write);
+    check_change(checker, node, before);
     if (term_at(&it->issued, it->issued.count) > it->issued_state.term) {
         checker_fail(checker, "R4", "node %d writes an entry above its written term", node);
     }
@@ -313,43 +394,69 @@ void checker_wrote(struct checker *checker, int node, const raft_write *write)
     }
 }
 
-/*
- * The entry at the index is durable on a quorum in its own term: it and all below it are chosen.
- * The node is the last that accepted something; if its log ends lower, nothing is newly chosen.
- */
-static void choose(struct checker *checker, int node, raft_index index)
+/* The entry at the index is durable on a quorum in its own term: it and all below it are chosen. */
+static void choose(struct checker *checker, const struct checker_log *log, raft_term term,
+                   raft_index index)
 {
-    const struct checker_log *log = &checker->nodes[node].durable;
     struct checker_log *chosen = &checker->chosen;
-    raft_index limit = index < log->count ? index : log->count;
-    raft_index common = limit < chosen->count ? limit : chosen->count;
+    raft_index common = index < chosen->count ? index : chosen->count;
     if (!log_holds(log, common, chain_at(chosen, common))) {
-        checker_fail(checker, "I10", "entry %" PRIu64 " is chosen twice, now on node %d", common,
-                     node);
+        checker_fail(checker, "I10", "entry %" PRIu64 " is chosen twice, now in term %" PRIu64,
+                     common, term);
         return;
     }
-    while (chosen->count < limit) {
+    while (chosen->count < index) {
         checker->chosen_in = vector_grow(checker->chosen_in, chosen->count,
                                          &checker->chosen_in_capacity, sizeof(raft_term));
-        checker->chosen_in[chosen->count] = checker->nodes[node].durable_state.term;
+        checker->chosen_in[chosen->count] = term;
         log_append(chosen, log->links[chosen->count]);
     }
 }
 
-/* The quorum-th largest of what the nodes have accepted in a term. */
-static raft_index accepted_by_quorum(const struct checker *checker, const struct checker_term *term)
+/* What `needed` of the voters have accepted in the term. */
+static raft_index accepted_by(const struct checker_term *term, uint32_t voters, unsigned needed)
 {
-    raft_index sorted[CHECKER_NODES_MAX];
-    int count = 0;
-    for (int i = 0; i < checker->setup.node_count; i++) {
-        int hole = count++;
-        while (hole > 0 && sorted[hole - 1] < term->accepted[i]) {
-            sorted[hole] = sorted[hole - 1];
-            hole--;
+    raft_index best = 0;
+    for (int i = 0; i < CHECKER_NODES_MAX; i++) {
+        unsigned reached = 0;
+        for (int j = 0; j < CHECKER_NODES_MAX; j++) {
+            reached += (voters >> j & 1) != 0 && term->accepted[j] >= term->accepted[i];
         }
-        sorted[hole] = term->accepted[i];
+        if ((voters >> i & 1) != 0 && reached >= needed && term->accepted[i] > best) {
+            best = term->accepted[i];
+        }
     }
-    return sorted[checker->setup.quorum - 1];
+    return best;
+}
+
+/* The last entry that a commit quorum of both halves has accepted in the term. */
+static raft_index accepted_by_quorum(const struct checker_term *term)
+{
+    const struct checker_config *config = &term->config;
+    raft_index index = accepted_by(term, config->voters[0], config->commit[0]);
+    if (config->voters[1] != 0) {
+        raft_index other = accepted_by(term, config->voters[1], config->commit[1]);
+        index = other < index ? other : index;
+    }
+    return index;
+}
+
+/*
+ * Looks what a term has chosen by now. The log of one that has accepted that much shows which
+ * entries they are; if all who had have moved on to later terms, those have chosen them as well.
+ */
+static void judge(struct checker *checker, raft_term number)
+{
+    const struct checker_term *term = term_of(checker, number);
+    raft_index index = accepted_by_quorum(term);
+    for (int i = 0; index > 0 && i < checker->setup.node_count; i++) {
+        const struct checker_node *it = &checker->nodes[i];
+        if (term->accepted[i] >= index && it->durable_state.term == number &&
+            it->durable.count >= index) {
+            choose(checker, &it->durable, number, index);
+            return;
+        }
+    }
 }
 
 /* The durable state of a node has moved: what follows for votes and for what is chosen. */
@@ -364,10 +471,7 @@ static void durable_moved(struct checker *checker, int node)
     if (last > 0 && term_at(&it->durable, last) == it->durable_state.term &&
         last > term->accepted[node]) {
         term->accepted[node] = last;
-        raft_index index = accepted_by_quorum(checker, term);
-        if (index > 0) {
-            choose(checker, node, index);
-        }
+        judge(checker, it->durable_state.term);
     }
 }
 
@@ -479,6 +583,7 @@ void checker_started(struct checker *checker, int node)
     memset(&it->status, 0, sizeof it->status);
     memset(it->votes_asked, 0, sizeof it->votes_asked);
     memset(it->pre_votes_asked, 0, sizeof it->pre_votes_asked);
+    it->config = checker->founding;
     it->apply_next = 1;
     it->applied = 0;
     it->proposals_open = 0;
@@ -567,6 +672,46 @@ static void check_leader_message(struct checker *checker, int node, const raft_m
     }
 }
 
+/* How many data voters of a half hold an entry durably, or have left the leader's term since. */
+static unsigned data_copies(const struct checker *checker, uint32_t voters, raft_term term,
+                            raft_index index, uint64_t chain)
+{
+    unsigned copies = 0;
+    for (int i = 0; i < checker->setup.node_count; i++) {
+        const struct checker_node *it = &checker->nodes[i];
+        copies += (voters >> i & 1) != 0 &&
+                  (it->durable_state.term > term || log_holds(&it->durable, index, chain));
+    }
+    return copies;
+}
+
+/* R56: a witness gets headers, nobody else does, and none that could still be lost. */
+static void check_stripped(struct checker *checker, int node, const raft_message *message,
+                           const raft_entry *entry, uint64_t chain)
+{
+    const struct checker_config *config = &checker->nodes[node].config;
+    int to = position_of(checker, message->to);
+    int to_witness = (checker->setup.witnesses >> to & 1) != 0;
+    if ((to_witness && entry->kind == RAFT_ENTRY_DATA) ||
+        (!to_witness && entry->kind == RAFT_ENTRY_STRIPPED)) {
+        checker_fail(checker, "R56", "node %d sends an entry of kind %d to node %d", node,
+                     entry->kind, to);
+    }
+    if (entry->kind != RAFT_ENTRY_STRIPPED || chain == 0) {
+        return;
+    }
+    for (int half = 0; half < 2 && config->voters[half] != 0; half++) {
+        uint32_t data = config->voters[half] & ~checker->setup.witnesses;
+        unsigned witnesses = set_size(config->voters[half] & checker->setup.witnesses);
+        if (data_copies(checker, data, message->term, entry->index, chain) + witnesses <
+            config->commit[half]) {
+            checker_fail(checker, "R56",
+                         "node %d tells a witness of %" PRIu64 ", which could still be lost", node,
+                         entry->index);
+        }
+    }
+}
+
 /* Walks the entries of a message; they have to be those of a log of the sender. */
 static void check_entries(struct checker *checker, int node, const raft_message *message,
                           const struct checker_log *log)
@@ -592,6 +737,7 @@ static void check_entries(struct checker *checker, int node, const raft_message 
         while (raft_range_next(&range, &entry)) {
             chain = entry_seen(checker, node, chain, &entry);
             index = entry.index;
+            check_stripped(checker, node, message, &entry, chain);
         }
     }
     if (chain != 0 && index <= log->count && chain_at(log, index) != chain) {
@@ -813,12 +959,32 @@ static raft_index chosen_below_term(const struct checker *checker, raft_term ter
     return low;
 }
 
+/* I16, I18: an election quorum of both halves has voted durably, and no witness leads. */
+static void check_election(struct checker *checker, int node, const struct checker_term *term,
+                           const raft_status *status)
+{
+    const struct checker_config *config = &checker->nodes[node].config;
+    uint32_t votes = 0;
+    for (int i = 0; i < checker->setup.node_count; i++) {
+        votes |= term->vote_durable[i] == checker->setup.ids[node] ? (uint32_t)1 << i : 0;
+    }
+    for (int half = 0; half < 2 && config->voters[half] != 0; half++) {
+        if (set_size(votes & config->voters[half]) < config->elect[half]) {
+            checker_fail(checker, "I16",
+                         "node %d leads term %" PRIu64 " by the durable votes of set %x of %x",
+                         node, status->term, (unsigned)votes, (unsigned)config->voters[half]);
+        }
+    }
+    if ((checker->setup.witnesses >> node & 1) != 0) {
+        checker_fail(checker, "I18", "witness %d leads term %" PRIu64, node, status->term);
+    }
+}
+
 static void check_new_leader(struct checker *checker, int node, const raft_status *status)
 {
     struct checker_node *it = &checker->nodes[node];
     struct checker_term *term = term_of(checker, status->term);
     raft_index needed = chosen_below_term(checker, status->term);
-    size_t votes = 0;
     if (term->leader != NOBODY) {
         checker_fail(checker, "I4", "term %" PRIu64 " has two leaders: node %d and node %d",
                      status->term, term->leader, node);
@@ -828,13 +994,8 @@ static void check_new_leader(struct checker *checker, int node, const raft_statu
                      "leader %d of term %" PRIu64 " lacks the chosen entry %" PRIu64, node,
                      status->term, needed);
     }
-    for (int i = 0; i < checker->setup.node_count; i++) {
-        votes += term->vote_durable[i] == checker->setup.ids[node];
-    }
-    if (votes < checker->setup.quorum) {
-        checker_fail(checker, "I16", "node %d leads term %" PRIu64 " with %zu durable votes", node,
-                     status->term, votes);
-    }
+    check_election(checker, node, term, status);
+    term->config = it->config;
     term->leader = node;
     term->leader_incarnation = it->incarnation;
     checker->leader_changes++;
@@ -909,6 +1070,61 @@ static void check_bounds(struct checker *checker, int node, const raft_status *s
     }
 }
 
+/* I17: the newest membership in the own log governs, as far as the log is known here. */
+static void check_governing(struct checker *checker, int node, const raft_status *status)
+{
+    const struct checker_log *log = &checker->nodes[node].issued;
+    if (status->last_index == log->count && status->durable_index == log->count &&
+        status->membership_version != config_at(log, log->count)) {
+        checker_fail(checker, "I17",
+                     "membership %" PRIu64 " governs node %d, the newest in its log is %" PRIu64,
+                     status->membership_version, node, config_at(log, log->count));
+    }
+}
+
+void checker_membership(struct checker *checker, int node, const raft_status *status,
+                        const raft_membership *membership)
+{
+    struct checker_config config;
+    uint32_t voters[2] = {0, 0};
+    memset(&config, 0, sizeof config);
+    config.version = membership->version;
+    for (size_t i = 0; i < membership->member_count; i++) {
+        const raft_member *member = &membership->members[i];
+        int position = position_of(checker, member->id);
+        uint32_t bit = position == NOBODY ? 0 : (uint32_t)1 << position;
+        int is_witness = (checker->setup.witnesses & bit) != 0;
+        config.members |= bit;
+        voters[0] |=
+            member->role == RAFT_MEMBER_VOTER || member->role == RAFT_MEMBER_WITNESS ? bit : 0;
+        if (membership->joint && (member->former_role == RAFT_MEMBER_VOTER ||
+                                  member->former_role == RAFT_MEMBER_WITNESS)) {
+            voters[1] |= bit;
+        }
+        if (position == NOBODY || (member->role == RAFT_MEMBER_WITNESS && !is_witness)) {
+            checker_fail(checker, "R45", "node %d has a member that nobody asked for", node);
+        }
+    }
+    config_half(&config, 0, voters[0], membership->commit_quorum);
+    if (membership->joint) {
+        config_half(&config, 1, voters[1], membership->former_commit_quorum);
+    }
+    checker->nodes[node].config = config;
+    if (status->role == RAFT_ROLE_LEADER) {
+        log_append(&checker->announced, (struct checker_link){status->term, 0, config.version});
+        struct checker_term *term = term_of(checker, status->term);
+        if (term->leader == node) {
+            for (int i = 0; i < checker->setup.node_count; i++) {
+                if ((config.members >> i & 1) == 0) {
+                    term->match[i] = 0; /* added again, it begins anew (R28) */
+                }
+            }
+            term->config = config;
+            judge(checker, status->term);
+        }
+    }
+}
+
 void checker_observed(struct checker *checker, int node, const raft_status *status)
 {
     struct checker_node *it = &checker->nodes[node];
@@ -917,6 +1133,7 @@ void checker_observed(struct checker *checker, int node, const raft_status *stat
     check_monotone(checker, node, status);
     check_durable_index(checker, node, status);
     check_bounds(checker, node, status);
+    check_governing(checker, node, status);
     if (status->role == RAFT_ROLE_LEADER && !led) {
         check_new_leader(checker, node, status);
     }
@@ -934,6 +1151,10 @@ void checker_peer(struct checker *checker, int node, const raft_peer_status *pee
     const struct checker_setup *setup = &checker->setup;
     int position = position_of(checker, peer->id);
     if (position == NOBODY || position == node || leader->status.role != RAFT_ROLE_LEADER) {
+        return;
+    }
+    if (peer->state == RAFT_PEER_LOST) {
+        checker_fail(checker, "R48", "leader %d takes the log of node %d for lost", node, position);
         return;
     }
     const struct checker_node *it = &checker->nodes[position];
@@ -1131,10 +1352,29 @@ static int can_never_be_chosen(const struct checker *checker, raft_index index, 
                           (judged == index && term_at(&checker->chosen, judged) != term));
 }
 
+/* Whether it is a membership that the node appended as the leader of that term. */
+static int is_own_membership(struct checker *checker, int node, raft_term term, raft_index index,
+                             const struct registry_entry *entry)
+{
+    if (term_of(checker, term)->leader != node || (entry != NULL && !entry->is_config)) {
+        return 0;
+    }
+    for (size_t i = checker->announced.count; i > 0; i--) {
+        const struct checker_link *link = &checker->announced.links[i - 1];
+        if (link->term == term && link->config == index) {
+            return 1;
+        }
+    }
+    return entry != NULL;
+}
+
 static void check_dropped(struct checker *checker, int node, const raft_event *event,
                           raft_index index)
 {
     struct registry_entry *entry = registry_find(&checker->registry, index, event->term);
+    if (is_own_membership(checker, node, event->term, index, entry)) {
+        return;
+    }
     if (!is_own_proposal(checker, node, entry)) {
         checker_fail(checker, "I29", "node %d drops %" PRIu64 "/%" PRIu64 ", which it did not take",
                      node, index, event->term);
@@ -1176,11 +1416,21 @@ static int is_equal_to_chosen(const struct checker *checker, const struct checke
     return log->count == last && log_holds(log, last, chain_at(&checker->chosen, last));
 }
 
+/* What a node has applied; a witness has nothing to apply to, and says so by its status alone. */
+static raft_index applied_by(const struct checker *checker, int node)
+{
+    const struct checker_node *it = &checker->nodes[node];
+    return (checker->setup.witnesses >> node & 1) != 0 ? it->status.applied_index : it->applied;
+}
+
 int checker_converged(const struct checker *checker)
 {
     for (int i = 0; i < checker->setup.node_count; i++) {
         const struct checker_node *it = &checker->nodes[i];
-        if (!it->up || it->applied != checker->chosen.count || it->proposals_open != 0 ||
+        if ((checker->absent >> i & 1) != 0) {
+            continue;
+        }
+        if (!it->up || applied_by(checker, i) != checker->chosen.count || it->proposals_open != 0 ||
             it->reads_open != 0 || it->status.commit_index != checker->chosen.count ||
             !is_equal_to_chosen(checker, &it->durable)) {
             return 0;
@@ -1193,18 +1443,30 @@ void checker_quiet(struct checker *checker)
 {
     for (int i = 0; i < checker->setup.node_count; i++) {
         const struct checker_node *it = &checker->nodes[i];
+        if ((checker->absent >> i & 1) != 0) {
+            continue;
+        }
         if (it->proposals_open != 0 || it->reads_open != 0) {
             checker_fail(checker, "I29",
                          "node %d leaves %" PRIu64 " proposals and %" PRIu64
                          " reads without an answer",
                          i, it->proposals_open, it->reads_open);
         }
-        if (!it->up || it->applied != checker->chosen.count ||
+        if (!it->up || applied_by(checker, i) != checker->chosen.count ||
             !is_equal_to_chosen(checker, &it->durable)) {
             checker_fail(checker, "V24",
                          "node %d has applied %" PRIu64 " and stored %zu of %zu "
                          "chosen entries",
-                         i, it->applied, it->durable.count, checker->chosen.count);
+                         i, applied_by(checker, i), it->durable.count, checker->chosen.count);
         }
     }
+}
+
+uint64_t checker_memberships(const struct checker *checker)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < checker->chosen.count; i++) {
+        count += checker->chosen.links[i].config == i + 1;
+    }
+    return count;
 }

@@ -19,7 +19,8 @@
 struct checker_setup {
     int node_count;
     raft_id ids[CHECKER_NODES_MAX];
-    size_t quorum; /* to elect and to commit */
+    int founders;       /* the first so many positions found the group; 0: all */
+    uint32_t witnesses; /* positions that are witnesses whenever they are members */
     int apply_ahead;
     uint64_t append_bytes_max; /* bounds of I24; 0: not checked */
     uint64_t apply_bytes_max;
@@ -34,6 +35,16 @@ struct checker_setup {
 struct checker_link {
     raft_term term;
     uint64_t chain;
+    raft_index config; /* the newest membership at or below; 0: the founding one */
+};
+
+/* A membership, with quorums counted here once more; sets are bit masks over positions. */
+struct checker_config {
+    raft_index version;
+    uint32_t members;
+    uint32_t voters[2]; /* of both halves while joint; else [1] is 0 */
+    unsigned elect[2];
+    unsigned commit[2];
 };
 
 struct checker_log {
@@ -71,7 +82,8 @@ struct checker_node {
     struct checker_write pending[RAFT_WRITES_MAX];
     size_t pending_count;
     struct checker_log pending_links;
-    raft_status status; /* as last observed; size 0: not observed since it started */
+    raft_status status;           /* as last observed; size 0: not observed since it started */
+    struct checker_config config; /* that governs there */
     struct checker_question votes_asked[CHECKER_NODES_MAX]; /* by the candidate's position */
     struct checker_question pre_votes_asked[CHECKER_NODES_MAX];
     raft_index apply_next;
@@ -88,6 +100,7 @@ struct checker_term {
     raft_id vote_sent[CHECKER_NODES_MAX];
     raft_index accepted[CHECKER_NODES_MAX]; /* own-term entries ever durable there in the term */
     raft_index match[CHECKER_NODES_MAX];    /* as the leader has known them */
+    struct checker_config config;           /* that its leader counts by */
 };
 
 struct checker_read {
@@ -110,6 +123,9 @@ struct checker {
     struct checker_read *reads; /* by tag - 1 */
     size_t read_count;
     size_t read_capacity;
+    struct checker_log announced; /* memberships by which leaders counted: term and index */
+    struct checker_config founding;
+    uint32_t absent;         /* positions that are no members any more and switched off for good */
     raft_index commit_max;   /* the highest commit index seen anywhere */
     raft_index acknowledged; /* the highest position that a client has been shown */
     uint64_t leader_changes;
@@ -155,6 +171,10 @@ void checker_sent(struct checker *checker, int node, const raft_message *message
 void checker_received(struct checker *checker, int node, const raft_message *message, int result,
                       const raft_status *status);
 
+/* What raft_get_membership says, before the status that it goes with. */
+void checker_membership(struct checker *checker, int node, const raft_status *status,
+                        const raft_membership *membership);
+
 /* What raft_get_status and raft_get_peer say; the former after every call on the node. */
 void checker_observed(struct checker *checker, int node, const raft_status *status);
 void checker_peer(struct checker *checker, int node, const raft_peer_status *peer);
@@ -172,6 +192,9 @@ void checker_event(struct checker *checker, int node, const raft_event *event);
 
 /* All faults are over and everything has had its time: all nodes are up, equal and idle. */
 void checker_quiet(struct checker *checker);
+
+/* How many memberships were chosen. */
+uint64_t checker_memberships(const struct checker *checker);
 
 /* Whether every node is up and has applied everything that is chosen, with nothing open. */
 int checker_converged(const struct checker *checker);

@@ -62,6 +62,15 @@
     X(inputs_reentrant, 1150)                                                                      \
     X(applies_pending, 39500)                                                                      \
     X(applies_failed, 11)                                                                          \
+    X(memberships_asked, 0)                                                                        \
+    X(memberships_begun, 0)                                                                        \
+    X(memberships_joint, 0)                                                                        \
+    X(memberships_chosen, 0)                                                                       \
+    X(learners_asked, 0)                                                                           \
+    X(witnesses_asked, 0)                                                                          \
+    X(removals_asked, 0)                                                                           \
+    X(leaders_removed, 0)                                                                          \
+    X(quorums_asked, 0)                                                                            \
     X(runs_wal, 11)                                                                                \
     X(runs_calm, 2)                                                                                \
     X(runs_repeated, 2)                                                                            \

@@ -21,6 +21,7 @@ enum fault {
     FAULT_ALLOCATION,
     FAULT_HINT,
     FAULT_CAMPAIGN,
+    FAULT_MEMBERS,
     FAULT_COUNT
 };
 
@@ -31,7 +32,7 @@ static uint64_t mean_distance(const struct plan *plan, enum fault fault)
         plan->clog_every_us,        plan->replay_every_us,     plan->pause_every_us,
         plan->clock_every_us,       plan->hang_every_us,       plan->write_fault_every_us,
         plan->apply_fault_every_us, plan->allocation_every_us, plan->hint_every_us,
-        plan->campaign_every_us};
+        plan->campaign_every_us,    plan->members_every_us};
     return distances[fault];
 }
 
@@ -187,6 +188,9 @@ static void strike(struct sim *sim, enum fault fault)
     case FAULT_CAMPAIGN:
         node_campaign(choose_victim(sim));
         break;
+    case FAULT_MEMBERS:
+        members_change(sim);
+        break;
     case FAULT_COUNT:
         break;
     }
@@ -236,14 +240,9 @@ static void heal_node(struct node *node)
 void faults_heal_core(struct sim *sim)
 {
     int wild = sim->plan.core_wild && plan_is_protected(&sim->plan);
-    int needed = sim->node_count / 2 + 1;
-    memset(sim->core, 0, sizeof sim->core);
+    uint32_t needed = members_needed(sim);
     for (int i = 0; i < sim->node_count; i++) {
-        int left = sim->node_count - i;
-        if (rng_below(&sim->rng, (uint64_t)left) < (uint64_t)needed) {
-            sim->core[i] = 1;
-            needed--;
-        }
+        sim->core[i] = (needed >> i & 1) != 0;
     }
     network_heal(sim, sim->core, wild);
     for (int i = 0; i < sim->node_count; i++) {

@@ -110,11 +110,29 @@ static void *node_alloc(void *host, void *p, size_t old_size, size_t new_size)
 
 /* ---- Observation ----------------------------------------------------------------------------- */
 
+/* Tells the observer of the membership, where it is another than it was told last. */
+static void observe_membership(struct node *node)
+{
+    raft_member members[RAFT_MEMBERS_MAX];
+    raft_membership membership;
+    if (node->status.membership_version == node->told_version &&
+        node->status.membership_joint == node->told_joint) {
+        return;
+    }
+    node->told_version = node->status.membership_version;
+    node->told_joint = node->status.membership_joint;
+    raft_membership_init(&membership);
+    if (raft_get_membership(node->raft, &membership, members, RAFT_MEMBERS_MAX) == RAFT_OK) {
+        checker_membership(&node->sim->checker, node->position, &node->status, &membership);
+    }
+}
+
 static void observe(struct node *node)
 {
     memset(&node->status, 0, sizeof node->status);
     node->status.size = sizeof node->status;
     raft_get_status(node->raft, &node->status);
+    observe_membership(node);
     checker_observed(&node->sim->checker, node->position, &node->status);
 }
 
@@ -389,11 +407,15 @@ void node_applied(struct node *node, raft_index index)
 
 static void trace_event(struct node *node, const raft_event *event)
 {
-    static const char *const names[6] = {"", "role", "leader", "read", "dropped", "fatal"};
+    static const char *const names[] = {
+        "",          "role", "leader",          "members",         "transfer",     "dropped",
+        "forwarded", "read", "snapshot wanted", "snapshot needed", "snapshot end", "regression",
+        "fatal"};
+    int count = (int)(sizeof names / sizeof names[0]);
     sim_trace(node->sim,
               "n%d event %s: role %d term %" PRIu64 " leader %" PRIu64 " status %d index %" PRIu64
               " %" PRIu64 "..%" PRIu64,
-              node->position, names[event->kind > 0 && event->kind < 6 ? event->kind : 0],
+              node->position, names[event->kind > 0 && event->kind < count ? event->kind : 0],
               event->role, event->term, event->leader, event->status, event->index, event->first,
               event->last);
 }
@@ -434,6 +456,7 @@ void node_init(struct sim *sim, int position)
     node->store = sim->plan.store == STORE_WAL
                       ? store_wal_new(rng, &sim->counters, node->id, store_now_us, sim)
                       : store_model_new(&sim->arena, rng, &sim->counters);
+    node->store->joins = position >= sim->founders;
 }
 
 static void add_counters(struct node *node)
@@ -556,12 +579,12 @@ static int found_group(struct node *node)
 {
     raft_member members[SIM_NODES_MAX];
     memset(members, 0, sizeof members);
-    for (int i = 0; i < node->sim->node_count; i++) {
+    for (int i = 0; i < node->sim->founders; i++) {
         members[i].id = node->sim->nodes[i].id;
         members[i].blob = "address";
         members[i].blob_size = 7;
     }
-    return raft_bootstrap(node->raft, members, (size_t)node->sim->node_count);
+    return raft_bootstrap(node->raft, members, (size_t)node->sim->founders);
 }
 
 static int fill_engine(struct node *node)
@@ -569,7 +592,7 @@ static int fill_engine(struct node *node)
     struct restore restore = {node, 0};
     checker_restarting(&node->sim->checker, node->position);
     int result = node->store->kind->restore(node->store, restore_write, &restore);
-    if (result == RAFT_OK && restore.writes == 0) {
+    if (result == RAFT_OK && restore.writes == 0 && node->position < node->sim->founders) {
         result = found_group(node);
     }
     return result == RAFT_OK ? raft_start(node->raft, node_now_ms(node)) : result;
@@ -592,7 +615,7 @@ void node_start(struct node *node)
 {
     struct sim *sim = node->sim;
     node->restarting = 0;
-    if (node->raft != NULL) {
+    if (node->raft != NULL || (sim->checker.absent >> node->position & 1) != 0) {
         return;
     }
     node->incarnation++;
@@ -601,6 +624,8 @@ void node_start(struct node *node)
     node->write_told = 0;
     node->sync_at = 0;
     node->fail_apply = 0;
+    node->told_version = 0;
+    node->told_joint = 0;
     memset(&node->status, 0, sizeof node->status);
     int result = make_engine(node);
     if (result == RAFT_OK) {

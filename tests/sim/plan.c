@@ -54,6 +54,9 @@ static void draw_engine(struct plan *plan, struct rng *rng)
     plan->inflight_messages_max = maybe(rng, HALF, 1, 6);
     plan->inflight_bytes_max = maybe(rng, 300000, 200, 5000);
     plan->reads_max = maybe(rng, 250000, 1, 8);
+    plan->spares =
+        maybe(rng, HALF, 1, SIM_NODES_MAX - plan->nodes < 3 ? SIM_NODES_MAX - plan->nodes : 3);
+    plan->witness = plan->spares > 0 ? flag(rng, 400000) : 0;
 }
 
 /* A healthy network, a healthy disk, a busy client. */
@@ -136,6 +139,9 @@ struct plan plan_draw(uint64_t seed, enum plan_store store)
     plan.repeat = flag(&rng, 40000);
     plan.calm = flag(&rng, 40000);
     plan.fault_us = plan.timeout_ms * 1000 * skewed(&rng, 30, 400);
+    plan.members_every_us = plan.spares > 0 || rng_chance(&rng, 200000)
+                                ? plan.timeout_ms * 1000 * skewed(&rng, 1, 20)
+                                : 0;
     if (plan.calm) {
         plan.no_pre_vote = 0;
         plan.no_check_quorum = 0;

@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-#define SIM_NODES_MAX 7
+#define SIM_NODES_MAX 8
 
 enum plan_store {
     STORE_MODEL,
@@ -19,7 +19,9 @@ enum plan_store {
 
 /* Names a field of plan once, for the struct and for printing. Times are virtual microseconds. */
 #define PLAN_NUMBERS(X)                                                                            \
-    X(nodes)                                                                                       \
+    X(nodes)   /* founders */                                                                      \
+    X(spares)  /* servers that may be added */                                                     \
+    X(witness) /* the last spare is a witness when it is added */                                  \
     X(store)                                                                                       \
     X(calm)       /* no faults at all: nobody may be deposed (I28) */                              \
     X(repeat)     /* run twice and compare (I27) */                                                \
@@ -78,7 +80,8 @@ enum plan_store {
     X(apply_fault_every_us)                                                                        \
     X(allocation_every_us)                                                                         \
     X(hint_every_us)                                                                               \
-    X(campaign_every_us)
+    X(campaign_every_us)                                                                           \
+    X(members_every_us)
 
 struct plan {
     uint64_t seed;

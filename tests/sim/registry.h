@@ -19,6 +19,7 @@ struct registry_entry {
     uint64_t chain;       /* 0: not known yet */
     int proposer;         /* position of the node; NOBODY: a no-op */
     int outcome;          /* of the proposal: OUTCOME_* */
+    int is_config;        /* a membership */
     uint64_t incarnation; /* of the proposer */
     uint64_t floor;       /* indexes acknowledged before the proposal began end here */
 };

@@ -179,6 +179,7 @@ static void tick_core(struct sim *sim, struct result *result)
 
 static void tick_converge(struct sim *sim)
 {
+    members_switch_off(sim);
     if (checker_converged(&sim->checker) && find_leader(sim) != NULL &&
         sim->now_us - sim->phase_began_us > sim->timeout_us) {
         enter_phase(sim, PHASE_STABLE);
@@ -196,6 +197,9 @@ static void check_idle(struct sim *sim)
     raft_peer_status peer;
     for (int i = 0; i < sim->node_count; i++) {
         const struct node *node = &sim->nodes[i];
+        if (node->raft == NULL) {
+            continue; /* no member any more */
+        }
         uint64_t held = node->status.writes_pending + node->status.reads_pending +
                         node->status.uncommitted_bytes;
         for (size_t j = 0; raft_get_peer(node->raft, j, &peer) == RAFT_OK; j++) {
@@ -344,7 +348,8 @@ static void begin_checker(struct sim *sim)
     for (int i = 0; i < sim->node_count; i++) {
         setup.ids[i] = plan->wide_ids ? mix64(plan->seed + (uint64_t)i) | 1 : (raft_id)i + 1;
     }
-    setup.quorum = (size_t)sim->node_count / 2 + 1;
+    setup.founders = sim->founders;
+    setup.witnesses = plan->witness ? (uint32_t)1 << (sim->node_count - 1) : 0;
     setup.apply_ahead = plan->apply_ahead != 0;
     setup.append_bytes_max = or_default(plan->append_bytes_max, 256 * 1024);
     setup.apply_bytes_max = or_default(plan->apply_bytes_max, 1024 * 1024);
@@ -361,11 +366,13 @@ static void begin(struct sim *sim, const struct plan *plan, int trace)
     sim->plan = *plan;
     sim->rng.state = mix64(plan->seed);
     sim->now_us = 0;
-    sim->node_count = (int)plan->nodes;
+    sim->founders = (int)plan->nodes;
+    sim->node_count = (int)(plan->nodes + plan->spares);
     sim->trace = trace;
     sim->trace_hash = plan->seed;
     sim->timeout_us = plan->timeout_ms * 2000;
     sim->watching = 0;
+    sim->zones_asked = 0;
     memset(&sim->counters, 0, sizeof sim->counters);
     memset(sim->core, 0, sizeof sim->core);
     queue_clear(&sim->queue);
@@ -398,6 +405,7 @@ static void finish_counters(struct sim *sim)
     COUNT_ADD(counters, proposals_dropped, checker->outcomes[OUTCOME_DROPPED]);
     COUNT_ADD(counters, proposals_unknown, checker->outcomes[OUTCOME_UNKNOWN]);
     COUNT_ADD(counters, reads_answered, checker->reads_answered);
+    COUNT_ADD(counters, memberships_chosen, checker_memberships(checker));
     COUNT_ADD(counters, reads_failed, checker->reads_failed);
     COUNT_ADD(counters, runs_wal, sim->plan.store == STORE_WAL);
     COUNT_ADD(counters, runs_calm, sim->plan.calm);

@@ -6,7 +6,8 @@
  *     plan.c      from a seed to options                faults.c   what goes wrong, and healing
  *     node.c      a host of the engine: callbacks, crash, restart, clocks
  *     network.c   links and messages on their way       client.c   proposals and reads
- *     store.c     storage of a node (model or WAL)      checker.c  the observer
+ *     members.c   changes of the membership             checker.c  the observer
+ *     store.c     storage of a node (model or WAL)
  *     queue.c     events to come                        arena.c    memory of a run
  */
 #ifndef SIM_SIM_H
@@ -22,7 +23,7 @@
 
 #define NEVER           UINT64_MAX
 #define CLUSTER         UINT64_C(0x6b65656c)
-#define MESSAGE_KINDS   9
+#define MESSAGE_KINDS   18
 #define ARCHIVE_PACKETS 256
 #define PROBES_MAX      64
 
@@ -107,6 +108,8 @@ struct node {
     raft_range applying;                 /* lent by an apply that is outstanding; count 0: none */
     uint64_t applying_hash;
     raft_status status;
+    raft_index told_version; /* of the membership that the observer was told of */
+    int told_joint;
 };
 
 struct probe {
@@ -128,13 +131,15 @@ struct sim {
     struct queue queue;
     struct arena arena;
     struct node nodes[SIM_NODES_MAX];
-    int node_count;
+    int node_count; /* founders first, then spares */
+    int founders;
     struct network network;
     struct client client;
     struct checker checker;
     struct counters counters;
     uint64_t trace_hash;
-    int trace; /* print the timeline */
+    int zones_asked; /* a membership with failure zones may govern */
+    int trace;       /* print the timeline */
     enum phase phase;
     uint64_t phase_began_us;
     int core[SIM_NODES_MAX];
@@ -211,6 +216,11 @@ void client_operate(struct node *node);
 void client_reenter(struct node *node);
 void client_probe(struct sim *sim);
 int client_probe_succeeded(const struct sim *sim);
+
+/* members.c */
+void members_change(struct sim *sim);
+uint32_t members_needed(struct sim *sim);
+void members_switch_off(struct sim *sim);
 
 /* faults.c */
 void faults_begin(struct sim *sim);

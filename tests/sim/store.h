@@ -38,6 +38,7 @@ struct store {
     struct rng rng;
     struct counters *counters;
     char error[160];  /* why restore failed, where the store knows */
+    int joins;        /* it is no founder: a log without founding metadata is whole */
     int lent_changed; /* what was lent to it is not what it was: the engine has broken its word */
 };
 

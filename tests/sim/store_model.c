@@ -242,12 +242,15 @@ static int model_restore(struct store *store, store_replay *replay, void *ctx)
 {
     struct model *model = model_of(store);
     raft_write write;
-    if (model->meta == NULL) {
+    if (model->meta == NULL && !store->joins) {
         model->has_state = 0;
         model->entry_count = 0;
         return RAFT_OK;
     }
     memset(&write, 0, sizeof write);
+    if (!model->has_state) {
+        return RAFT_OK;
+    }
     write.has_state = model->has_state;
     write.state = model->state;
     write.meta = model->meta;

@@ -387,6 +387,148 @@ static void all_servers_restarted_at_once_elect_again(void)
     }
 }
 
+/* A leader that does not check its quorum, and reaches only the bridge that the others need. */
+static struct cluster *weak_leader_and_bridge(uint64_t seed)
+{
+    struct cluster *cluster = cluster_create(5);
+    for (raft_id id = 1; id <= 5; id++) {
+        cluster->nodes[id].options.seed = seed * 7919;
+    }
+    cluster->nodes[1].options.no_check_quorum = 1;
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, 1));
+    cluster->latency_ms = seed % 4 * 5;
+    cluster_run(cluster, T + seed * 37 % T);
+    cluster_crash(cluster, 5);
+    cluster_split(cluster, 1, 2);
+    cluster_split(cluster, 1, 4);
+    return cluster;
+}
+
+static void a_bridge_that_is_told_of_no_quorum_helps_the_others(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = weak_leader_and_bridge(seed);
+        expect_recovery_by_another(cluster, 1);
+        CHECK_EQ(cluster_restart(cluster, 5), RAFT_OK);
+        heal_and_converge(cluster);
+    }
+}
+
+/* N5: what it is told in a round older than the newest one heard says nothing any more. */
+static void a_note_of_no_quorum_in_an_old_round_does_not_loosen_a_follower(void)
+{
+    struct cluster *cluster = cluster_new(3);
+    CHECK(cluster_elect(cluster, 1));
+    raft_message beat =
+        cluster_forge(cluster, 1, 2, cluster_term(cluster, 2), RAFT_MESSAGE_HEARTBEAT);
+    raft_message vote = cluster_forge(cluster, 3, 2, beat.term + 1, RAFT_MESSAGE_VOTE);
+    vote.round = 70;
+    vote.index = 900;
+    vote.index_term = beat.term;
+    beat.round = 500;
+    CHECK_EQ(cluster_inject(cluster, 2, &beat), RAFT_OK);
+    beat.round = 499;
+    beat.flags = RAFT_FLAG_NO_QUORUM;
+    CHECK_EQ(cluster_inject(cluster, 2, &beat), RAFT_OK);
+    CHECK_EQ(cluster_inject(cluster, 2, &vote), RAFT_OK);
+    CHECK_EQ(cluster_term(cluster, 2), beat.term);
+    uint64_t timer = raft_deadline(cluster->nodes[2].raft);
+    cluster->now_ms += 10;
+    beat.round = 501;
+    CHECK_EQ(cluster_inject(cluster, 2, &beat), RAFT_OK);
+    CHECK_EQ(cluster_status(cluster, 2).leader, 1);        /* it is followed all the same, */
+    CHECK(raft_deadline(cluster->nodes[2].raft) >= timer); /* and binds nobody */
+    CHECK_EQ(cluster_inject(cluster, 2, &vote), RAFT_OK);
+    CHECK_EQ(cluster_term(cluster, 2), beat.term + 1);
+    CLUSTER_DONE(cluster);
+}
+
+/* Its timer runs on as if the leader were not heard: if nobody else campaigns, it does. */
+static void a_leader_without_quorum_puts_off_no_campaign(void)
+{
+    struct cluster *cluster = cluster_create(3);
+    cluster->nodes[1].options.no_check_quorum = 1;
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, 1));
+    cluster_crash(cluster, 3);
+    cluster_cut(cluster, 2, 1); /* 1 hears nobody, and goes on */
+    uint64_t mark = cluster_mark(cluster);
+    cluster_run(cluster, 2 * FOUR_TIMEOUTS);
+    CHECK_EQ(cluster_role(cluster, 1), RAFT_ROLE_LEADER);
+    CHECK(cluster_sent(cluster, mark, 2, 0, RAFT_MESSAGE_PRE_VOTE) != NULL);
+    cluster_heal_all(cluster);
+    CHECK_EQ(cluster_restart(cluster, 3), RAFT_OK);
+    cluster_run(cluster, FOUR_TIMEOUTS);
+    CHECK(cluster_stable_leader(cluster) != 0);
+    CHECK(cluster_converged(cluster));
+    CLUSTER_DONE(cluster);
+}
+
+/*
+ * Only the hub reaches a quorum, and the others have longer logs, of the old leader's term and of a
+ * newer one (N7).
+ */
+static void a_hub_with_the_worst_log_leads_a_constrained_group(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = seeded_cluster(5, 1, seed);
+        cluster_isolate(cluster, 3);
+        CHECK(cluster_propose(cluster, 1, "the hub lacks this") > 0);
+        cluster_run(cluster, T);
+        cluster_crash(cluster, 1);
+        expect_recovery_by_another(cluster, 1); /* 2, 4 or 5, in a newer term */
+        raft_id second = cluster_leader(cluster);
+        cluster_isolate(cluster, second);
+        CHECK(cluster_propose(cluster, second, "and nobody else has this") > 0);
+        cluster_run(cluster, 100);
+        CHECK_EQ(cluster_restart(cluster, 1), RAFT_OK);
+        cluster_heal_all(cluster);
+        make_star(cluster, 3);
+        expect_recovery_by(cluster, 3);
+        CHECK_STR(cluster_applied_text(cluster, 3, 3), "the hub lacks this");
+        heal_and_converge(cluster);
+    }
+}
+
+/* The same chosen so that the leader that dies is the hub's only source of what is committed. */
+static void a_hub_that_fell_behind_and_lost_its_leader_leads(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = seeded_cluster(5, 1, seed);
+        cluster_cut(cluster, 1, 3);
+        cluster_cut(cluster, 3, 1);
+        for (int i = 0; i < 30; i++) {
+            CHECK(cluster_propose(cluster, 1, "the hub lacks this") > 0);
+        }
+        cluster_run(cluster, 200);
+        cluster_crash(cluster, 1);
+        cluster_heal_all(cluster);
+        make_star(cluster, 3);
+        expect_recovery_by(cluster, 3);
+        CHECK(cluster_status(cluster, 3).counters.pulls > 0);
+        CHECK_EQ(cluster_restart(cluster, 1), RAFT_OK);
+        heal_and_converge(cluster);
+    }
+}
+
+/* A stalled leader in the midst of a star: the others reach each other only through it. */
+static void a_hub_whose_disk_stalls_hands_over_or_the_group_waits_for_it(void)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct cluster *cluster = seeded_cluster(3, 1, seed);
+        make_star(cluster, 1);
+        cluster_store_async(cluster, 1, 1);
+        CHECK(cluster_propose(cluster, 1, "stalls at the hub") > 0);
+        cluster_run(cluster, FOUR_TIMEOUTS);
+        CHECK(cluster_role(cluster, 1) != RAFT_ROLE_LEADER);
+        cluster_store_async(cluster, 1, 0);
+        cluster_complete(cluster, 1);
+        expect_recovery_by_another(cluster, 0);
+        heal_and_converge(cluster);
+    }
+}
+
 int main(void)
 {
     RUN(a_leader_that_lost_its_quorum_to_a_hub_is_replaced_by_the_hub);
@@ -409,5 +551,11 @@ int main(void)
     RUN(a_moving_isolation_never_leaves_the_rest_without_a_leader);
     RUN(both_minorities_of_a_three_way_split_wait_and_rejoin_without_a_new_term);
     RUN(all_servers_restarted_at_once_elect_again);
+    RUN(a_bridge_that_is_told_of_no_quorum_helps_the_others);
+    RUN(a_note_of_no_quorum_in_an_old_round_does_not_loosen_a_follower);
+    RUN(a_leader_without_quorum_puts_off_no_campaign);
+    RUN(a_hub_with_the_worst_log_leads_a_constrained_group);
+    RUN(a_hub_that_fell_behind_and_lost_its_leader_leads);
+    RUN(a_hub_whose_disk_stalls_hands_over_or_the_group_waits_for_it);
     return check_done();
 }

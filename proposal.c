@@ -324,6 +324,7 @@ static struct forward *forwards_push(raft *node, uint64_t tag, size_t bytes)
     forward->tag = tag;
     forward->bytes = (uint32_t)bytes;
     forwards->bytes += bytes;
+    node->waiting++;
     node->dirty = 1;
     return forward;
 }
@@ -464,7 +465,8 @@ void raft__forwards_send(raft *node)
     struct raft__forwards *forwards = node->forwards;
     uint32_t sent = 0;
     size_t sent_bytes = 0;
-    if (node->role != RAFT_ROLE_FOLLOWER || node->leader == 0 || node->leader != forwards->leader ||
+    if (forwards == NULL || forwards->unsent == 0 || node->role != RAFT_ROLE_FOLLOWER ||
+        node->leader == 0 || node->leader != forwards->leader ||
         node->state.term != forwards->term) {
         return;
     }
@@ -511,6 +513,9 @@ int raft__propose_reply_receive(raft *node, const raft_message *message)
 void raft__forwards_timers(raft *node)
 {
     struct raft__forwards *forwards = node->forwards;
+    if (forwards == NULL) {
+        return;
+    }
     uint64_t until_ms = node->now_ms + 2 * (uint64_t)node->options.election_timeout_ms;
     if (forwards->unsent > 0) {
         forwards_meet_leader(node);
@@ -534,7 +539,7 @@ void raft__forwards_timers(raft *node)
 uint64_t raft__forwards_deadline(const raft *node)
 {
     const struct raft__forwards *forwards = node->forwards;
-    return forwards->count > 0 ? forward_at(forwards, 0)->until_ms : RAFT_NEVER;
+    return forwards != NULL && forwards->count > 0 ? forward_at(forwards, 0)->until_ms : RAFT_NEVER;
 }
 
 /* The node stops: what was sent may yet be appended. */
@@ -550,13 +555,15 @@ void raft__forwards_give_up(raft *node)
 }
 
 /* Those told leave the ring when all before them are. */
-static void forwards_pop(struct raft__forwards *forwards)
+static void forwards_pop(raft *node)
 {
+    struct raft__forwards *forwards = node->forwards;
     while (forwards->count > 0 && forward_at(forwards, 0)->state == FORWARD_TOLD) {
         forwards->bytes -= forward_at(forwards, 0)->bytes;
         forwards->head = (forwards->head + 1) & (forwards->capacity - 1);
         forwards->count--;
         forwards->scanned -= forwards->scanned > 0;
+        node->waiting--;
     }
 }
 
@@ -578,13 +585,8 @@ int raft__forwards_next(raft *node, raft_event *event)
     event->term = forward->term;
     forward->state = FORWARD_TOLD;
     forwards->decided--;
-    forwards_pop(forwards);
+    forwards_pop(node);
     return 1;
-}
-
-int raft__forwards_untold(const raft *node)
-{
-    return node->forwards != NULL && node->forwards->decided > 0;
 }
 
 size_t raft__forwards_waiting(const raft *node)
@@ -681,7 +683,7 @@ void raft__answer(raft *node, const struct raft__answer *answer)
 void raft__answers_send(raft *node)
 {
     struct raft__service *service = node->service;
-    for (uint32_t i = 0; i < service->answer_count; i++) {
+    for (uint32_t i = 0; service != NULL && i < service->answer_count; i++) {
         const struct raft__answer *answer = &service->answers[i];
         raft_message message;
         raft__message_begin(node, &message, answer->kind, answer->to);
@@ -692,7 +694,9 @@ void raft__answers_send(raft *node)
         message.refused = answer->index == 0;
         raft__send(node, &message);
     }
-    service->answer_count = 0;
+    if (service != NULL) {
+        service->answer_count = 0;
+    }
 }
 
 /* The memory of who asked begins anew with each term that this server leads. */

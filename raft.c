@@ -885,15 +885,13 @@ RAFT_APART static void send_replies(raft *node)
     node->reply_count = 0;
 }
 
-/* What this server asks its leader for. */
-static void send_forwarded(raft *node)
+/* What others asked this server for, and what it asks its leader for. */
+RAFT_APART static void send_to_clients(raft *node)
 {
-    if (node->asked.count > 0) {
-        raft__asked_send(node);
-    }
-    if (node->forwards != NULL) {
-        raft__forwards_send(node);
-    }
+    raft__answers_send(node);
+    raft__served_send(node);
+    raft__asked_send(node);
+    raft__forwards_send(node);
 }
 
 /* Whatever is said rests on term and vote; until they are durable nothing is said (R1). */
@@ -905,18 +903,17 @@ static void flush_messages(raft *node)
     if (node->reply_count > 0) {
         send_replies(node);
     }
-    if (node->service != NULL && node->service->answer_count > 0) {
-        raft__answers_send(node);
-    }
     if (node->role == RAFT_ROLE_LEADER) {
         raft__leader_send(node);
     } else {
         raft__election_send(node);
         raft__follower_send(node);
-        send_forwarded(node);
     }
     if (node->pull.request_due || node->pull.asked_by != 0) {
         raft__pull_send(node);
+    }
+    if (raft__has_clients(node)) {
+        send_to_clients(node);
     }
 }
 
@@ -1083,8 +1080,7 @@ static int next_fatal_event(raft *node, raft_event *event)
 /* Cheap, since most polls have nothing to tell. */
 static int may_have_events(const raft *node)
 {
-    return node->reads.count != 0 || node->leased.count != 0 || node->asked.count != 0 ||
-           node->own_count != 0 || raft__forwards_untold(node) || node->role != node->told_role ||
+    return node->waiting != 0 || node->own_count != 0 || node->role != node->told_role ||
            node->leader != node->told_leader || node->state.term != node->told_term ||
            node->error != RAFT_OK || raft__config_is_untold(node) || node->regression_due ||
            node->transfer.told_peer != 0 || raft__snapshot_may_tell(node);
@@ -1124,21 +1120,11 @@ static void advance_clock(raft *node, uint64_t now_ms)
     }
 }
 
-/* What this server waits for from others. */
-static void forwarded_timers(raft *node)
+/* When to give up what this server asks others for, where that comes first. */
+RAFT_APART static uint64_t clients_deadline(const raft *node, uint64_t due)
 {
-    if (node->asked.count > 0) {
-        raft__asked_timers(node);
-    }
-    if (node->forwards != NULL) {
-        raft__forwards_timers(node);
-    }
-}
-
-static uint64_t forwarded_deadline(const raft *node, uint64_t due)
-{
-    uint64_t asked = node->asked.count > 0 ? raft__asked_deadline(node) : RAFT_NEVER;
-    uint64_t forwards = node->forwards != NULL ? raft__forwards_deadline(node) : RAFT_NEVER;
+    uint64_t asked = raft__asked_deadline(node);
+    uint64_t forwards = raft__forwards_deadline(node);
     due = asked < due ? asked : due;
     return forwards < due ? forwards : due;
 }
@@ -1161,7 +1147,10 @@ int raft_poll(raft *node, uint64_t now_ms)
     }
     if (node->error == RAFT_OK) {
         raft__election_timers(node);
-        forwarded_timers(node);
+        if (node->waiting != 0) {
+            raft__asked_timers(node);
+            raft__forwards_timers(node);
+        }
         if (node->change_due) {
             raft__config_step(node);
         }
@@ -1204,7 +1193,8 @@ uint64_t raft_deadline(const raft *node)
         return RAFT_NEVER;
     }
     if (node->role != RAFT_ROLE_LEADER) {
-        return forwarded_deadline(node, raft__follower_deadline(node));
+        uint64_t follower_due = raft__follower_deadline(node);
+        return node->waiting == 0 ? follower_due : clients_deadline(node, follower_due);
     }
     uint64_t due =
         node->heartbeat_at_ms < node->quorum_at_ms ? node->heartbeat_at_ms : node->quorum_at_ms;
@@ -1212,5 +1202,5 @@ uint64_t raft_deadline(const raft *node)
         uint64_t other = raft__transfer_deadline(node);
         due = other < due ? other : due;
     }
-    return forwarded_deadline(node, due);
+    return node->waiting == 0 ? due : clients_deadline(node, due);
 }

@@ -681,6 +681,8 @@ struct raft {
     /* Role and time. */
     raft_id leader; /* known in this term; 0: none */
     uint64_t now_ms;
+    struct raft__service *service; /* null until another server asks for something */
+    uint32_t waiting; /* reads and forwarded proposals of the own host that have no answer yet */
     uint64_t election_at_ms;  /* RAFT_NEVER: no campaign */
     uint64_t heartbeat_at_ms; /* leader */
     uint64_t quorum_at_ms;    /* leader: the next check */
@@ -721,7 +723,6 @@ struct raft {
     struct raft__reads reads;
     struct raft__reads leased;
     uint64_t confirmed_round; /* no newer leader had committed anything when it began */
-    struct raft__service *service;
     struct raft__own own[RAFT__OWN];
     uint32_t own_count;
 
@@ -972,6 +973,12 @@ static inline void raft__commit_to(raft *node, raft_index index)
 static inline int raft__is_transferring(const raft *node)
 {
     return node->transfer.target != 0;
+}
+
+/* Whether anything may have to be done for those who asked for it, here or elsewhere. */
+static inline int raft__has_clients(const raft *node)
+{
+    return node->waiting != 0 || node->service != NULL;
 }
 
 /* The gate of every input: RAFT_OK where the node may be changed now. Open: apply and notify. */
@@ -1235,14 +1242,11 @@ RAFT_INTERNAL void raft__own_cover(raft *node, raft_index index, raft_term term)
 /* Takes off the first run whose fate is known: fills the event and returns 1, or returns 0. */
 RAFT_INTERNAL int raft__own_next(raft *node, raft_event *event);
 
-/* Proposals for the leader: sending, giving up, telling. Where a `forwards` exists. */
+/* Proposals for the leader: sending, giving up, telling. */
 RAFT_INTERNAL void raft__forwards_send(raft *node);
 RAFT_INTERNAL void raft__forwards_timers(raft *node);
 RAFT_INTERNAL uint64_t raft__forwards_deadline(const raft *node);
-
-/* The same, also where none exists. */
 RAFT_INTERNAL void raft__forwards_give_up(raft *node);
-RAFT_INTERNAL int raft__forwards_untold(const raft *node);
 RAFT_INTERNAL int raft__forwards_next(raft *node, raft_event *event);
 RAFT_INTERNAL size_t raft__forwards_waiting(const raft *node);
 RAFT_INTERNAL void raft__forwards_free(raft *node);
@@ -1271,10 +1275,10 @@ RAFT_INTERNAL void raft__reads_judge(raft *node);
 RAFT_INTERNAL int raft__reads_need_round(const raft *node);
 RAFT_INTERNAL void raft__reads_join_round(raft *node, uint64_t round);
 
-/* Leader: sends other servers what is confirmed for them; where a service exists. */
+/* Leader: sends other servers what is confirmed for them. */
 RAFT_INTERNAL void raft__served_send(raft *node);
 
-/* Elsewhere: asks the leader for what waits; where something does. */
+/* Elsewhere: asks the leader for what waits. */
 RAFT_INTERNAL void raft__asked_send(raft *node);
 RAFT_INTERNAL void raft__asked_timers(raft *node);
 RAFT_INTERNAL uint64_t raft__asked_deadline(const raft *node);

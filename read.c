@@ -68,6 +68,7 @@ static int read_begin(raft *node, struct raft__reads *reads, uint64_t tag, raft_
     struct raft__read read = {tag, index, 0, 0, 0, 0};
     *read_at(reads, reads->count) = read;
     reads->count++;
+    node->waiting++;
     node->dirty = 1;
     return RAFT_OK;
 }
@@ -302,6 +303,9 @@ void raft__served_send(raft *node)
 {
     struct raft__service *service = node->service;
     uint32_t done = 0;
+    if (service == NULL) {
+        return;
+    }
     while (done < service->served_count && round_is_confirmed(node, service->served[done].round)) {
         const struct raft__served *served = &service->served[done++];
         raft_message message;
@@ -403,6 +407,9 @@ void raft__asked_timers(raft *node)
 
 uint64_t raft__asked_deadline(const raft *node)
 {
+    if (node->asked.count == 0) {
+        return RAFT_NEVER;
+    }
     uint64_t due = read_at(&node->asked, 0)->until_ms;
     return node->asked_request != 0 && node->asked_again_ms < due ? node->asked_again_ms : due;
 }
@@ -465,6 +472,7 @@ static int queue_next(raft *node, struct raft__reads *reads, raft_event *event)
     node->counters.reads_by_round += read->status == 0 && !read->by_lease;
     reads->head = (reads->head + 1) & (reads->capacity - 1);
     reads->count--;
+    node->waiting--;
     return 1;
 }
 
@@ -504,6 +512,9 @@ const char *raft__reads_check(const raft *node)
 {
     if (raft__reads_waiting(node) > node->options.reads_max && !node->options_lowered) {
         return "reads stay within their bound"; /* I24 */
+    }
+    if (node->waiting != raft__reads_waiting(node) + raft__forwards_waiting(node)) {
+        return "what waits for an answer is counted";
     }
     if (node->confirmed_round > node->round) {
         return "what is confirmed was begun";

@@ -878,18 +878,21 @@ static int round_flags(raft *node)
 /* A round goes out when it is time for a heartbeat, or when reads wait for one. */
 static int begin_round(raft *node)
 {
-    if (node->now_ms < node->heartbeat_at_ms && !raft__reads_need_round(node)) {
+    int has_clients = raft__has_clients(node);
+    if (node->now_ms < node->heartbeat_at_ms && !(has_clients && raft__reads_need_round(node))) {
         return 0;
     }
     node->round++;
     node->heartbeat_at_ms = node->now_ms + node->options.heartbeat_ms;
-    raft__reads_join_round(node, node->round);
+    if (has_clients) {
+        raft__reads_join_round(node, node->round);
+    }
     return 1;
 }
 
 void raft__leader_send(raft *node)
 {
-    if (node->leased.count > 0) {
+    if (node->waiting != 0) {
         raft__reads_judge(node);
     }
     int round_due = begin_round(node);
@@ -904,9 +907,6 @@ void raft__leader_send(raft *node)
     }
     if (node->transfer.target != 0) {
         raft__transfer_send(node, round_due);
-    }
-    if (node->service != NULL && node->service->served_count > 0) {
-        raft__served_send(node);
     }
 }
 

@@ -118,9 +118,10 @@ uint64_t wal_index_drop_files(struct wal_index *index, uint64_t oldest);
 /*
  * The file up to which, itself not included, everything needed is worth moving to the end of the
  * log: the furthest one for which at most half as many bytes are written as are then released. So
- * whatever is stored in however many groups, the log is never much larger than twice what is needed
- * of it, and moving costs never more than half of what was written before. A group that needs more
- * than that many bytes is not moved: it has to take a checkpoint. 0: nothing is worth it.
+ * with however many groups, the log stays within about three times what is needed of it (as much
+ * again is written before as much is released) and a few files, and moving costs at most half of
+ * what was written before. A group that needs more than that many bytes is not moved: it has to
+ * take a checkpoint. 0: nothing is worth it.
  */
 uint64_t wal_index_plan(struct wal_index *index, uint64_t group_bytes_max);
 

@@ -8,6 +8,12 @@
 
 #include <string.h>
 
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__)) && !defined(__TINYC__)
+#define HAS_X86_INSTRUCTIONS 1
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
+
 /* The first words of the fractions of the cube roots of the first sixty-four primes. */
 static const uint32_t round_constants[64] = {
     0x428a2f98u, 0x71374491u, 0xb5c0fbcfu, 0xe9b5dba5u, 0x3956c25bu, 0x59f111f1u, 0x923f82a4u,
@@ -58,7 +64,7 @@ static void stretch(const uint8_t *block, uint32_t words[64])
     }
 }
 
-static void stir(uint32_t state[8], const uint8_t *block)
+static void stir_portable(uint32_t state[8], const uint8_t *block)
 {
     uint32_t words[64];
     uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
@@ -84,10 +90,103 @@ static void stir(uint32_t state[8], const uint8_t *block)
     }
 }
 
-void sha256_begin(struct sha256 *hash)
+/* ---- With the instructions of x86 ------------------------------------------------------------ */
+
+#ifdef HAS_X86_INSTRUCTIONS
+
+static int processor_has_instructions(void)
+{
+    unsigned a, b, c, d;
+    int has_bytes = __get_cpuid(1, &a, &b, &c, &d) && c >> 9 & 1; /* SSSE3: bytes are shuffled */
+    return has_bytes && __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 29 & 1;
+}
+
+/* Four words that were written big-endian. */
+__attribute__((target("sha,sse4.1"))) static __m128i load_words(const uint8_t *data)
+{
+    const __m128i order = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
+    __m128i bytes;
+    memcpy(&bytes, data, sizeof bytes);
+    return _mm_shuffle_epi8(bytes, order);
+}
+
+/* The next four words of the stretched block, which take the place of those sixteen before. */
+__attribute__((target("sha,sse4.1"))) static __m128i next_words(const __m128i words[4], int oldest)
+{
+    const __m128i *last = &words[(oldest + 3) % 4];
+    __m128i seven_before = _mm_alignr_epi8(*last, words[(oldest + 2) % 4], 4);
+    __m128i sum = _mm_sha256msg1_epu32(words[oldest], words[(oldest + 1) % 4]);
+    return _mm_sha256msg2_epu32(_mm_add_epi32(sum, seven_before), *last);
+}
+
+/*
+ * The instruction does two rounds: it wants the state as (a b e f) and (c d g h), highest word
+ * first, and gives back the new (a b e f); what those were before is the new (c d g h).
+ */
+__attribute__((target("sha,sse4.1"))) static void stir_by_instruction(uint32_t state[8],
+                                                                      const uint8_t *block)
+{
+    __m128i abef = _mm_set_epi32((int)state[0], (int)state[1], (int)state[4], (int)state[5]);
+    __m128i cdgh = _mm_set_epi32((int)state[2], (int)state[3], (int)state[6], (int)state[7]);
+    const __m128i abef_before = abef, cdgh_before = cdgh;
+    __m128i words[4];
+    for (int i = 0; i < 4; i++) {
+        words[i] = load_words(block + 16 * i);
+    }
+    for (int i = 0; i < 16; i++) {
+        __m128i constants;
+        memcpy(&constants, &round_constants[4 * i], sizeof constants);
+        __m128i sum = _mm_add_epi32(words[i % 4], constants);
+        cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sum);
+        abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sum, 0x0e));
+        if (i < 12) {
+            words[i % 4] = next_words(words, i % 4);
+        }
+    }
+    uint32_t out[8]; /* f e b a h g d c */
+    abef = _mm_add_epi32(abef, abef_before);
+    cdgh = _mm_add_epi32(cdgh, cdgh_before);
+    memcpy(out, &abef, sizeof abef);
+    memcpy(out + 4, &cdgh, sizeof cdgh);
+    static const uint8_t places[8] = {3, 2, 7, 6, 1, 0, 5, 4};
+    for (int i = 0; i < 8; i++) {
+        state[i] = out[places[i]];
+    }
+}
+
+#else
+
+static int processor_has_instructions(void)
+{
+    return 0;
+}
+
+#define stir_by_instruction stir_portable
+
+#endif
+
+/* ---- Hashing --------------------------------------------------------------------------------- */
+
+static void stir(struct sha256 *hash, const uint8_t *block)
+{
+    if (hash->has_instructions) {
+        stir_by_instruction(hash->state, block);
+    } else {
+        stir_portable(hash->state, block);
+    }
+}
+
+void sha256_begin_portable(struct sha256 *hash)
 {
     memset(hash, 0, sizeof *hash);
     memcpy(hash->state, initial_state, sizeof initial_state);
+}
+
+/* The processor is asked here and not for every block: where machines are virtual that is slow. */
+void sha256_begin(struct sha256 *hash)
+{
+    sha256_begin_portable(hash);
+    hash->has_instructions = processor_has_instructions();
 }
 
 void sha256_add(struct sha256 *hash, const void *data, size_t size)
@@ -98,13 +197,13 @@ void sha256_add(struct sha256 *hash, const void *data, size_t size)
     if (held && size >= SHA256_BLOCK - held) {
         size_t missing = SHA256_BLOCK - held;
         memcpy(hash->block + held, bytes, missing);
-        stir(hash->state, hash->block);
+        stir(hash, hash->block);
         bytes += missing;
         size -= missing;
         held = 0;
     }
     while (size >= SHA256_BLOCK) {
-        stir(hash->state, bytes);
+        stir(hash, bytes);
         bytes += SHA256_BLOCK;
         size -= SHA256_BLOCK;
     }

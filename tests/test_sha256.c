@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void (*begin)(struct sha256 *hash); /* with the processor's instructions, or without */
+
 static void to_text(const uint8_t *hash, size_t size, char *out)
 {
     for (size_t i = 0; i < size; i++) {
@@ -20,7 +22,7 @@ static void check_hash(const void *data, size_t size, const char *expected)
     struct sha256 hash;
     uint8_t out[SHA256_BYTES];
     char text[2 * SHA256_BYTES + 1];
-    sha256_begin(&hash);
+    begin(&hash);
     sha256_add(&hash, data, size);
     sha256_end(&hash, out);
     to_text(out, sizeof out, text);
@@ -72,11 +74,11 @@ static void cuts_change_nothing(void)
     for (size_t size = 0; size <= sizeof data; size++) {
         struct sha256 hash;
         uint8_t whole[SHA256_BYTES], pieces[SHA256_BYTES];
-        sha256_begin(&hash);
+        begin(&hash);
         sha256_add(&hash, data, size);
         sha256_end(&hash, whole);
         for (size_t cut = 0; cut <= size; cut++) {
-            sha256_begin(&hash);
+            begin(&hash);
             sha256_add(&hash, data, cut);
             sha256_add(&hash, data + cut, (size - cut) / 2);
             sha256_add(&hash, data + cut + (size - cut) / 2, size - cut - (size - cut) / 2);
@@ -164,12 +166,45 @@ static void a_copy_begins_the_next_message_under_the_same_key(void)
     }
 }
 
-int main(void)
+/* Lengths at random: both ways of stirring give the same. */
+static void instructions_change_nothing(void)
+{
+    uint8_t data[1024];
+    uint32_t random = 12345;
+    for (int round = 0; round < 2000; round++) {
+        struct sha256 one, other;
+        uint8_t of_one[SHA256_BYTES], of_other[SHA256_BYTES];
+        random = random * 1664525u + 1013904223u;
+        size_t size = random >> 22;
+        for (size_t i = 0; i < size; i++) {
+            random = random * 1664525u + 1013904223u;
+            data[i] = (uint8_t)(random >> 24);
+        }
+        sha256_begin(&one);
+        sha256_begin_portable(&other);
+        sha256_add(&one, data, size);
+        sha256_add(&other, data, size);
+        sha256_end(&one, of_one);
+        sha256_end(&other, of_other);
+        CHECK(!memcmp(of_one, of_other, sizeof of_one));
+    }
+}
+
+static void run_hashes(void)
 {
     RUN(hashes_are_those_of_the_standard);
     RUN(a_million_letters_hash_as_in_the_standard);
     RUN(cuts_change_nothing);
     RUN(lengths_around_a_block_are_padded_rightly);
+}
+
+int main(void)
+{
+    begin = sha256_begin_portable;
+    run_hashes();
+    begin = sha256_begin;
+    run_hashes();
+    RUN(instructions_change_nothing);
     RUN(keyed_hashes_are_those_of_the_rfc);
     RUN(a_copy_begins_the_next_message_under_the_same_key);
     return check_done();

@@ -193,6 +193,7 @@ size_t outbox_gather(struct outbox *o, struct frame_key *key, struct iovec *part
     size_t count = 0;
     while (o->next_frame < o->frame_count && room - count > o->frames[o->next_frame].piece_count) {
         *messages += o->frames[o->next_frame].message_count;
+        o->message_count -= o->frames[o->next_frame].message_count;
         (*frames)++;
         count += gather_frame(o, key, parts + count);
     }

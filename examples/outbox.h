@@ -33,8 +33,8 @@ struct outbox {
     size_t piece_count, piece_capacity;
     struct outbox_frame *frames;
     size_t frame_count, frame_capacity;
-    size_t bytes; /* of all frames, seals included */
-    size_t message_count;
+    size_t bytes;         /* of all frames, seals included */
+    size_t message_count; /* not gathered yet */
     /* How far outbox_gather has come. */
     size_t next_frame, next_piece, next_head;
 };

@@ -2,8 +2,8 @@
  * What nobody else may know: a secret read from a file, compared without telling by the time it
  * takes how much of a guess was right, wiped when done with.
  *
- * A good secret is random: 32 bytes of `head -c 32 /dev/urandom | base64`. Whoever takes part in a
- * handshake as one side can try guesses at home, so a word that people remember is none.
+ * A good secret is random: `head -c 32 /dev/urandom | base64`. Whoever overhears a handshake, or is
+ * called in the place of a server, can try guesses at home, so a word that people remember is none.
  */
 #ifndef KEELSON_SECRET_H
 #define KEELSON_SECRET_H

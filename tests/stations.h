@@ -30,6 +30,7 @@ struct faults {
     size_t bytes_max; /* of one read or write; 0: no bound */
     unsigned interrupted, blocked;
     int writes_block;                /* every write would block */
+    unsigned writes_until_broken;    /* not 0: counts down, and the write that reaches 0 fails */
     int connect_fails, accept_fails; /* with this errno */
     uint64_t random;
 };
@@ -100,12 +101,20 @@ static inline long bad_write(void *ctx, int fd, const void *data, size_t size)
     return status ? status : io_posix.write(NULL, fd, data, size);
 }
 
+static inline int breaks(struct faults *faults)
+{
+    return faults->writes_until_broken && --faults->writes_until_broken == 0;
+}
+
 /* As short as a write can be: never beyond the first part. */
 static inline long bad_writev(void *ctx, int fd, const struct iovec *parts, int count)
 {
     struct world *world = ctx;
     size_t size = parts[0].iov_len;
     world->write_calls++;
+    if (breaks(&world->faults)) {
+        return -EPIPE;
+    }
     if (world->faults.writes_block) {
         return -EAGAIN;
     }

@@ -424,6 +424,40 @@ static void entries_of_many_groups_leave_in_few_calls(void)
     end_pair(&world, &one, &two);
 }
 
+/* The connection breaks in the middle of a flush: every message was either sent or dropped. */
+static void a_connection_that_breaks_in_a_flush_loses_the_rest(void)
+{
+    enum { GROUPS = 600 };
+    struct world world;
+    struct station one, two;
+    world_begin(&world);
+    begin_station(&one, &world, 1);
+    begin_station(&two, &world, 2);
+    introduce(&one, &two);
+    TURN_UNTIL(&world, is_sending(&one, 2), &one, &two);
+    struct payload entries = make_entries(2, 40, 1);
+    for (uint64_t group = 1; group <= GROUPS; group++) {
+        raft_message message = append_of(1, 2, &entries);
+        message.group = group;
+        transport_send(one.transport, &message);
+    }
+    uint64_t calls = world.write_calls;
+    world.faults.writes_until_broken = 2;
+    transport_flush(one.transport);
+    CHECK_EQ(world.write_calls - calls, 2);
+    CHECK_EQ(ended(&one, TRANSPORT_NETWORK), 1);
+    CHECK_EQ(one.downs, 1);
+    struct transport_stats stats = stats_of(&one);
+    CHECK(stats.messages_sent > 0 && stats.messages_dropped > 0);
+    CHECK_EQ(stats.messages_sent + stats.messages_dropped, GROUPS);
+    TURN_UNTIL(&world, is_sending(&one, 2), &one, &two);
+    send_heartbeat(&one, 2, 7);
+    TURN_UNTIL(&world, heard(&two, 1, 7), &one, &two);
+    CHECK(two.kept_count <= stats.messages_sent + 1);
+    free(entries.data);
+    end_pair(&world, &one, &two);
+}
+
 static raft_message snapshot_of(raft_id from, raft_id to, raft_buf meta, raft_buf chunk)
 {
     raft_message message = heartbeat(from, to, 0);
@@ -514,6 +548,7 @@ static void run_all(void)
     RUN(an_address_may_be_corrected_at_any_time);
     RUN(heartbeats_of_many_groups_leave_together);
     RUN(entries_of_many_groups_leave_in_few_calls);
+    RUN(a_connection_that_breaks_in_a_flush_loses_the_rest);
     RUN(metadata_and_chunks_arrive_intact_without_a_copy);
     RUN(a_chunk_above_the_frame_limit_is_not_sent);
 }

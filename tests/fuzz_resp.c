@@ -3,14 +3,14 @@
  *
  * Even: the rest is a stream of requests. It is parsed whole and again in pieces that arrive one by
  * one in memory that moves; both ways must find the same requests, and every request is executed,
- * writes by way of their log entries. Odd: the rest is the payload of an entry: it is refused
+ * writes and transactions by way of their log entries, while time passes. Odd: the rest is the payload of an entry: it is refused
  * without a trace, or executed and answered. In both, a second replica that has nobody to answer
  * ends with the same content.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "raftkv/commands.h"
+#include "raftkv/transaction.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,6 +18,7 @@ enum { APPLY = 1, UNAUTHENTICATED = 2 };
 
 #define REPLY_BYTES_MAX ((size_t)1 << 22)
 #define PIECE_BYTES_MAX 7
+#define MS_PER_REQUEST  7
 
 static void require(int holds)
 {
@@ -29,12 +30,14 @@ static void require(int holds)
 struct replica {
     struct store *store;
     struct buffer reply;
+    struct transaction transaction; /* of the first one's client */
+    uint64_t now_ms;
 };
 
 static struct replica replica_new(uint8_t secret_byte)
 {
     uint8_t secret[16] = {secret_byte};
-    struct replica replica = {store_new(secret), {0}};
+    struct replica replica = {.store = store_new(secret)};
 
     require(replica.store != NULL);
     replica.reply.bytes_max = REPLY_BYTES_MAX;
@@ -43,6 +46,7 @@ static struct replica replica_new(uint8_t secret_byte)
 
 static void replica_free(struct replica *replica)
 {
+    transaction_free(&replica->transaction);
     buffer_free(&replica->reply);
     store_free(replica->store);
 }
@@ -58,16 +62,36 @@ static int apply_to_both(struct replica both[2], const char *payload, size_t siz
     return result;
 }
 
+static void propose(struct replica both[2], const struct buffer *entry)
+{
+    size_t before = buffer_size(&both[0].reply);
+
+    require(apply_to_both(both, buffer_bytes(entry), buffer_size(entry)) == COMMAND_OK);
+    require(both[0].reply.failed || buffer_size(&both[0].reply) > before);
+}
+
+/* MULTI and what follows it. */
+static void execute_queue(struct replica both[2], const struct slice *args, size_t count)
+{
+    struct transaction *transaction = &both[0].transaction;
+    struct buffer entry = {0};
+
+    if (transaction_take(transaction, args, count, &both[0].reply) == TRANSACTION_PROPOSE) {
+        require(transaction_encode(transaction, both[0].now_ms, &entry) == COMMAND_OK);
+        transaction_end(transaction);
+        propose(both, &entry);
+    }
+    buffer_free(&entry);
+}
+
 static void execute_write(struct replica both[2], const struct command *command,
                           const struct slice *args, size_t count)
 {
     struct buffer entry = {0};
-    size_t before = buffer_size(&both[0].reply);
 
-    require(command_encode(command, args, count, 0, &entry) == COMMAND_OK);
+    require(command_encode(command, args, count, both[0].now_ms, &entry) == COMMAND_OK);
     require(buffer_size(&entry) == command_encoded_size(command, args, count));
-    require(apply_to_both(both, buffer_bytes(&entry), buffer_size(&entry)) == COMMAND_OK);
-    require(both[0].reply.failed || buffer_size(&both[0].reply) > before);
+    propose(both, &entry);
     buffer_free(&entry);
 }
 
@@ -76,13 +100,19 @@ static void execute(struct replica both[2], const struct slice *args, size_t cou
     struct buffer *reply = &both[0].reply;
     const struct command *command = commands_check(args, count, reply);
 
-    if (command == NULL) {
+    both[0].now_ms += MS_PER_REQUEST;
+    if (both[0].transaction.is_open || (command != NULL && command->kind == COMMAND_QUEUE)) {
+        buffer_clear(reply);
+        execute_queue(both, args, count);
+    } else if (command == NULL) {
         require(buffer_size(reply) > 0);
+    } else if (command->id == COMMAND_WATCH) {
+        transaction_watch(&both[0].transaction, both[0].store, args, count, reply);
     } else if (command->kind == COMMAND_WRITE) {
         require(command_slot(command, args, count) < 16384);
         execute_write(both, command, args, count);
     } else if (command->kind == COMMAND_READ) {
-        command_read(both[0].store, command, args, count, 0, reply);
+        command_read(both[0].store, command, args, count, both[0].now_ms, reply);
     } else {
         command_local(command, args, count, reply);
     }

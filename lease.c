@@ -225,7 +225,7 @@ static const struct sending *sending_of(const struct raft__lease *lease, uint64_
 void raft__lease_credit(raft *node, struct raft__peer *peer, uint64_t round, uint64_t credit_ms)
 {
     const struct raft__lease *lease = node->lease;
-    if (lease == NULL || node->lease_suspended) {
+    if (lease == NULL) {
         return;
     }
     const struct sending *sending = sending_of(lease, round);

@@ -567,6 +567,23 @@ static void forwards_pop(raft *node)
     }
 }
 
+/*
+ * What apply was given at its index is the last word: the answer may have been slower than the
+ * entry, and the host no longer knows what was there.
+ */
+static int status_now(const raft *node, const struct forward *forward)
+{
+    raft_index shown =
+        node->applying_index > node->applied_index ? node->applying_index : node->applied_index;
+    if (forward->status != RAFT_OK || forward->index > shown) {
+        return forward->status;
+    }
+    if (forward->index < node->log.base_index) {
+        return RAFT_EUNKNOWN; /* in a snapshot, with all that could tell */
+    }
+    return raft__log_term(&node->log, forward->index) == forward->term ? RAFT_OK : RAFT_EDROPPED;
+}
+
 int raft__forwards_next(raft *node, raft_event *event)
 {
     struct raft__forwards *forwards = node->forwards;
@@ -580,7 +597,7 @@ int raft__forwards_next(raft *node, raft_event *event)
     memset(event, 0, sizeof(*event));
     event->kind = RAFT_EVENT_FORWARDED;
     event->tag = forward->tag;
-    event->status = forward->status;
+    event->status = status_now(node, forward);
     event->index = forward->index;
     event->term = forward->term;
     forward->state = FORWARD_TOLD;

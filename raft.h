@@ -285,9 +285,9 @@ enum {
     RAFT_MESSAGE_SNAPSHOT_REPLY = 10, /* index as asked; offset: the one wanted next */
     RAFT_MESSAGE_TRANSFER = 11,       /* "campaign now": tag_term, tag_round */
     RAFT_MESSAGE_READ = 12,           /* a read for another server: nonce, request */
-    RAFT_MESSAGE_READ_REPLY = 13,     /* echoes nonce and request; index; or refused */
-    RAFT_MESSAGE_PROPOSE = 14,        /* proposals for another server: nonce, request; chunk */
-    RAFT_MESSAGE_PROPOSE_REPLY = 15,  /* echoes both; index: of the entry; or refused */
+    RAFT_MESSAGE_READ_REPLY = 13,     /* echoes both; index and its term; or refused */
+    RAFT_MESSAGE_PROPOSE = 14,        /* proposals for the leader: round, nonce, request; chunk */
+    RAFT_MESSAGE_PROPOSE_REPLY = 15,  /* echoes both; index and term of the first; or refused */
     RAFT_MESSAGE_PULL = 16,           /* entries wanted behind index; round */
     RAFT_MESSAGE_PULL_REPLY = 17      /* echoes round; as an append; or refused, with a hint */
 };
@@ -567,7 +567,7 @@ typedef struct raft_options {
      * leader for carries it (R63). 0: they are refused there.
      */
     uint64_t incarnation;
-    uint32_t forward_bytes_max; /* proposals on their way to the leader; 0: no raft_forward */
+    uint32_t forward_bytes_max; /* encoded proposals without an answer; 0: no raft_forward */
 
     /* Log bytes since the newest snapshot at which RAFT_EVENT_SNAPSHOT_WANTED comes. 0: never. */
     uint64_t snapshot_log_bytes;
@@ -841,13 +841,16 @@ RAFT_API int raft_propose_many(raft *node, const raft_buf *payloads, size_t coun
 
 /*
  * Hands a proposal to the leader from a server that does not lead. Copies data. One answer comes as
- * RAFT_EVENT_FORWARDED: with RAFT_OK the leader has appended it, at index and term, and it is
- * applied here when apply shows that index with that term (another term there: it was dropped);
- * with RAFT_EDROPPED it was not and will never be appended; with RAFT_EUNKNOWN nobody knows. It is
- * sent once and never again by the engine, one hop, and never appended twice. On a leader it is
- * appended at once. RAFT_OK; RAFT_EARG; RAFT_ESTATE: no incarnation, no forward_bytes_max, or no
- * notify; RAFT_EREENTRY: from inside persist or send; RAFT_ESIZE; RAFT_ENOTMEMBER, RAFT_ENOLEADER;
- * RAFT_EBUSY: forward_bytes_max is reached; RAFT_ETRANSFER; RAFT_ENOMEM; fatal.
+ * RAFT_EVENT_FORWARDED, within one election timeout or so. With RAFT_OK the leader has appended it,
+ * at index and term, and it is applied here when apply shows that index with that term (another
+ * term there: it was dropped); where apply has passed that index before the event, it was applied.
+ * With RAFT_EDROPPED it never was nor will be applied; with RAFT_EUNKNOWN nobody knows. It is sent
+ * once and never again by the engine, one hop, and never appended twice: a leader appends the
+ * proposals of one message all or none. On a leader it is appended at once. RAFT_OK; RAFT_EARG;
+ * RAFT_ESTATE: no incarnation, no forward_bytes_max, or no notify; RAFT_EREENTRY: from inside
+ * persist or send; RAFT_ESIZE: above entry_bytes_max, or forward_bytes_max as a whole;
+ * RAFT_ENOTMEMBER, RAFT_ENOLEADER; RAFT_EBUSY: forward_bytes_max is reached; RAFT_ETRANSFER;
+ * RAFT_ENOMEM; on a leader also what raft_propose returns; fatal.
  */
 RAFT_API int raft_forward(raft *node, const void *data, size_t size, uint64_t tag);
 
@@ -857,7 +860,8 @@ RAFT_API int raft_forward(raft *node, const void *data, size_t size, uint64_t ta
  * holds everything that was acknowledged anywhere before this call, and leadership was confirmed by
  * a round of messages begun after it; or with the reason why not (RAFT_ENOTLEADER, RAFT_ENOLEADER,
  * RAFT_ETIMEOUT, a fatal error). Many reads share a round. On a follower or learner the leader is
- * asked, which needs options.incarnation; a witness cannot serve.
+ * asked, which needs options.incarnation, and again where no answer comes; after one election
+ * timeout, or when another leader is heard, it is given up. A witness cannot serve.
  * RAFT_OK; RAFT_EARG; RAFT_ESTATE: also without a notify callback; RAFT_EREENTRY; RAFT_ENOTMEMBER:
  * not a member that holds data; RAFT_ENOTLEADER: and no incarnation; RAFT_ENOLEADER; RAFT_EBUSY,
  * RAFT_ETRANSFER: being stopped; RAFT_ENOMEM; fatal.
@@ -866,7 +870,8 @@ RAFT_API int raft_read(raft *node, uint64_t tag);
 
 /*
  * The same on a leader, answered without a round as long as its lease lasts (§6.4.1): by the next
- * poll, judged by the sample given to it. Without a lease it is raft_read.
+ * poll, judged by the sample given to it. Without a lease it is raft_read, and so it is on a server
+ * that does not lead.
  */
 RAFT_API int raft_read_lease(raft *node, uint64_t tag);
 

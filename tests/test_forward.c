@@ -388,6 +388,33 @@ static void what_a_deposed_leader_appended_is_told_as_appended_and_may_be_droppe
     CLUSTER_DONE(cluster);
 }
 
+/* The entry was faster than the answer: apply has shown it. */
+static void an_answer_that_comes_after_the_entry_says_what_became_of_it(void)
+{
+    struct cluster *cluster = led(3);
+    uint64_t mark = cluster_mark(cluster);
+    cluster_hold(cluster, 1, 2);
+    CHECK_EQ(forward(cluster, 2, "fast", 1), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_status(cluster, 1).counters.entries_proposed, 1);
+    uint64_t reply = cluster_sent(cluster, mark, 1, 2, RAFT_MESSAGE_PROPOSE_REPLY)->number;
+    raft_index index = cluster_sent(cluster, mark, 1, 2, RAFT_MESSAGE_PROPOSE_REPLY)->message.index;
+    while (cluster_applied(cluster, 2, index) == NULL) {
+        cluster_run(cluster, 50);
+        for (size_t i = 0; i < cluster_queued(cluster, 1, 2); i++) {
+            if (cluster_peek(cluster, 1, 2, i)->number != reply) {
+                cluster_deliver_at(cluster, 1, 2, i--);
+            }
+        }
+    }
+    CHECK_EQ(status_of(cluster, 2, 1), 0);
+    cluster_heal_all(cluster);
+    cluster_settle(cluster);
+    CHECK_EQ(status_of(cluster, 2, 1), 1);
+    CHECK_STR(cluster_applied_text(cluster, 2, index), "fast");
+    CLUSTER_DONE(cluster);
+}
+
 /* The leader has stepped down with the answer on its way: it is still the truth. */
 static void the_answer_of_an_earlier_term_is_believed(void)
 {
@@ -868,6 +895,32 @@ static void answers_to_what_was_never_asked_change_nothing(void)
     CHECK_STR(lone_close(&l), "sound");
 }
 
+static void an_answer_that_comes_after_another_entry_in_its_place_says_dropped(void)
+{
+    lone l;
+    lone_init(&l);
+    l.options.incarnation = 9;
+    l.options.forward_bytes_max = 4096;
+    lone_boot(&l);
+    lone_heartbeat(&l, 2, 1, 0, 1);
+    lone_settle(&l);
+    CHECK_EQ(raft_forward(l.node, "doomed", 6, 7), RAFT_OK);
+    lone_poll(&l);
+    raft_message m = lone_message(RAFT_MESSAGE_PROPOSE_REPLY, 2, 1);
+    m.nonce = 9;
+    m.request = lone_find(&l, RAFT_MESSAGE_PROPOSE, 2, 0)->request;
+    m.index = 1;
+    m.index_term = 1;
+    CHECK_EQ(lone_append(&l, 3, 2, 0, 0, 2, 1, 1), RAFT_OK);
+    lone_settle(&l);
+    CHECK_EQ(lone_status(&l).applied_index, 1);
+    CHECK_EQ(lone_receive(&l, &m), RAFT_OK);
+    lone_poll(&l);
+    CHECK_EQ(l.events[l.event_count - 1].kind, RAFT_EVENT_FORWARDED);
+    CHECK_EQ(l.events[l.event_count - 1].status, RAFT_EDROPPED);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
 int main(void)
 {
     RUN(a_forwarded_proposal_is_appended_by_the_leader_and_applied_where_it_was_made);
@@ -900,5 +953,7 @@ int main(void)
     RUN(without_memory_a_message_is_taken_whole_or_not_at_all);
     RUN(without_memory_a_proposal_is_not_taken_for_forwarding);
     RUN(answers_to_what_was_never_asked_change_nothing);
+    RUN(an_answer_that_comes_after_the_entry_says_what_became_of_it);
+    RUN(an_answer_that_comes_after_another_entry_in_its_place_says_dropped);
     return check_done();
 }

@@ -248,6 +248,21 @@ static void the_deadline_tells_when_a_promise_ends(void)
     CHECK_STR(lone_close(&l), "sound");
 }
 
+static void who_is_bound_by_a_promise_does_not_forget_its_leader(void)
+{
+    lone l;
+    boot(&l, (uint32_t)L);
+    promise(&l, 1, 7);
+    CHECK_EQ(raft_forget_leader(l.node), RAFT_EBUSY);
+    CHECK_EQ(lone_status(&l).leader, 2);
+    l.now_ms += L + 1;
+    lone_poll(&l);
+    if (lone_status(&l).leader == 2) {
+        CHECK_EQ(raft_forget_leader(l.node), RAFT_OK);
+    }
+    CHECK_STR(lone_close(&l), "sound");
+}
+
 /* ---- Restarts ------------------------------------------------------------------------------- */
 
 static void a_restarted_server_withholds_itself_for_the_longest_lease_it_may_have_promised(void)
@@ -968,6 +983,40 @@ static void an_order_that_comes_after_the_lease_was_renewed_deposes_nobody(void)
     CLUSTER_DONE(cluster);
 }
 
+/* The group was about to fall asleep when the transfer came: what ends is not the other's reason. */
+static void a_transfer_from_a_drowsy_leader_asks_for_no_credit_either(void)
+{
+    lone l;
+    lone_init(&l);
+    l.lease_ms = (uint32_t)L;
+    l.options.quiesce = 1;
+    lone_boot(&l);
+    lone_settle(&l);
+    CHECK(lone_lead(&l));
+    lone_serve(&l, ~0u);
+    int drowsy = 0;
+    for (int i = 0; i < 100 && !drowsy; i++) {
+        uint64_t round = send_round(&l);
+        drowsy = (lone_newest(&l, RAFT_MESSAGE_HEARTBEAT, 2)->flags & RAFT_FLAG_SLEEP) != 0;
+        for (raft_id id = 2; id <= 3 && !drowsy; id++) {
+            raft_message m = lone_message(RAFT_MESSAGE_HEARTBEAT_REPLY, id, lone_status(&l).term);
+            m.round = round;
+            m.flags = RAFT_FLAG_IDLE;
+            CHECK_EQ(lone_receive(&l, &m), RAFT_OK);
+        }
+    }
+    CHECK(drowsy);
+    lone_clear(&l);
+    CHECK_EQ(raft_transfer(l.node, 2), RAFT_OK);
+    lone_poll(&l);
+    CHECK_EQ(lone_count(&l, RAFT_MESSAGE_TRANSFER, 2), 1);
+    for (int i = 0; i < 3; i++) {
+        send_round(&l);
+        CHECK_EQ(lone_newest(&l, RAFT_MESSAGE_HEARTBEAT, 3)->flags & RAFT_FLAG_CREDIT, 0);
+    }
+    CHECK_STR(lone_close(&l), "sound");
+}
+
 /* From the first round that says "sleep", and on: awake again, a fresh round is needed. */
 static void a_group_that_falls_asleep_has_no_lease_and_a_promise_runs_out_all_the_same(void)
 {
@@ -1382,5 +1431,7 @@ int main(void)
     RUN(an_order_that_comes_after_the_lease_was_renewed_deposes_nobody);
     RUN(a_group_that_falls_asleep_has_no_lease_and_a_promise_runs_out_all_the_same);
     RUN(a_woken_leader_needs_a_fresh_round_for_its_lease);
+    RUN(who_is_bound_by_a_promise_does_not_forget_its_leader);
+    RUN(a_transfer_from_a_drowsy_leader_asks_for_no_credit_either);
     return check_done();
 }

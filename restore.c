@@ -162,7 +162,11 @@ static int log_reaches(raft *node, const struct raft__meta *meta)
            raft__log_term(log, meta->index) == meta->term;
 }
 
-/* A snapshot behind the end of the log, or beside it, leaves nothing of it (R35). */
+/*
+ * A snapshot behind the end of the log, or beside it, leaves nothing of it (R35). Where storage
+ * does not know that yet, the first write tells it, or what is appended next would not join what is
+ * stored.
+ */
 static int settle_snapshot(raft *node, const struct raft__meta *meta, int replaces)
 {
     struct raft__held held;
@@ -177,6 +181,8 @@ static int settle_snapshot(raft *node, const struct raft__meta *meta, int replac
     node->snapshot_index = meta->index;
     node->snapshot_term = meta->term;
     if (replaces || !log_reaches(node, meta)) {
+        node->meta_unwritten = !replaces && node->log.run_count > 0;
+        node->truncated_from = node->meta_unwritten ? meta->index + 1 : 0;
         drop_log(node);
         raft__config_reset(node, meta->version, &held);
     } else {
@@ -260,6 +266,10 @@ static int restore_range(raft *node, const raft_range *range)
     unsigned kinds = raft__range_kinds(range);
     if (kinds == 0 || !raft__configs_acceptable(node, range, kinds)) {
         return RAFT_ECORRUPT;
+    }
+    if (node->meta_unwritten && range->first == node->log.last_index + 1) {
+        node->meta_unwritten = 0; /* storage has it that way already */
+        node->truncated_from = 0;
     }
     if (node->log.run_count == 0 && range->first > node->log.last_index + 1) {
         raft__log_begin(&node->log, range->first - 1, 0);

@@ -243,10 +243,10 @@ static void watch_meta(struct cluster_node *node, const raft_write *write)
         index != write->base_index || term != write->base_term) {
         violate(node->cluster, node->id, "a write names another snapshot than its metadata");
     }
-    if (node->store.meta != NULL && index <= node->snapshots[0].index) {
+    if (node->store.meta != NULL && index < node->snapshots[0].index) {
         violate(node->cluster, node->id, "a snapshot replaces a newer one");
     }
-    if (node->store.meta != NULL && node->cluster->snapshots &&
+    if (node->store.meta != NULL && node->cluster->snapshots && index > node->snapshots[0].index &&
         (!node->staged.whole || node->staged.index != index || node->staged.term != term)) {
         violate(node->cluster, node->id, "a snapshot is put into use that is not durable (R35)");
     }

@@ -1165,6 +1165,86 @@ static void shipped_metadata_is_checked(void)
     CLUSTER_DONE(c);
 }
 
+/* ---- Memory that fails ---------------------------------------------------------------------- */
+
+/* A transfer, an install and compaction, while the k-th allocation of one server fails. */
+static int live_with_failure(raft_id victim, uint64_t fail_at, int fail_on)
+{
+    struct cluster *c = make_group(3);
+    c->read_log = 1;
+    struct cluster_memory *memory = &c->nodes[victim].memory;
+    for (raft_id id = 1; id <= 3; id++) {
+        c->nodes[id].options.log_bytes_max = 16 << 10;
+    }
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    cluster_isolate(c, 3);
+    for (int i = 0; i < 300; i++) {
+        CHECK(cluster_propose(c, 1, "what the third one does not get in time") > 0);
+        cluster_settle(c);
+    }
+    memory->fail_at = memory->calls + fail_at;
+    memory->fail_on = fail_on;
+    int code = cluster_compact(c, 1);
+    CHECK(code == RAFT_OK || code == RAFT_ENOMEM);
+    if (code != RAFT_OK) {
+        memory->fail_at = 0;
+        raft_compact(c->nodes[1].raft, c->nodes[1].snapshots[0].meta,
+                     c->nodes[1].snapshots[0].meta_size);
+    }
+    cluster_heal_all(c);
+    for (int i = 0; i < 60; i++) {
+        cluster_run(c, 50);
+        raft_id leader = cluster_leader(c);
+        if (leader != 0 && i % 5 == 0) {
+            cluster_propose(c, leader, "and so on");
+        }
+    }
+    int failed = memory->failed > 0;
+    memory->fail_at = 0;
+    cluster_run(c, 4 * LONGEST);
+    CHECK(cluster_stable_leader(c) != 0);
+    CHECK(cluster_propose(c, cluster_leader(c), "all is well") > 0);
+    cluster_run(c, LONGEST);
+    CHECK(cluster_converged(c));
+    CLUSTER_DONE(c);
+    return failed;
+}
+
+static void transfer_survives_each_allocation_failing(void)
+{
+    for (raft_id victim = 1; victim <= 3; victim += 2) {
+        for (int fail_on = 0; fail_on < 2; fail_on++) {
+            uint64_t fail_at = 1;
+            while (live_with_failure(victim, fail_at, fail_on)) {
+                fail_at++;
+            }
+            CHECK(fail_at > 5);
+        }
+    }
+}
+
+static void everything_is_given_back_at_every_moment_of_a_transfer(void)
+{
+    for (int moment = 0; moment < 40; moment++) {
+        struct cluster *c = start_group(3);
+        leave_behind(c, 1, 3);
+        c->nodes[1].read_async = moment % 2;
+        c->nodes[3].write_async = moment % 3 == 0;
+        c->nodes[3].load_async = moment % 5 == 0;
+        cluster_heal_all(c);
+        c->latency_ms = 2;
+        for (int i = 0; i < moment * 3; i++) {
+            cluster_run(c, 3);
+            if (i % 2 == 0) {
+                cluster_complete_reads(c, 1);
+                cluster_complete_chunk(c, 3);
+            }
+        }
+        CLUSTER_DONE(c);
+    }
+}
+
 int main(void)
 {
     RUN(leader_that_compacted_past_a_follower_sends_a_snapshot_and_then_the_tail);
@@ -1206,5 +1286,7 @@ int main(void)
     RUN(server_without_the_callbacks_refuses_and_stays_behind);
     RUN(snapshot_that_the_host_ships_goes_into_use_like_any);
     RUN(shipped_metadata_is_checked);
+    RUN(transfer_survives_each_allocation_failing);
+    RUN(everything_is_given_back_at_every_moment_of_a_transfer);
     return check_done();
 }

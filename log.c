@@ -34,6 +34,7 @@
 void raft__log_init(struct raft__log *log, uint64_t bytes_max)
 {
     memset(log, 0, sizeof(*log));
+    log->front_index = 1;
     log->bytes_max = bytes_max;
 }
 
@@ -42,6 +43,7 @@ void raft__log_begin(struct raft__log *log, raft_index index, raft_term term)
     RAFT_ASSERT(log->segment_count == 0 && log->run_count == 0);
     log->base_index = index;
     log->base_term = term;
+    log->front_index = index + 1;
     log->last_index = index;
     log->last_term = term;
 }
@@ -339,8 +341,7 @@ RAFT_APART static void log_range_within(const struct raft__log *log, raft_index 
 void raft__log_range(const struct raft__log *log, raft_index first, raft_index last,
                      uint64_t bytes_max, raft_range *range)
 {
-    RAFT_ASSERT(first >= raft__log_memory(log) && first > log->base_index);
-    RAFT_ASSERT(first <= last && last <= log->last_index);
+    RAFT_ASSERT(first >= log->front_index && first <= last && last <= log->last_index);
     const struct raft__segment *tail = log->segments[log->segment_count - 1];
     if (first < tail->first || first < log->runs[log->run_count - 1].first) {
         log_range_within(log, first, last, bytes_max, range);
@@ -616,6 +617,13 @@ static raft_index segment_last(const struct raft__segment *segment)
     return segment->first + segment->count - 1;
 }
 
+/* Behind the base, and in memory. */
+static void log_set_front(struct raft__log *log)
+{
+    raft_index memory = raft__log_memory(log);
+    log->front_index = memory > log->base_index ? memory : log->base_index + 1;
+}
+
 /* Takes the first `count` segments out of the log. */
 static void log_drop_front(struct raft__log *log, const struct raft__memory *memory, uint32_t count,
                            uint64_t lent_seq)
@@ -667,6 +675,7 @@ void raft__log_compact(struct raft__log *log, const struct raft__memory *memory,
     }
     log->base_index = index;
     log->base_term = term;
+    log_set_front(log);
 }
 
 void raft__log_evict(struct raft__log *log, const struct raft__memory *memory, raft_index index,
@@ -679,6 +688,7 @@ void raft__log_evict(struct raft__log *log, const struct raft__memory *memory, r
         bytes -= log->segments[count++]->allocated;
     }
     log_drop_front(log, memory, count, lent_seq);
+    log_set_front(log);
 }
 
 void raft__log_reset(struct raft__log *log, const struct raft__memory *memory, raft_index index,
@@ -722,6 +732,9 @@ const char *raft__log_check(const struct raft__log *log)
 {
     raft_index next = raft__log_memory(log);
     uint64_t position = log->segment_count > 0 ? log->segments[0]->position : log->end_position;
+    if (log->front_index != (next > log->base_index ? next : log->base_index + 1)) {
+        return "the front is the first entry that is in memory and not compacted";
+    }
     if (log->segment_count > 0 && segment_last(log->segments[0]) <= log->base_index) {
         return "nothing is kept that is compacted whole";
     }

@@ -608,10 +608,9 @@ static int dispatch(raft *node, const raft_message *message, unsigned kinds)
     if (message->term < node->state.term) {
         return receive_stale(node, message);
     }
-    if (message->kind == RAFT_MESSAGE_APPEND && raft__append_contradicts(node, message, kinds)) {
-        return RAFT_EMALFORMED;
-    }
-    if (message->kind == RAFT_MESSAGE_SNAPSHOT && raft__snapshot_contradicts(node, message)) {
+    if (message->kind == RAFT_MESSAGE_APPEND
+            ? raft__append_contradicts(node, message, kinds)
+            : message->kind == RAFT_MESSAGE_SNAPSHOT && raft__snapshot_contradicts(node, message)) {
         return RAFT_EMALFORMED;
     }
     if (message->term > node->state.term) {
@@ -777,6 +776,7 @@ static int state_is_unwritten(const raft *node)
 /* The batch of what is new, in the order R4 asks for; remembered until it completes. */
 static void begin_write(raft *node, raft_write *write, raft_range *ranges)
 {
+    node->snapshot_news |= node->log.end_position >= node->wanted_position;
     write->seq = ++node->seq;
     write->has_state = state_is_unwritten(node);
     write->state = node->state;
@@ -931,19 +931,21 @@ static raft_index apply_limit(const raft *node)
     return node->durable_index;
 }
 
-static void complete_apply(raft *node)
+/* What was cut from the log while apply had it in hand. */
+RAFT_APART static void return_applied(raft *node)
 {
-    if (node->load_in_hand) {
-        node->load_in_hand = 0;
-    } else {
-        node->counters.entries_applied += node->applying_index - node->applied_index;
-    }
+    uint64_t done = node->pending_count > 0 ? node->pending[0].seq - 1 : node->seq;
+    raft__log_return_applied(&node->log);
+    raft__log_release(&node->log, &node->memory, done);
+}
+
+static inline void complete_apply(raft *node)
+{
+    node->counters.entries_applied += node->applying_index - node->applied_index;
     node->applied_index = node->applying_index;
     node->applying_index = 0;
     if (node->log.limbo != NULL) {
-        raft__log_return_applied(&node->log);
-        raft__log_release(&node->log, &node->memory,
-                          node->pending_count > 0 ? node->pending[0].seq - 1 : node->seq);
+        return_applied(node);
     }
     if (node->own_count > 0) {
         raft__own_settle(node);
@@ -964,6 +966,13 @@ static void skip_apply(raft *node, raft_index limit)
     complete_apply(node);
 }
 
+static void complete_load(raft *node)
+{
+    node->load_in_hand = 0;
+    node->applied_index = node->applying_index; /* in a leap, which counts as no entry applied */
+    complete_apply(node);
+}
+
 /*
  * The state machine becomes that of the snapshot when persist has put that into use, and when apply
  * has given back what it had in hand. Until then nothing behind it is applied (R37).
@@ -977,7 +986,7 @@ RAFT_APART static void flush_load(raft *node)
     node->load_in_hand = 1;
     node->applying_index = node->snapshot_index;
     if (node->is_witness) {
-        complete_apply(node);
+        complete_load(node);
         return;
     }
     node->inside = RAFT__IN_OPEN_CALLBACK;
@@ -985,7 +994,7 @@ RAFT_APART static void flush_load(raft *node)
         node->callbacks.snapshot_load(node->host, node->snapshot_index, node->snapshot_term);
     node->inside = RAFT__OUTSIDE;
     if (status == RAFT_OK) {
-        complete_apply(node);
+        complete_load(node);
     } else if (status != RAFT_PENDING) {
         raft__fail(node, RAFT_EAPPLY);
     }
@@ -1040,7 +1049,11 @@ int raft_applied(raft *node, raft_index index, int status)
         raft__fail(node, RAFT_EAPPLY);
         return node->error;
     }
-    complete_apply(node);
+    if (node->load_in_hand) {
+        complete_load(node);
+    } else {
+        complete_apply(node);
+    }
     node->dirty = 1;
     return RAFT_OK;
 }
@@ -1083,7 +1096,7 @@ static int may_have_events(const raft *node)
     return node->waiting != 0 || node->own_count != 0 || node->role != node->told_role ||
            node->leader != node->told_leader || node->state.term != node->told_term ||
            node->error != RAFT_OK || raft__config_is_untold(node) || node->regression_due ||
-           node->transfer.told_peer != 0 || raft__snapshot_may_tell(node);
+           node->transfer.told_peer != 0 || node->snapshot_news;
 }
 
 static int next_event(raft *node, raft_event *event)

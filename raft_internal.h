@@ -133,6 +133,7 @@ struct raft__log {
     struct raft__segment *limbo;     /* given up, but still lent to a write or to apply */
     raft_index base_index;           /* the last entry that is compacted away, and its term */
     raft_term base_term;
+    raft_index front_index; /* from here on entries can be handed out */
     raft_index last_index;
     raft_term last_term;
     uint64_t end_position; /* bytes of all entries ever up to the last */
@@ -754,6 +755,7 @@ struct raft {
     uint8_t load_in_hand;  /* what apply has in hand is that */
     uint8_t more_due;      /* leader: there is more to send than one poll may */
     uint8_t needs_due;     /* leader: a peer's need is to be told */
+    uint8_t snapshot_news; /* an event about snapshots may be due */
     uint8_t contact;       /* a leader was heard since leadership or a host's order to campaign */
     uint8_t contact_fresh; /* heard since the last sample (R59) */
     uint8_t timer_reset;   /* redraw the election timer at the next sample */
@@ -895,12 +897,6 @@ RAFT_INTERNAL void raft__install_free(raft *node);
 
 /* Takes off what is to be told: fills the event and returns 1, or returns 0. */
 RAFT_INTERNAL int raft__snapshot_next(raft *node, raft_event *event);
-
-static inline int raft__snapshot_may_tell(const raft *node)
-{
-    return node->end_count != 0 || node->streams != NULL || node->needs_due ||
-           node->log.end_position >= node->wanted_position;
-}
 
 /* ---- stream.c: what is read back for a peer ------------------------------------------------- */
 

@@ -24,7 +24,7 @@
 /* ---- Follower ------------------------------------------------------------------------------- */
 
 /* Who claims to lead our term must be the one leader of it: two would break everything (I4). */
-int raft__accept_leader(raft *node, raft_id from, uint64_t round)
+static inline int accept_leader(raft *node, raft_id from, uint64_t round)
 {
     if (node->role == RAFT_ROLE_LEADER || (node->leader != 0 && node->leader != from)) {
         return RAFT_EMALFORMED;
@@ -37,6 +37,11 @@ int raft__accept_leader(raft *node, raft_id from, uint64_t round)
         node->leader_round = round;
     }
     return RAFT_OK;
+}
+
+int raft__accept_leader(raft *node, raft_id from, uint64_t round)
+{
+    return accept_leader(node, from, round);
 }
 
 /*
@@ -154,7 +159,7 @@ static void expect_more_than(raft *node, raft_index prev)
  */
 int raft__append_receive(raft *node, const raft_message *message, unsigned kinds)
 {
-    int status = raft__accept_leader(node, message->from, message->round);
+    int status = accept_leader(node, message->from, message->round);
     if (status != RAFT_OK) {
         return status;
     }
@@ -188,7 +193,7 @@ int raft__append_receive(raft *node, const raft_message *message, unsigned kinds
  */
 int raft__heartbeat_receive(raft *node, const raft_message *message)
 {
-    int status = raft__accept_leader(node, message->from, message->round);
+    int status = accept_leader(node, message->from, message->round);
     if (status != RAFT_OK) {
         return status;
     }
@@ -569,17 +574,17 @@ int raft__progress_receive(raft *node, const raft_message *message)
     if (message->credit_ms != 0) {
         raft__lease_credit(node, peer, message->round, message->credit_ms);
     }
-    if (message->kind == RAFT_MESSAGE_HEARTBEAT_REPLY) {
+    if (is_ack) {
+        receive_ack(node, peer, message->index, message->round);
+    } else if (message->kind == RAFT_MESSAGE_HEARTBEAT_REPLY) {
         if (node->options.quiesce) {
             raft__quiet_reply(node, position, message);
         }
         receive_liveness(node, peer, message);
     } else if (message->kind == RAFT_MESSAGE_SNAPSHOT_REPLY) {
         raft__snapshot_reply(node, peer, message);
-    } else if (message->refused) {
-        receive_refusal(node, peer, message);
     } else {
-        receive_ack(node, peer, message->index, message->round);
+        receive_refusal(node, peer, message);
     }
     return RAFT_OK;
 }
@@ -833,8 +838,7 @@ RAFT_APART static void feed_behind(raft *node, struct draft *draft, uint32_t pos
 /* Whether what is sent next to the peer lies in memory, and it is to be sent entries at all. */
 static int is_in_memory(const raft *node, const struct raft__peer *peer)
 {
-    return peer->state <= RAFT_PEER_REPLICATE && peer->next > node->log.base_index &&
-           peer->next >= raft__log_memory(&node->log);
+    return peer->state <= RAFT_PEER_REPLICATE && peer->next >= node->log.front_index;
 }
 
 static void feed_peer(raft *node, struct draft *draft, uint32_t position, int round_due)

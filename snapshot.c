@@ -57,6 +57,7 @@ void raft__snapshot_rearm(raft *node)
     uint64_t bytes = node->options.snapshot_log_bytes;
     uint64_t from = raft__log_position(&node->log, node->snapshot_index + 1);
     node->wanted_position = bytes == 0 ? UINT64_MAX : from + bytes;
+    node->snapshot_news |= node->log.end_position >= node->wanted_position;
 }
 
 static uint64_t newest_loan(const raft *node)
@@ -184,6 +185,7 @@ static void tell_end(raft *node, const struct raft__install *install, int status
     RAFT_ASSERT(node->end_count < RAFT__ENDS); /* one between two polls, and one within */
     struct raft__end end = {install->from, install->meta.index, status};
     node->ends[node->end_count++] = end;
+    node->snapshot_news = 1;
     node->dirty = 1;
 }
 
@@ -607,5 +609,12 @@ static int next_end(raft *node, raft_event *event)
 
 int raft__snapshot_next(raft *node, raft_event *event)
 {
-    return next_wanted(node, event) || raft__stream_next(node, event) || next_end(node, event);
+    if (!node->snapshot_news) {
+        return 0;
+    }
+    if (next_wanted(node, event) || raft__stream_next(node, event) || next_end(node, event)) {
+        return 1;
+    }
+    node->snapshot_news = node->log.end_position >= node->wanted_position; /* not applied yet */
+    return 0;
 }

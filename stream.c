@@ -79,6 +79,7 @@ void raft__stream_end(raft *node, raft_id peer, int status)
     if (stream != NULL && !stream->ended) {
         stream->ended = 1;
         stream->status = status;
+        node->snapshot_news |= stream->begun;
         node->dirty = 1;
     }
 }
@@ -391,6 +392,7 @@ void raft__feed_snapshot(raft *node, uint32_t position)
         if (peer->needs == RAFT__NO_NEED && node->now_ms >= peer->retry_ms) {
             peer->needs = RAFT__UNTOLD;
             node->needs_due = 1;
+            node->snapshot_news = 1;
         }
         return;
     }

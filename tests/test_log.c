@@ -677,8 +677,7 @@ static void no_op_goes_into_a_full_log(void)
 static void indexes_end_at_the_limit(void)
 {
     struct fixture *f = open_log(UINT64_MAX);
-    f->log.base_index = f->log.last_index = RAFT_LIMIT - 3;
-    f->log.base_term = f->log.last_term = 5;
+    raft__log_begin(&f->log, RAFT_LIMIT - 3, 5);
     f->model.base = f->model.last = RAFT_LIMIT - 3;
     f->model.base_term = 5;
     CHECK_EQ(append(f, 5, 4, 1, 1), RAFT_ELIMIT);
@@ -694,8 +693,7 @@ static void indexes_end_at_the_limit(void)
 static void log_above_a_base_works_alike(void)
 {
     struct fixture *f = open_log(UINT64_MAX);
-    f->log.base_index = f->log.last_index = 1000;
-    f->log.base_term = f->log.last_term = 3;
+    raft__log_begin(&f->log, 1000, 3);
     f->model.base = f->model.last = 1000;
     f->model.base_term = 3;
     for (uint32_t i = 0; i < 400; i++) {

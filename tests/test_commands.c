@@ -549,7 +549,6 @@ static void unknown_commands_are_quoted(void)
 static void commands_of_later_versions_are_refused_by_name(void)
 {
     begin();
-    EXPECT("RAFT.ADD 4 127.0.0.1:7", "-ERR 'raft.add' is not supported by this version");
     arity("RAFT.ADD", "raft.add");
     EXPECT("EXISTS k", ":0");
 }

@@ -51,7 +51,7 @@ static void defaults_are_those_of_the_manual(void)
     CHECK_EQ(options.heartbeat_ms, 50);
     CHECK_EQ(options.log_bytes, (uint64_t)1 << 30);
     CHECK_EQ(options.founder_count, 0);
-    CHECK(!options.sync_never && !options.stale_reads && !options.insecure);
+    CHECK(!options.sync_never && options.reads == READS_LINEARIZABLE && !options.insecure);
 }
 
 static void every_flag_is_taken(void)
@@ -64,7 +64,7 @@ static void every_flag_is_taken(void)
     CHECK_EQ(options.election_ms, 100);
     CHECK_EQ(options.heartbeat_ms, 10);
     CHECK_EQ(options.log_bytes, 2 << 20);
-    CHECK(options.sync_never && options.stale_reads && options.insecure);
+    CHECK(options.sync_never && options.reads == READS_STALE && options.insecure);
     CHECK_EQ(options.log_level, LOG_DEBUG);
     CHECK_STR(options.password_file, "p");
     CHECK_STR(options.peer_listen, "[::1]:2");
@@ -122,9 +122,8 @@ static void what_contradicts_is_refused(void)
 
 static void flags_of_later_versions_are_refused_by_name(void)
 {
-    static const char *const later[] = {
-        "--join",       "--checkpoint-entries 5", "--forward",     "--shards 2",
-        "--replicas 3", "--secret-file f",        "--reads lease", "--protocol multipaxos"};
+    static const char *const later[] = {"--forward", "--shards 2", "--replicas 3",
+                                        "--protocol multipaxos"};
 
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
         char text[128];
@@ -134,6 +133,25 @@ static void flags_of_later_versions_are_refused_by_name(void)
     }
 }
 
+static void joining_needs_an_address_and_founds_nothing(void)
+{
+    CHECK(is_refused("--id 4 --dir d --join", "--peer-listen"));
+    CHECK(is_refused("--id 4 --dir d --join --peer-listen 127.0.0.1:1 --peers 4=127.0.0.1:1",
+                     "--peers"));
+    CHECK_EQ(parse("--id 4 --dir d --join --peer-listen 127.0.0.1:1"), OPTIONS_RUN);
+    CHECK(options.join);
+}
+
+static void checkpoints_are_asked_for_by_entries(void)
+{
+    CHECK_EQ(parse("--id 1 --dir d"), OPTIONS_RUN);
+    CHECK_EQ(options.checkpoint_entries, 0);
+    CHECK_EQ(parse("--id 1 --dir d --checkpoint-entries 5"), OPTIONS_RUN);
+    CHECK_EQ(options.checkpoint_entries, 5);
+    CHECK(is_refused("--id 1 --dir d --checkpoint-entries 0", "--checkpoint-entries"));
+    CHECK(is_refused("--id 1 --dir d --checkpoint-entries many", "--checkpoint-entries"));
+}
+
 static void addresses_outside_loopback_need_protection_or_insistence(void)
 {
     CHECK(is_refused("--id 1 --dir d --listen 0.0.0.0:1", "--listen"));
@@ -141,6 +159,7 @@ static void addresses_outside_loopback_need_protection_or_insistence(void)
     CHECK_EQ(parse("--id 1 --dir d --listen 0.0.0.0:1 --requirepass-file p"), OPTIONS_RUN);
     CHECK_EQ(parse("--id 1 --dir d --listen 0.0.0.0:1 --insecure"), OPTIONS_RUN);
     CHECK_EQ(parse("--id 1 --dir d --peer-listen 0.0.0.0:1 --insecure"), OPTIONS_RUN);
+    CHECK_EQ(parse("--id 1 --dir d --peer-listen 0.0.0.0:1 --secret-file s"), OPTIONS_RUN);
 }
 
 static void help_and_version_come_first(void)
@@ -224,6 +243,8 @@ int main(void)
     RUN(what_is_missing_or_out_of_range_is_named);
     RUN(what_contradicts_is_refused);
     RUN(flags_of_later_versions_are_refused_by_name);
+    RUN(joining_needs_an_address_and_founds_nothing);
+    RUN(checkpoints_are_asked_for_by_entries);
     RUN(addresses_outside_loopback_need_protection_or_insistence);
     RUN(help_and_version_come_first);
     RUN(a_cluster_name_is_its_id_everywhere);

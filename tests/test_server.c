@@ -225,7 +225,7 @@ static void a_command_line_that_makes_no_sense_exits_with_two(void)
 {
     expect_refusal(2, "usage: raftkv", "--nonsense", NULL);
     expect_refusal(2, "--dir is missing", "--id", "1", NULL);
-    expect_refusal(2, "not supported by this version", "--id", "1", "--dir", "d", "--join", NULL);
+    expect_refusal(2, "not supported by this version", "--id", "1", "--dir", "d", "--shards", "2", NULL);
 }
 
 static void a_second_process_on_a_directory_is_refused(void)
@@ -577,7 +577,8 @@ static void commands_about_the_connection_work(void)
     expect_text("CLIENT GETNAME", "me");
     expect_error("CLIENT KILLALL", "ERR");
     expect_integer("CLUSTER KEYSLOT foo", 12182);
-    expect_error("READONLY", "ERR");
+    expect_text("READONLY", "OK");
+    expect_text("READWRITE", "OK");
     expect_integer("WAIT 0 0", 0);
     expect_error("WAIT 0 -1", "ERR");
     CHECK(info_has("raft", "role:leader\r\n"));

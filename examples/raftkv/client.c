@@ -103,7 +103,8 @@ enum client_io client_flush(const struct io *io, struct client *client)
 int client_accepts(const struct client *client)
 {
     return !client->is_closed && !client->is_ending && !client->is_broken &&
-           !client->wait.is_active && (!client->has_barrier || client->request_count == 0) &&
+           !client->wait.is_active && !client->task &&
+           (!client->has_barrier || client->request_count == 0) &&
            client->request_count < CLIENT_REQUESTS_MAX &&
            client->queued_bytes < CLIENT_QUEUED_BYTES_MAX &&
            buffer_size(&client->out) < CLIENT_OUT_BYTES_SOFT;

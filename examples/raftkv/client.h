@@ -15,6 +15,7 @@
 #include "transaction.h"
 
 struct io;
+struct task;
 
 #define CLIENT_NAME_MAX    64u
 #define CLIENT_ADDRESS_MAX 64u
@@ -31,6 +32,7 @@ enum request_answer {
     ANSWER_BUSY,      /* not executed: too much is under way */
     ANSWER_TOO_LARGE, /* not executed: no entry of the log can hold it */
     ANSWER_FULL,      /* not executed: the log has reached its bound */
+    ANSWER_LATE,      /* a read that got no answer from the leader in time */
     ANSWER_UNKNOWN    /* a write that may or may not be executed */
 };
 
@@ -71,10 +73,12 @@ struct client {
     uint64_t born_ms;
     uint64_t active_ms; /* when it last sent, or took, bytes */
     struct client_wait wait;
+    struct task *task; /* a change of the cluster that it waits for (admin.h); null: none */
     struct transaction transaction;
 
     uint8_t is_loopback;
     uint8_t is_authenticated;
+    uint8_t is_readonly;   /* it said READONLY: a follower may serve its reads */
     uint8_t has_barrier;   /* the next request has to wait until the queue is empty */
     uint8_t is_broken;     /* what it sends cannot be understood any more; parser.error says why */
     uint8_t is_ending;     /* closed as soon as the output is written */

@@ -120,6 +120,12 @@ enum command_id {
     COMMAND_READWRITE,
     COMMAND_RAFT_STATE,
     COMMAND_RAFT_MEMBERS,
+    COMMAND_RAFT_ADD, /* from here to the next gap: admin.h */
+    COMMAND_RAFT_REMOVE,
+    COMMAND_RAFT_PROMOTE,
+    COMMAND_RAFT_TRANSFER,
+    COMMAND_RAFT_CHECKPOINT,
+
     COMMAND_SHUTDOWN,
 
     COMMAND_LATER = 255 /* known, but of a later version; commands_check refuses it */

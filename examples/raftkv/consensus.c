@@ -30,19 +30,20 @@ enum {
     TICK_WAIT_MS = 1000
 };
 
+/* To have been stopped is no failure. */
 static int is_fatal(int status)
 {
-    return status <= RAFT_ESTORAGE;
+    return status <= RAFT_ESTORAGE && status != RAFT_ESTOPPED;
 }
 
-/* Ends the server where a status of the engine is of the fatal tier. */
-static void check_status(struct server *server, int status)
+void consensus_check(struct server *server, int status)
 {
-    int cause = wal_failed(server->log);
+    int cause;
 
     if (!is_fatal(status)) {
         return;
     }
+    cause = wal_failed(server->log);
     if (status == RAFT_ESTORAGE && cause) {
         server_fail(server, "the log could not be written: %s", strerror(cause));
     } else {
@@ -66,6 +67,28 @@ static void on_send(void *host, const raft_message *message)
     if (server->transport) {
         transport_send(server->transport, message);
     }
+}
+
+static int on_read_log(void *host, raft_fetch *fetch)
+{
+    struct server *server = host;
+
+    return wal_read(server->log, SERVER_GROUP, fetch);
+}
+
+static int on_snapshot_read(void *host, raft_chunk *chunk)
+{
+    return checkpoints_read(host, chunk);
+}
+
+static int on_snapshot_write(void *host, const raft_chunk *chunk)
+{
+    return checkpoints_write(host, chunk);
+}
+
+static int on_snapshot_load(void *host, raft_index index, raft_term term)
+{
+    return checkpoints_load(host, index, term);
 }
 
 /* Settles those that wait for this entry or for one that it replaced. */
@@ -149,8 +172,16 @@ static void on_read(struct server *server, const raft_event *event)
     if (event->status == RAFT_OK) {
         requests_reads_confirmed(server, event->tag);
     } else {
-        requests_reads_failed(server, event->tag, ANSWER_REDIRECT);
+        requests_reads_failed(server, event->tag,
+                              event->status == RAFT_ETIMEOUT ? ANSWER_LATE : ANSWER_REDIRECT);
     }
+}
+
+/* Who belongs to the cluster has changed, or is certain now. */
+static void on_members(struct server *server)
+{
+    topology_load(server);
+    (void)topology_connect(server); /* an address that is not allowed was said to be so */
 }
 
 static void on_dropped(struct server *server, const raft_event *event)
@@ -174,8 +205,29 @@ static void on_notify(void *host, const raft_event *event)
     case RAFT_EVENT_DROPPED:
         on_dropped(server, event);
         break;
+    case RAFT_EVENT_MEMBERS:
+        on_members(server);
+        break;
+    case RAFT_EVENT_SNAPSHOT_WANTED:
+        checkpoints_want(server);
+        break;
+    case RAFT_EVENT_SNAPSHOT_END:
+        checkpoints_end(server, event->peer);
+        break;
+    case RAFT_EVENT_TRANSFER:
+        server->transfers_given_up++;
+        break;
+    case RAFT_EVENT_REGRESSION:
+        say(server->options->log_level, LOG_ERROR,
+            "server %llu has lost what it had acknowledged: RAFT.REMOVE it, and add it under a "
+            "new number with an empty directory",
+            (unsigned long long)event->peer);
+        break;
+    case RAFT_EVENT_FATAL:
+        server->has_stopped = event->status == RAFT_ESTOPPED;
+        consensus_check(server, event->status);
+        break;
     default:
-        check_status(server, event->status);
         break;
     }
 }
@@ -186,6 +238,7 @@ static int replay(void *ctx, uint64_t group, const raft_write *write)
 {
     struct server *server = ctx;
 
+    checkpoints_note_base(server, write);
     return group == SERVER_GROUP ? raft_restore(server->node, write) : RAFT_EFOREIGN;
 }
 
@@ -221,12 +274,19 @@ static int open_node(struct server *server, char error[SERVER_ERROR_MAX])
     options.election_timeout_ms = given->election_ms;
     options.heartbeat_ms = given->heartbeat_ms;
     options.log_bytes_max = given->log_bytes;
+    options.snapshot_log_bytes = given->log_bytes / 4;
     options.apply_ahead = 1; /* the keyspace is rebuilt from the log */
     server->io->random(server->io->ctx, &options.seed, sizeof options.seed);
+    server->io->random(server->io->ctx, &options.incarnation, sizeof options.incarnation);
+    options.incarnation |= 1; /* not 0: reads may be asked of the leader from here */
     raft_callbacks_init(&callbacks);
     callbacks.persist = on_persist;
     callbacks.send = on_send;
     callbacks.apply = on_apply;
+    callbacks.read_log = on_read_log;
+    callbacks.snapshot_read = on_snapshot_read;
+    callbacks.snapshot_write = on_snapshot_write;
+    callbacks.snapshot_load = on_snapshot_load;
     callbacks.notify = on_notify;
     status = raft_new(&options, &callbacks, server, &server->node);
     if (status != RAFT_OK) {
@@ -331,11 +391,11 @@ int consensus_open(struct server *server, char error[SERVER_ERROR_MAX])
     server->cluster = options_cluster_id(server->options->cluster);
     server->give_up_ms = UINT64_MAX;
     pending_init(&server->pending, sizeof(struct waiter));
-    if (open_node(server, error) || open_log(server, error)) {
+    if (open_node(server, error) || open_log(server, error) || checkpoints_open(server, error)) {
         return -1;
     }
     if (wal_recovered(server->log)->writes == 0) {
-        return found_group(server, error);
+        return server->options->join ? 0 : found_group(server, error);
     }
     compare_founders(server);
     return 0;
@@ -366,9 +426,10 @@ int consensus_start(struct server *server, char error[SERVER_ERROR_MAX])
                  raft_strerror(status));
         return -1;
     }
-    if (server->member_count == 1) {
+    if (server->member_count == 1 && server->members[0].id == server->options->id) {
         raft_campaign(server->node); /* nobody else can lead: why wait for a timeout? */
     }
+    checkpoints_start(server);
     measure_congestion(server);
     return 0;
 }
@@ -385,6 +446,7 @@ int consensus_close(struct server *server)
 {
     int status = wal_close(server->log); /* before the node: it was lent the node's bytes */
 
+    checkpoints_close(server);
     raft_free(server->node);
     pending_free(&server->pending);
     free_batch(&server->batch);
@@ -439,7 +501,7 @@ static void refuse_batch(struct server *server, int status)
 {
     struct batch *batch = &server->batch;
 
-    check_status(server, status);
+    consensus_check(server, status);
     server->tick_ms = 0; /* there may have been one */
     for (size_t i = 0; i < batch->count; i++) {
         requests_settle(server, &batch->waiters[i], answer_of(status));
@@ -632,9 +694,11 @@ static void ask_read(struct server *server)
         return;
     }
     server->read_wanted = 0;
-    status = raft_read(server->node, server->read_tag);
+    status = server->options->reads == READS_LEASE && server->role == RAFT_ROLE_LEADER
+                 ? raft_read_lease(server->node, server->read_tag)
+                 : raft_read(server->node, server->read_tag);
     if (status != RAFT_OK) {
-        check_status(server, status);
+        consensus_check(server, status);
         requests_reads_failed(server, server->read_tag, answer_of(status));
     }
 }
@@ -653,7 +717,7 @@ static void on_stored(void *ctx, uint64_t group, uint64_t seq, int status)
     struct server *server = ctx;
 
     (void)group;
-    check_status(server, raft_persisted(server->node, seq, status));
+    consensus_check(server, raft_persisted(server->node, seq, status));
 }
 
 /* Answers what events have decided, and what has waited long enough. */
@@ -679,8 +743,9 @@ void consensus_flush(struct server *server)
     size_t stored;
 
     wal_collect(server->log, on_stored, server);
+    checkpoints_turn(server);
     do {
-        check_status(server, raft_poll(server->node, server->io->now_ms(server->io->ctx)));
+        consensus_check(server, raft_poll(server->node, server->io->now_ms(server->io->ctx)));
         if (server->transport) {
             transport_flush(server->transport);
         }
@@ -691,9 +756,14 @@ void consensus_flush(struct server *server)
     measure_congestion(server);
 }
 
+void consensus_stop(struct server *server)
+{
+    consensus_check(server, raft_stop(server->node));
+}
+
 uint64_t consensus_deadline(const struct server *server)
 {
-    uint64_t deadline = raft_deadline(server->node);
+    uint64_t deadline = checkpoints_are_busy(server) ? 0 : raft_deadline(server->node);
 
     if (server->transport && transport_deadline(server->transport) < deadline) {
         deadline = transport_deadline(server->transport);
@@ -709,7 +779,7 @@ void consensus_receive(void *host, const raft_message *message)
 {
     struct server *server = host;
 
-    check_status(server, raft_receive(server->node, message));
+    consensus_check(server, raft_receive(server->node, message));
 }
 
 void consensus_connection(void *host, raft_id peer, int up)
@@ -719,6 +789,6 @@ void consensus_connection(void *host, raft_id peer, int up)
     say(server->options->log_level, LOG_DEBUG, "connection to server %llu %s",
         (unsigned long long)peer, up ? "made" : "lost");
     if (!up) {
-        check_status(server, raft_unreachable(server->node, peer));
+        consensus_check(server, raft_unreachable(server->node, peer));
     }
 }

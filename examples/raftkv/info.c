@@ -55,7 +55,7 @@ static void server_section(struct facts *facts)
     number(facts, "tcp_port", address_port(&server->listen_address));
     number(facts, "uptime_in_seconds", up_s);
     line(facts, "cluster_name:%s", server->options->cluster);
-    line(facts, "reads:%s", server->options->stale_reads ? "stale" : "linearizable");
+    line(facts, "reads:%s", server->options->reads == READS_STALE ? "stale" : "linearizable");
     line(facts, "fsync:%s", server->options->sync_never ? "never" : "always");
 }
 
@@ -64,18 +64,21 @@ static void peer_line(struct facts *facts, const raft_peer_status *peer)
 {
     const struct server *server = facts->server;
     const struct member *member = topology_member(server, peer->id);
+    static const char *const states[] = {"probe", "replicate", "snapshot", "lost"};
     struct transport_peer_status connection = {0};
 
     if (server->transport) {
         transport_peer_status(server->transport, peer->id, &connection);
     }
     line(facts,
-         "peer%llu:addr=%s,role=%s,match=%llu,next=%llu,state=%s,inflight=%zu,heard=%d,"
-         "connected=%d",
+         "peer%llu:addr=%s,role=%s,kind=%s,match=%llu,next=%llu,state=%s,inflight=%zu,"
+         "last_ack_ms=%llu,connected=%d",
          (unsigned long long)peer->id, member && member->peer[0] ? member->peer : "-",
-         peer->id == server->leader ? "leader" : "follower", (unsigned long long)peer->match,
-         (unsigned long long)peer->next, peer->state == RAFT_PEER_REPLICATE ? "replicate" : "probe",
-         peer->inflight_messages, peer->heard, connection.sending);
+         peer->id == server->leader ? "leader" : "follower",
+         member ? topology_kind_name(member->kind) : "-", (unsigned long long)peer->match,
+         (unsigned long long)peer->next, states[peer->state], peer->inflight_messages,
+         (unsigned long long)(peer->last_heard_ms ? facts->now_ms - peer->last_heard_ms : 0),
+         connection.sending);
 }
 
 static void peer_lines(struct facts *facts)
@@ -108,7 +111,12 @@ static void raft_section(struct facts *facts)
     number(facts, "durable_index", node->durable_index);
     number(facts, "last_index", node->last_index);
     number(facts, "first_index", node->first_index);
-    number(facts, "voters", node->member_count);
+    number(facts, "voters", node->voter_count - node->witness_count);
+    number(facts, "learners", node->learner_count);
+    number(facts, "witnesses", node->witness_count);
+    number(facts, "membership_version", node->membership_version);
+    number(facts, "membership_joint", (uint64_t)node->membership_joint);
+    number(facts, "failures_tolerated", node->failures_tolerated);
     number(facts, "quorum_ok", (uint64_t)node->quorum_ok);
     number(facts, "last_contact_ms",
            node->role == RAFT_ROLE_LEADER || contact == 0 ? 0 : facts->now_ms - contact);
@@ -118,6 +126,11 @@ static void raft_section(struct facts *facts)
     number(facts, "messages_received", node->counters.messages_received);
     number(facts, "messages_refused", node->counters.messages_refused);
     number(facts, "uncommitted_bytes", node->uncommitted_bytes);
+    number(facts, "lease_ms",
+           node->lease_until_ms > facts->now_ms ? node->lease_until_ms - facts->now_ms : 0);
+    number(facts, "reads_by_round", node->counters.reads_by_round);
+    number(facts, "reads_by_lease", node->counters.reads_by_lease);
+    number(facts, "reads_forwarded", node->counters.reads_forwarded);
     peer_lines(facts);
 }
 
@@ -159,6 +172,21 @@ static void log_section(struct facts *facts)
     number(facts, "sync_count", log->syncs);
     number(facts, "sync_us_max", log->sync_us_max);
     number(facts, "sync_us_mean", log->syncs ? log->sync_us_sum / log->syncs : 0);
+}
+
+static void snapshot_section(struct facts *facts)
+{
+    const struct checkpoints *checkpoints = &facts->server->checkpoints;
+    const raft_status *node = &facts->raft;
+
+    number(facts, "snapshot_index", node->snapshot_index);
+    number(facts, "snapshot_term", node->snapshot_term);
+    number(facts, "snapshot_in_progress", checkpoints->view != NULL || checkpoints->is_committing);
+    number(facts, "snapshot_loading", (uint64_t)node->installing);
+    number(facts, "snapshots_taken", checkpoints->taken_count);
+    number(facts, "snapshots_installed", node->counters.snapshots_installed);
+    number(facts, "snapshots_sent", node->counters.snapshots_sent);
+    number(facts, "entries_since_snapshot", node->applied_index - node->snapshot_index);
 }
 
 static void clients_section(struct facts *facts)
@@ -229,11 +257,12 @@ struct section {
 };
 
 static const struct section sections[] = {
-    {"Server", server_section, 0},           {"Raft", raft_section, 0},
-    {"Transport", transport_section, 0},     {"Log", log_section, 0},
-    {"Clients", clients_section, 0},         {"Stats", stats_section, 0},
-    {"Replication", replication_section, 0}, {"Cluster", cluster_section, 0},
-    {"Keyspace", keyspace_section, 0},       {"Digest", digest_section, 1},
+    {"Server", server_section, 0},       {"Raft", raft_section, 0},
+    {"Transport", transport_section, 0}, {"Log", log_section, 0},
+    {"Snapshot", snapshot_section, 0},   {"Clients", clients_section, 0},
+    {"Stats", stats_section, 0},         {"Replication", replication_section, 0},
+    {"Cluster", cluster_section, 0},     {"Keyspace", keyspace_section, 0},
+    {"Digest", digest_section, 1},
 };
 
 static int is_wanted(const struct section *section, const struct slice *names, size_t count)

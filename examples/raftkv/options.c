@@ -284,15 +284,34 @@ static int take_log_bytes(struct options *options, const char *value, struct com
     return 0;
 }
 
+static int take_checkpoint_entries(struct options *options, const char *value,
+                                   struct complaint *complaint)
+{
+    if (read_number(value, value + strlen(value), &options->checkpoint_entries) ||
+        options->checkpoint_entries == 0) {
+        return complain(complaint, "--checkpoint-entries: '%s' is not a number above 0", value);
+    }
+    return 0;
+}
+
 static int take_reads(struct options *options, const char *value, struct complaint *complaint)
 {
-    if (!strcmp(value, "lease")) {
-        return complain(complaint, "--reads lease is not supported by this version");
+    static const char *const names[] = {"linearizable", "lease", "stale"};
+
+    for (int reads = READS_LINEARIZABLE; reads <= READS_STALE; reads++) {
+        if (!strcmp(value, names[reads])) {
+            options->reads = reads;
+            return 0;
+        }
     }
-    if (strcmp(value, "linearizable") && strcmp(value, "stale")) {
-        return complain(complaint, "--reads: '%s' is neither linearizable nor stale", value);
-    }
-    options->stale_reads = !strcmp(value, "stale");
+    return complain(complaint, "--reads: '%s' is none of linearizable, lease, stale", value);
+}
+
+static int take_join(struct options *options, const char *value, struct complaint *complaint)
+{
+    (void)value;
+    (void)complaint;
+    options->join = 1;
     return 0;
 }
 
@@ -301,6 +320,13 @@ static int take_password_file(struct options *options, const char *value,
 {
     (void)complaint;
     options->password_file = value;
+    return 0;
+}
+
+static int take_secret_file(struct options *options, const char *value, struct complaint *complaint)
+{
+    (void)complaint;
+    options->secret_file = value;
     return 0;
 }
 
@@ -341,12 +367,12 @@ static const struct flag flags[] = {
     {"--requirepass-file", take_password_file, 1},
     {"--insecure", take_insecure, 0},
     {"--loglevel", take_log_level, 1},
-    {"--join", NULL, 0},
-    {"--checkpoint-entries", NULL, 1},
+    {"--join", take_join, 0},
+    {"--checkpoint-entries", take_checkpoint_entries, 1},
     {"--forward", NULL, 0},
     {"--shards", NULL, 1},
     {"--replicas", NULL, 1},
-    {"--secret-file", NULL, 1},
+    {"--secret-file", take_secret_file, 1},
 };
 
 enum { FLAG_COUNT = sizeof flags / sizeof flags[0] };
@@ -371,9 +397,16 @@ const char *options_usage(void)
            "  --heartbeat-ms N         how often an idle leader says that it lives (50)\n"
            "  --fsync always|never     never: acknowledged writes can be lost in a power cut\n"
            "  --log-bytes N[k|m|g]     memory for the log; beyond it writes are refused (1g)\n"
-           "  --reads linearizable|stale\n"
+           "  --join                   wait to be added to a cluster (RAFT.ADD)\n"
+           "  --checkpoint-entries N   write a checkpoint after so many entries; in any case when "
+           "the\n"
+           "                           log has grown by a quarter of --log-bytes\n"
+           "  --reads linearizable|lease|stale\n"
+           "                           lease: without a round of messages while clocks allow it;\n"
            "                           stale: any server answers from what it has\n"
            "  --requirepass-file PATH  first line is the password that clients must give\n"
+           "  --secret-file PATH       what the servers of the cluster share, to know each other "
+           "by\n"
            "  --insecure               allow unprotected addresses outside loopback\n"
            "  --loglevel LEVEL         error, warn, info or debug (info)\n"
            "  --version, --help\n";
@@ -459,10 +492,10 @@ static int check_exposure(const struct options *options, struct complaint *compl
                         "--insecure to serve anyone who can reach it",
                         options->listen);
     }
-    if (options->peer_listen && is_exposed(options->peer_listen)) {
+    if (options->peer_listen && is_exposed(options->peer_listen) && !options->secret_file) {
         return complain(complaint,
-                        "--peer-listen %s is not a loopback address, and this version cannot "
-                        "authenticate peers: give --insecure if its network is trusted",
+                        "--peer-listen %s is not a loopback address: give --secret-file, or "
+                        "--insecure if its network is trusted",
                         options->peer_listen);
     }
     return 0;
@@ -476,6 +509,12 @@ static int check_together(const struct options *options, struct complaint *compl
     if (options->heartbeat_ms >= options->election_ms) {
         return complain(complaint, "--heartbeat-ms %u is not below --election-ms %u",
                         (unsigned)options->heartbeat_ms, (unsigned)options->election_ms);
+    }
+    if (options->join && options->founder_count > 0) {
+        return complain(complaint, "--peers founds a cluster, --join waits to be added to one");
+    }
+    if (options->join && !options->peer_listen) {
+        return complain(complaint, "--join needs --peer-listen, where the others will call");
     }
     if (options->founder_count > 0 && !own_founder(options)) {
         return complain(complaint, "--peers does not name this server, id %llu",

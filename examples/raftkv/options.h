@@ -12,6 +12,8 @@
 
 #define OPTIONS_PASSWORD_MAX 512u
 
+enum { READS_LINEARIZABLE, READS_LEASE, READS_STALE };
+
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* A founder of the group, as --peers names it. */
@@ -29,13 +31,16 @@ struct options {
     const char *peer_listen;                   /* for the other servers; null: not given */
     const char *cluster;                       /* name of the cluster */
     const char *password_file;                 /* null: no password */
+    const char *secret_file;                   /* null: peers are not authenticated */
     struct founder founders[RAFT_MEMBERS_MAX]; /* by ascending id, the same on every founder */
     size_t founder_count;                      /* 0: --peers was not given */
     uint32_t election_ms;
     uint32_t heartbeat_ms;
     uint64_t log_bytes;
+    uint64_t checkpoint_entries; /* 0: by the size of the log alone */
     int sync_never;
-    int stale_reads;
+    int reads; /* READS_* */
+    int join;  /* it waits to be added */
     int insecure;
     int log_level;
 };

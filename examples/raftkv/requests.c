@@ -79,6 +79,9 @@ static void answer_error(struct server *server, struct client *client,
     case ANSWER_FULL:
         reply_error(&client->out, "TRYAGAIN the log has reached its bound (--log-bytes)");
         break;
+    case ANSWER_LATE:
+        reply_error(&client->out, "TRYAGAIN the leader did not confirm the read in time");
+        break;
     default:
         server->stats.writes_unknown++;
         reply_error(&client->out, "UNKNOWN leadership was lost, the write may or may not be "
@@ -259,9 +262,9 @@ static void take_redirected(struct server *server, struct client *client,
 
 static void take_read(struct server *server, struct client *client, const struct command *command)
 {
-    if (server->options->stale_reads) {
+    if (server->options->reads == READS_STALE) {
         take_local(server, client, command);
-    } else if (server->role != RAFT_ROLE_LEADER) {
+    } else if (server->role != RAFT_ROLE_LEADER && !client->is_readonly) {
         take_redirected(server, client, command);
     } else if (consensus_want_read(server, client)) {
         server_drop(server, client);

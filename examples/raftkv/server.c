@@ -12,6 +12,8 @@
  */
 #define _POSIX_C_SOURCE 200809L
 
+#include "admin.h"
+#include "../secret.h"
 #include "server_parts.h"
 
 #include <assert.h>
@@ -149,6 +151,7 @@ void server_drop(struct server *server, struct client *client)
     }
     client->is_closed = 1;
     server->waiting_count -= client->wait.is_active != 0;
+    admin_forget(server, client);
     loop_remove(server->loop, client->fd);
     server->io->close(server->io->ctx, client->fd);
     client->fd = -1;
@@ -452,7 +455,7 @@ static uint64_t turn(struct server *server, uint64_t deadline_ms)
     look_at_backlog(server);
     consensus_submit(server);
     consensus_flush(server);
-    next_wait_ms = session_check_waits(server, now_ms);
+    next_wait_ms = earliest(session_check_waits(server, now_ms), admin_check(server, now_ms));
     sweep(server, now_ms);
     write_outbox(server);
     bury(server);
@@ -478,6 +481,7 @@ void server_stop(struct server *server)
     }
     say(server->options->log_level, LOG_INFO, "stopping");
     server->stop_ms = server->io->now_ms(server->io->ctx) + STOP_MS;
+    consensus_stop(server);
     loop_remove(server->loop, server->listen_fd);
     server->io->close(server->io->ctx, server->listen_fd);
     server->listen_fd = -1;
@@ -516,6 +520,9 @@ static int is_done(const struct server *server)
     if (server->io->now_ms(server->io->ctx) >= server->stop_ms) {
         return 1;
     }
+    if (!server->has_stopped) {
+        return 0;
+    }
     for (size_t i = 0; i < server->place_count; i++) {
         const struct client *client = server->places[i].client;
 
@@ -535,7 +542,7 @@ static void on_stop(void *ctx, int fd, unsigned ready)
     server_stop(server);
 }
 
-static void on_log(void *ctx, int fd, unsigned ready)
+static void on_disk(void *ctx, int fd, unsigned ready)
 {
     (void)ctx; /* the turn collects what is done */
     (void)fd;
@@ -591,26 +598,34 @@ static const char *peer_address(const struct server *server)
 
 static int add_peers(struct server *server, char error[SERVER_ERROR_MAX])
 {
-    for (size_t i = 0; i < server->member_count; i++) {
-        const struct member *member = &server->members[i];
-        int status = 0;
+    raft_id refused = topology_connect(server);
 
-        if (member->id != server->options->id && member->peer[0]) {
-            status = transport_peer(server->transport, member->id, member->peer);
-        }
-        if (status == -EACCES) {
-            snprintf(error, SERVER_ERROR_MAX,
-                     "server %llu at %s is outside loopback, and this version cannot authenticate "
-                     "peers: give --insecure if its network is trusted",
-                     (unsigned long long)member->id, member->peer);
-            return -1;
-        }
-        if (status) {
-            say(server->options->log_level, LOG_WARN, "server %llu at %s: %s",
-                (unsigned long long)member->id, member->peer, strerror(-status));
-        }
+    if (refused) {
+        snprintf(error, SERVER_ERROR_MAX,
+                 "server %llu at %s is outside loopback: give --secret-file, or --insecure if its "
+                 "network is trusted",
+                 (unsigned long long)refused, topology_member(server, refused)->peer);
+        return -1;
     }
     return 0;
+}
+
+static int read_secret(const struct server *server, struct secret *secret,
+                       char error[SERVER_ERROR_MAX])
+{
+    const char *path = server->options->secret_file;
+    int status = secret_read(server->io, path, SECRET_BYTES_MIN, secret);
+
+    if (status == -EACCES) {
+        snprintf(error, SERVER_ERROR_MAX, "--secret-file %s: others must not be able to read it",
+                 path);
+    } else if (status == -EINVAL) {
+        snprintf(error, SERVER_ERROR_MAX, "--secret-file %s: not a file of %u to %u bytes", path,
+                 SECRET_BYTES_MIN, SECRET_BYTES_MAX);
+    } else if (status) {
+        snprintf(error, SERVER_ERROR_MAX, "--secret-file %s: %s", path, strerror(-status));
+    }
+    return status;
 }
 
 static int open_transport(struct server *server, char error[SERVER_ERROR_MAX])
@@ -624,42 +639,53 @@ static int open_transport(struct server *server, char error[SERVER_ERROR_MAX])
                                         .host = server,
                                         .on_message = consensus_receive,
                                         .on_connection = consensus_connection};
+    struct secret secret;
     int status;
 
     if (!options.listen) {
         return 0;
     }
+    if (server->options->secret_file) {
+        if (read_secret(server, &secret, error)) {
+            return -1;
+        }
+        options.secret = &secret;
+    }
     status = transport_open(&options, &server->transport);
+    secret_wipe(&secret, sizeof secret);
     if (status) {
         snprintf(error, SERVER_ERROR_MAX, "listening for servers on %s: %s%s", options.listen,
                  strerror(-status),
-                 status == -EACCES ? " (outside loopback, peers cannot be authenticated by this "
-                                     "version: give --insecure if the network is trusted)"
+                 status == -EACCES ? " (outside loopback: give --secret-file, or --insecure if the "
+                                     "network is trusted)"
                                    : "");
         return -1;
     }
     return add_peers(server, error);
 }
 
-static int open_log_events(struct server *server, char error[SERVER_ERROR_MAX])
+static int open_disk_events(struct server *server, char error[SERVER_ERROR_MAX])
 {
-    int fd = wal_completion_fd(server->log);
+    int fds[] = {wal_completion_fd(server->log),
+                 checkpoint_completion_fd(server->checkpoints.store)};
 
-    if (fd >= 0 && loop_add(server->loop, fd, LOOP_READ, on_log, server)) {
-        snprintf(error, SERVER_ERROR_MAX, "out of memory");
-        return -1;
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        if (fds[i] >= 0 && loop_add(server->loop, fds[i], LOOP_READ, on_disk, server)) {
+            snprintf(error, SERVER_ERROR_MAX, "out of memory");
+            return -1;
+        }
     }
     return 0;
 }
 
-static int check_membership(const struct server *server, char error[SERVER_ERROR_MAX])
+/* It may have been removed, by a change that may yet be undone: it serves what it is asked for. */
+static void check_membership(const struct server *server)
 {
-    if (!topology_member(server, server->options->id)) {
-        snprintf(error, SERVER_ERROR_MAX, "%s: server %llu is not a member of the cluster it holds",
-                 server->options->directory, (unsigned long long)server->options->id);
-        return -1;
+    if (server->member_count > 0 && !topology_member(server, server->options->id)) {
+        say(server->options->log_level, LOG_WARN,
+            "server %llu is not a member of the cluster that %s holds",
+            (unsigned long long)server->options->id, server->options->directory);
     }
-    return 0;
 }
 
 /* The directory first: a process that may not use it touches no port. */
@@ -669,8 +695,8 @@ static int open_parts(struct server *server, char error[SERVER_ERROR_MAX])
         return -1;
     }
     topology_load(server);
-    if (check_membership(server, error) || open_transport(server, error) ||
-        open_log_events(server, error)) {
+    check_membership(server);
+    if (open_transport(server, error) || open_disk_events(server, error)) {
         return -1;
     }
     return consensus_start(server, error);

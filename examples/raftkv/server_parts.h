@@ -4,9 +4,11 @@
  *   server.c     opening and closing, the turn of the event loop, connections
  *   requests.c   from bytes to commands, and from outcomes to answers, in each client's order
  *   session.c    commands about a connection or the process: AUTH, HELLO, CLIENT, WAIT, SHUTDOWN
- *   topology.c   who is in the cluster and who leads: redirects, CLUSTER, ROLE, RAFT.*
+ *   topology.c   who is in the cluster and who leads: redirects, CLUSTER, ROLE, RAFT.MEMBERS
+ *   admin.c      changing the cluster: RAFT.ADD and the like
  *   info.c       INFO
  *   consensus.c  the callbacks of the engine, the log, proposals and reads
+ *   checkpoints.c  checkpoints of the keyspace: taken, sent, received, loaded
  *
  * A write waits for its entry (../pending.h). A read waits for whichever comes first: the confirmation
  * of the raft_read of its turn, or the moment before the same client's next write is applied. The
@@ -19,6 +21,7 @@
 #define RAFTKV_SERVER_PARTS_H
 
 #include "../address.h"
+#include "../checkpoint.h"
 #include "../io.h"
 #include "../loop.h"
 #include "../pending.h"
@@ -41,6 +44,7 @@ struct member {
     char peer[MEMBER_ADDRESS_MAX]; /* HOST:PORT; "": it has none */
     char host[MEMBER_ADDRESS_MAX]; /* for clients; "": not told */
     unsigned port;
+    int kind; /* RAFT_MEMBER_* */
 };
 
 /* Who waits for an entry: a request of a client, by names that outlive the client. */
@@ -90,6 +94,34 @@ struct client_place {
 
 #define PLACE_NONE UINT32_MAX
 
+/* Checkpoints that are being taken, received and loaded (checkpoints.c). */
+struct checkpoints {
+    struct checkpoint_store *store;
+    struct checkpoint_base base; /* what the log begins with */
+
+    struct store_view *view; /* of the one being taken; null: none */
+    struct checkpoint_writer *writer;
+    struct buffer piece; /* of the view, not written yet */
+    int has_all;         /* the view has given all its bytes */
+    int waits_for_room;
+    int is_committing;
+    int is_wanted;
+    raft_index index; /* of the one being taken, and its metadata */
+    uint8_t meta[RAFT_META_MAX];
+    size_t meta_size;
+    raft_index taken_index; /* of the newest that is durable; 0: none */
+    uint64_t taken_count;
+
+    int is_loading; /* one from the leader goes into use */
+    int waits_for_name;
+    int load_is_due;
+    raft_index load_index;
+    raft_term load_term;
+    struct checkpoint_reader *reader;
+    struct store_load *load;
+    uint64_t load_offset;
+};
+
 struct server_stats {
     uint64_t connections;
     uint64_t connections_refused;
@@ -120,6 +152,8 @@ struct server {
     /* The cluster as known here. */
     struct member members[RAFT_MEMBERS_MAX];
     size_t member_count;
+    raft_id connected[RAFT_MEMBERS_MAX]; /* whom the transport was told of */
+    size_t connected_count;
     int role; /* RAFT_ROLE_* */
     raft_id leader;
     raft_term term;
@@ -127,6 +161,7 @@ struct server {
     int is_congested; /* requests wait in their buffers: too much is uncommitted, or one moment */
 
     /* Writes and reads under way. */
+    struct checkpoints checkpoints;
     struct pending pending;
     struct batch batch;
     struct readers readers;
@@ -143,12 +178,16 @@ struct server {
     uint32_t first_free;
     size_t client_count;
     size_t waiting_count; /* of WAIT */
+    size_t task_count;    /* changes of the cluster that clients wait for (admin.c) */
+    uint64_t transfers_given_up;
+    int has_leases; /* the membership allows them */
     uint64_t next_client_id;
     struct client_list backlog;
     struct client_list outbox;
     struct client_list graveyard;
     uint64_t sweep_ms;
 
+    int has_stopped;  /* the engine takes part in nothing any more */
     uint64_t stop_ms; /* when stopping ends at the latest; UINT64_MAX: it serves */
     struct server_stats stats;
     char failure[SERVER_FAILURE_MAX]; /* "": none */
@@ -214,8 +253,14 @@ int session_needs_auth(const struct server *server, const struct client *client)
 
 /* ---- topology.c ---- */
 
-/* Reads the members of the node. */
+/* Reads the members of the node, and tells the transport where they are. */
 void topology_load(struct server *server);
+
+/*
+ * Tells the transport the addresses of the others, and to forget who is no member any more.
+ * Returns the first one whose address is not allowed without protection, or 0.
+ */
+raft_id topology_connect(struct server *server);
 
 /* The member of an id, or null. */
 const struct member *topology_member(const struct server *server, raft_id id);
@@ -233,6 +278,7 @@ void topology_raft_state(struct server *server, struct buffer *out);
 size_t topology_holders(const struct server *server, raft_index index);
 
 const char *topology_role_name(int role);
+const char *topology_kind_name(int kind);
 
 /* ---- info.c ---- */
 
@@ -240,7 +286,36 @@ const char *topology_role_name(int role);
 void info_write(struct server *server, const struct slice *sections, size_t count,
                 struct buffer *out);
 
+/* ---- checkpoints.c ---- */
+
+/* Notes a write of the log that is replayed. */
+void checkpoints_note_base(struct server *server, const raft_write *write);
+
+/* After the log was replayed: recovers the directory and loads the newest. 0, or -1 and why. */
+int checkpoints_open(struct server *server, char error[SERVER_ERROR_MAX]);
+
+/* After the node was started: the log need not keep what the checkpoint covers. */
+void checkpoints_start(struct server *server);
+void checkpoints_close(struct server *server);
+
+/* Does what is due, a piece of it. */
+void checkpoints_turn(struct server *server);
+int checkpoints_are_busy(const struct server *server);
+
+/* One is to be taken as soon as possible. Nonzero while one is wanted or on its way. */
+void checkpoints_want(struct server *server);
+int checkpoints_is_under_way(const struct server *server);
+
+/* The engine's callbacks snapshot_read, snapshot_write, snapshot_load, and the end of a transfer. */
+int checkpoints_read(struct server *server, raft_chunk *chunk);
+int checkpoints_write(struct server *server, const raft_chunk *chunk);
+int checkpoints_load(struct server *server, raft_index index, raft_term term);
+void checkpoints_end(struct server *server, raft_id peer);
+
 /* ---- consensus.c ---- */
+
+/* Ends the server where a status of the engine is of the fatal tier. */
+void consensus_check(struct server *server, int status);
 
 /* Opens log and node, founds or restores the group. 0, or -1 with the reason. */
 int consensus_open(struct server *server, char error[SERVER_ERROR_MAX]);
@@ -264,6 +339,9 @@ void consensus_submit(struct server *server);
 
 /* Lets the engine do what is due, stores, sends and answers. */
 void consensus_flush(struct server *server);
+
+/* Begins to hand over and to answer what is under way; server->has_stopped tells the end. */
+void consensus_stop(struct server *server);
 
 /* When consensus_flush has something to do. */
 uint64_t consensus_deadline(const struct server *server);

@@ -5,6 +5,7 @@
  */
 #define _POSIX_C_SOURCE 200809L
 
+#include "admin.h"
 #include "server_parts.h"
 
 #include <stdio.h>
@@ -341,18 +342,15 @@ static void run_time(struct server *server, struct client *client, const struct 
     reply_bulk_text(&client->out, text);
 }
 
-/* Reads go to the leader unless the server was started with --reads stale. */
+/* Whether reads of this connection may be served by a server that does not lead. */
 static void run_readonly(struct server *server, struct client *client,
                          const struct command *command, const struct slice *args, size_t count)
 {
+    (void)server;
     (void)args;
     (void)count;
-    if (command->id == COMMAND_READONLY && !server->options->stale_reads) {
-        reply_error(&client->out, "ERR reads from followers are not supported by this version "
-                                  "(but see --reads stale)");
-    } else {
-        reply_simple(&client->out, "OK");
-    }
+    client->is_readonly = command->id == COMMAND_READONLY;
+    reply_simple(&client->out, "OK");
 }
 
 static void run_raft(struct server *server, struct client *client, const struct command *command,
@@ -387,13 +385,25 @@ struct session_entry {
 };
 
 static const struct session_entry entries[] = {
-    {COMMAND_CLUSTER, run_cluster},    {COMMAND_QUIT, run_quit},
-    {COMMAND_AUTH, run_auth},          {COMMAND_HELLO, run_hello},
-    {COMMAND_CLIENT, run_client},      {COMMAND_INFO, run_info},
-    {COMMAND_ROLE, run_role},          {COMMAND_TIME, run_time},
-    {COMMAND_WAIT, run_wait},          {COMMAND_READONLY, run_readonly},
-    {COMMAND_READWRITE, run_readonly}, {COMMAND_RAFT_STATE, run_raft},
-    {COMMAND_RAFT_MEMBERS, run_raft},  {COMMAND_SHUTDOWN, run_shutdown},
+    {COMMAND_CLUSTER, run_cluster},
+    {COMMAND_QUIT, run_quit},
+    {COMMAND_AUTH, run_auth},
+    {COMMAND_HELLO, run_hello},
+    {COMMAND_CLIENT, run_client},
+    {COMMAND_INFO, run_info},
+    {COMMAND_ROLE, run_role},
+    {COMMAND_TIME, run_time},
+    {COMMAND_WAIT, run_wait},
+    {COMMAND_READONLY, run_readonly},
+    {COMMAND_READWRITE, run_readonly},
+    {COMMAND_RAFT_STATE, run_raft},
+    {COMMAND_RAFT_MEMBERS, run_raft},
+    {COMMAND_RAFT_ADD, admin_begin},
+    {COMMAND_RAFT_REMOVE, admin_begin},
+    {COMMAND_RAFT_PROMOTE, admin_begin},
+    {COMMAND_RAFT_TRANSFER, admin_begin},
+    {COMMAND_RAFT_CHECKPOINT, admin_begin},
+    {COMMAND_SHUTDOWN, run_shutdown},
 };
 
 void session_execute(struct server *server, struct client *client, const struct command *command,

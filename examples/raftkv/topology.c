@@ -4,6 +4,7 @@
  */
 #include "server_parts.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,17 +44,57 @@ void topology_load(struct server *server)
     raft_member stored;
 
     server->member_count = 0;
+    server->has_leases = 0; /* to be looked at again */
     while (raft_get_member(server->node, server->member_count, &stored) == RAFT_OK) {
         struct member *member = &server->members[server->member_count++];
         char client[MEMBER_ADDRESS_MAX];
 
         member->id = stored.id;
+        member->kind = stored.role == RAFT_MEMBER_NONE ? stored.former_role : stored.role;
         options_split_blob(stored.blob, stored.blob_size, member->peer, client);
         split_host(client, member->host, &member->port);
         if (member->id == server->options->id) {
             fill_own_address(server, member);
         }
     }
+}
+
+static void forget_strangers(struct server *server)
+{
+    for (size_t i = 0; i < server->connected_count; i++) {
+        if (!topology_member(server, server->connected[i])) {
+            transport_forget(server->transport, server->connected[i]);
+        }
+    }
+    server->connected_count = 0;
+}
+
+raft_id topology_connect(struct server *server)
+{
+    raft_id refused = 0;
+
+    if (!server->transport) {
+        return 0;
+    }
+    forget_strangers(server);
+    for (size_t i = 0; i < server->member_count; i++) {
+        const struct member *member = &server->members[i];
+        int status;
+
+        if (member->id == server->options->id || !member->peer[0]) {
+            continue;
+        }
+        status = transport_peer(server->transport, member->id, member->peer);
+        server->connected[server->connected_count++] = member->id;
+        if (status == -EACCES && refused == 0) {
+            refused = member->id;
+        }
+        if (status) {
+            say(server->options->log_level, LOG_WARN, "server %llu at %s: %s",
+                (unsigned long long)member->id, member->peer, strerror(-status));
+        }
+    }
+    return refused;
 }
 
 const struct member *topology_member(const struct server *server, raft_id id)
@@ -89,6 +130,13 @@ const char *topology_role_name(int role)
     default:
         return "follower";
     }
+}
+
+const char *topology_kind_name(int kind)
+{
+    static const char *const names[] = {"voter", "learner", "witness", "none"};
+
+    return names[kind];
 }
 
 /* ---- Redirects ---- */
@@ -342,9 +390,10 @@ static void reply_member(const struct server *server, const struct member *membe
 {
     char text[2 * MEMBER_ADDRESS_MAX + 128];
 
-    snprintf(text, sizeof text, "id=%llu peer=%s client=%s%s%u kind=voter role=%s",
+    snprintf(text, sizeof text, "id=%llu peer=%s client=%s%s%u kind=%s role=%s",
              (unsigned long long)member->id, member->peer[0] ? member->peer : "-",
              member->host[0] ? member->host : "-", member->host[0] ? ":" : "", member->port,
+             topology_kind_name(member->kind),
              member->id == server->leader ? "leader"
              : server->leader == 0        ? "unknown"
                                           : "follower");

@@ -229,29 +229,29 @@ void sha256_end(struct sha256 *hash, uint8_t out[SHA256_BYTES])
 
 /* ---- HMAC ------------------------------------------------------------------------------------ */
 
-static void begin_with(struct sha256 *hash, const uint8_t key[SHA256_BLOCK], uint8_t mask)
+static void add_masked(struct sha256 *hash, const uint8_t key[SHA256_BLOCK], uint8_t mask)
 {
     uint8_t block[SHA256_BLOCK];
     for (size_t i = 0; i < SHA256_BLOCK; i++) {
         block[i] = key[i] ^ mask;
     }
-    sha256_begin(hash);
     sha256_add(hash, block, sizeof block);
 }
 
 void hmac_begin(struct hmac *hmac, const void *key, size_t key_size)
 {
     uint8_t block[SHA256_BLOCK] = {0};
+    sha256_begin(&hmac->inner);
     if (key_size > SHA256_BLOCK) {
-        struct sha256 hash;
-        sha256_begin(&hash);
+        struct sha256 hash = hmac->inner;
         sha256_add(&hash, key, key_size);
         sha256_end(&hash, block);
     } else if (key_size) {
         memcpy(block, key, key_size);
     }
-    begin_with(&hmac->inner, block, 0x36);
-    begin_with(&hmac->outer, block, 0x5c);
+    hmac->outer = hmac->inner;
+    add_masked(&hmac->inner, block, 0x36);
+    add_masked(&hmac->outer, block, 0x5c);
 }
 
 void hmac_add(struct hmac *hmac, const void *data, size_t size)

@@ -113,6 +113,16 @@ static raft_index first_change(const raft *node, const raft_message *message)
 }
 
 /*
+ * Whether what is about to go may have been acknowledged in this term: `certified` knows, but it
+ * knows nothing of the time before a restart.
+ */
+static int may_be_acknowledged(const raft *node, raft_index from)
+{
+    return from <= node->certified ||
+           (node->state.term == node->start_term && from <= node->log.last_index);
+}
+
+/*
  * N7: what was acknowledged in this term may be about to go. The term rises above it then, and is
  * stored with the change or before it (R4). Else it is enough that it is as high as what comes, and
  * that nothing counts as certified.
@@ -120,7 +130,7 @@ static raft_index first_change(const raft *node, const raft_message *message)
 static int leave_certified(raft *node, raft_index from)
 {
     struct raft__pull *pull = &node->pull;
-    raft_term term = node->state.term + (from <= node->certified);
+    raft_term term = node->state.term + (raft_term)may_be_acknowledged(node, from);
     term = pull->source_term > term ? pull->source_term : term;
     if (term > RAFT_LIMIT) {
         return RAFT_ELIMIT;

@@ -517,7 +517,7 @@ static void receive_ack(raft *node, struct raft__peer *peer, raft_index index, u
 {
     if (index > peer->match) {
         peer->match = index;
-        peer->match_round = round;
+        peer->match_round = node->round;
         node->match_moved = 1;
     }
     if (peer->state == RAFT_PEER_REPLICATE) {

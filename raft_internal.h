@@ -516,6 +516,8 @@ struct raft__transfer {
     uint8_t ordered; /* the target was told to campaign */
 };
 
+enum { RAFT__PULL_ASK = 1, RAFT__PULL_ANSWER = 2 };
+
 /* The pull before a campaign, on either side (N7). See pull.c. */
 struct raft__pull {
     raft_id source;        /* pre-candidate: who is asked; 0: no pull */
@@ -529,11 +531,11 @@ struct raft__pull {
     raft_index best_index;
     raft_term best_term;
     raft__set behind; /* pre-candidate: who said no for the log only */
-    raft_id asked_by; /* the question that is to be answered; 0: none */
+    raft_id asked_by; /* being pulled from: by whom, and the question */
     uint64_t asked_round;
     raft_index asked_index;
     raft_term asked_index_term;
-    uint8_t request_due;
+    uint8_t due;         /* RAFT__PULL_ASK, RAFT__PULL_ANSWER: waits to be sent */
     uint8_t has_changed; /* the log, or the term, was changed by this pull */
 };
 

@@ -273,7 +273,7 @@ typedef struct raft_write {
  */
 enum {
     RAFT_MESSAGE_PRE_VOTE = 1,       /* "would you vote for me?": asked_term, round, index */
-    RAFT_MESSAGE_PRE_VOTE_REPLY = 2, /* echoes asked_term and round; refused; index: the own last */
+    RAFT_MESSAGE_PRE_VOTE_REPLY = 2, /* echoes both; refused, with the last durable entry: index */
     RAFT_MESSAGE_VOTE = 3,           /* round; index: the candidate's last entry; tag, if ordered */
     RAFT_MESSAGE_VOTE_REPLY = 4,     /* echoes round; refused */
     RAFT_MESSAGE_APPEND = 5,         /* index and index_term: the entry before the ranges; commit */
@@ -300,7 +300,8 @@ enum {
     RAFT_FLAG_NO_QUORUM = 8, /* heartbeat: the leader does not reach a quorum (N5) */
     RAFT_FLAG_SLEEP = 16,    /* heartbeat: the group falls asleep (R54) */
     RAFT_FLAG_FULL = 32,     /* replies to a leader: no memory for more entries at present */
-    RAFT_FLAG_IDLE = 64,     /* replies to a leader: everything here is committed and applied */
+    RAFT_FLAG_IDLE = 64,     /* heartbeat reply: all is applied here; to a round that says sleep:
+                                this server sleeps */
     RAFT_FLAG_LAST = 128     /* snapshot: the last chunk; pull reply: nothing follows */
 };
 
@@ -341,7 +342,7 @@ enum {
     RAFT_EVENT_ROLE = 1,      /* role or term has changed; both, and the known leader, are given */
     RAFT_EVENT_LEADER = 2,    /* only the known leader has changed, to that given (0: none) */
     RAFT_EVENT_MEMBERS = 3,   /* another membership governs, or the one that governs is committed */
-    RAFT_EVENT_TRANSFER = 4,  /* a transfer to peer was given up: status */
+    RAFT_EVENT_TRANSFER = 4,  /* a transfer to peer was given up in this term: status */
     RAFT_EVENT_DROPPED = 5,   /* the outcome of proposals first..last made in term: see status */
     RAFT_EVENT_FORWARDED = 6, /* the outcome of raft_forward: tag, status, index and term */
     RAFT_EVENT_READ = 7,      /* the answer to raft_read: tag, status, and index when RAFT_OK */
@@ -515,8 +516,8 @@ typedef struct raft_options {
     uint32_t heartbeat_ms;
     /*
      * A leader whose write has been outstanding this long hands over, so that a server whose disk
-     * works can lead; after twice as long it leads no longer and is silent. 0: one election
-     * timeout, 2T. At most 4T.
+     * works can lead; after twice as long it leads no longer and is silent. Other servers grant no
+     * pre-votes meanwhile. 0: one election timeout, 2T. At most 4T.
      */
     uint32_t disk_timeout_ms;
 
@@ -556,8 +557,9 @@ typedef struct raft_options {
     uint8_t no_pull;
     /*
      * Nonzero: a group without work falls asleep after one election timeout: no timer, no message,
-     * until something is to be done (R54). Whether the leader of a sleeping group lives, nobody
-     * notices: the host tells by raft_unreachable(node, leader) on the followers.
+     * until something is to be done (R54). It takes the option on all voters, and all of them
+     * alive. Whether the leader of a sleeping group lives, nobody notices: the host tells by
+     * raft_unreachable(node, leader) on the followers.
      */
     uint8_t quiesce;
 
@@ -887,17 +889,20 @@ RAFT_API int raft_read_lease(raft *node, uint64_t tag);
 RAFT_API int raft_campaign(raft *node);
 
 /*
- * Hands leadership over to a voter, 0: to the one that is furthest. Until it has happened, and for
- * one election timeout at most, proposals are refused with RAFT_ETRANSFER; then it is given up,
- * which RAFT_EVENT_TRANSFER tells. The same target again changes nothing, another one replaces it.
+ * Hands leadership over to a voter, 0: to the one that is furthest of those that answer. Until it
+ * has happened, and for one election timeout at most, proposals are refused with RAFT_ETRANSFER.
+ * RAFT_EVENT_ROLE tells when this server leads no longer; RAFT_EVENT_TRANSFER that it was given up:
+ * RAFT_ETIMEOUT, RAFT_ENOTMEMBER (the target may not lead any more), RAFT_ENOLEADER (leadership was
+ * lost in this term). The same target again, or 0 while one is under way, changes nothing; another
+ * one replaces it, without an event.
  * RAFT_OK; RAFT_EARG: the target is this server or not a voter with data, or there is none;
  * RAFT_ENOTMEMBER, RAFT_ENOTLEADER, RAFT_ENOLEADER; RAFT_ESTATE; RAFT_EREENTRY; fatal.
  */
 RAFT_API int raft_transfer(raft *node, raft_id target);
 
 /*
- * Leaves leadership at once, at the same term, without a successor. Nothing on a server that does
- * not lead. RAFT_OK; RAFT_EARG; RAFT_ESTATE; RAFT_EREENTRY; fatal.
+ * Leaves leadership at once, at the same term, without a successor; raft_transfer is kinder. Does
+ * nothing on a server that does not lead. RAFT_OK; RAFT_EARG; RAFT_ESTATE; RAFT_EREENTRY; fatal.
  */
 RAFT_API int raft_step_down(raft *node);
 

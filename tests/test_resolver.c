@@ -251,6 +251,22 @@ static void the_system_is_asked_where_the_host_has_nobody_else(void)
     CHECK_STR(told.numeric[0], "127.0.0.1:7005");
 }
 
+static void what_is_numeric_is_known_without_asking_anybody(void)
+{
+    static const char *const numeric[] = {"127.0.0.1:1", "[::1]:65535", "0.0.0.0:0"};
+    static const char *const other[] = {
+        "localhost:1", "127.0.0.1", "127.0.0.1:65536", "[::g]:1", "[localhost]:1",
+        ":1",          "",          "1.2.3:1x"};
+
+    for (size_t i = 0; i < sizeof numeric / sizeof numeric[0]; i++) {
+        CHECK(address_is_numeric(numeric[i]));
+    }
+    for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
+        CHECK(!address_is_numeric(other[i]));
+    }
+    CHECK(!address_is_numeric(NULL));
+}
+
 static void options_that_make_no_sense_are_refused(void)
 {
     struct resolver_options options = {.io = &io_posix, .done = done};
@@ -273,6 +289,7 @@ int main(void)
     RUN(nobody_waits_for_a_system_that_hangs);
     RUN(questions_are_bounded);
     RUN(the_system_is_asked_where_the_host_has_nobody_else);
+    RUN(what_is_numeric_is_known_without_asking_anybody);
     RUN(options_that_make_no_sense_are_refused);
     end();
     return check_done();

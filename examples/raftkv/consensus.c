@@ -181,7 +181,7 @@ static void on_read(struct server *server, const raft_event *event)
 static void on_members(struct server *server)
 {
     topology_load(server);
-    (void)topology_connect(server); /* an address that is not allowed was said to be so */
+    (void)topology_connect(server, 0); /* an address that is not allowed was said to be so */
 }
 
 static void on_dropped(struct server *server, const raft_event *event)

@@ -13,7 +13,7 @@
 
 #include <stdlib.h>
 
-enum { SERVERS = 3, GROUP = 1, STEP_MS = 10, FILLER = 3000, QUEUE_MAX = 4096 };
+enum { SERVERS = 3, GROUP = 1, OTHER_GROUP = 2, STEP_MS = 10, FILLER = 3000, QUEUE_MAX = 4096 };
 
 struct server {
     raft_id id;
@@ -149,7 +149,9 @@ static void trim(struct server *server, raft_index checkpoint)
 static void stored(void *ctx, uint64_t group, uint64_t seq, int status)
 {
     struct server *server = ctx;
-    (void)group;
+    if (group != GROUP) {
+        return;
+    }
     if (status == RAFT_OK && server->meta_seq != 0 && server->meta_seq == seq) {
         server->meta_seq = 0;
         status = checkpoint_install(server->store, GROUP, server->base.index, server->base.term);
@@ -191,7 +193,9 @@ static void take(struct server *server)
 static int replay(void *ctx, uint64_t group, const raft_write *write)
 {
     struct server *server = ctx;
-    CHECK_EQ(group, GROUP);
+    if (group != GROUP) {
+        return RAFT_OK;
+    }
     if (write->meta != NULL) {
         server->base.index = write->base_index;
         server->base.term = write->base_term;
@@ -466,6 +470,51 @@ static void all_restart_from_checkpoint_and_trimmed_log(void)
     }
 }
 
+/* The log of another group grows and is trimmed, until the files of the first group are gone. */
+static void push_through(struct server *server)
+{
+    static const uint64_t entries[64];
+    struct wal_stats stats;
+    raft_range range = {0, 1, 8, sizeof entries, entries};
+    raft_write write = {0};
+    write.ranges = &range;
+    write.range_count = 1;
+    for (range.first = 1; range.first < 1000; range.first += 8) {
+        CHECK_EQ(wal_append(server->log, OTHER_GROUP, &write), RAFT_PENDING);
+        CHECK_EQ(wal_commit(server->log), RAFT_OK);
+        wal_collect(server->log, stored, server);
+        CHECK_EQ(wal_trim(server->log, OTHER_GROUP, range.first, range.first), RAFT_OK);
+    }
+    wal_get_stats(server->log, &stats);
+    CHECK(stats.moves > 0);
+    CHECK_EQ(stats.moves_failed, 0);
+    CHECK(disk_size(server->disk, "log/0000000000000001.wal") < 0);
+}
+
+static void what_was_moved_is_restored_as_it_was(void)
+{
+    for (int with_checkpoint = 0; with_checkpoint <= 1; with_checkpoint++) {
+        begin(4);
+        work(3, 0);
+        settle();
+        for (size_t i = 0; i < SERVERS; i++) {
+            if (with_checkpoint) {
+                take(&servers[i]);
+            }
+            push_through(&servers[i]);
+        }
+        uint64_t hash = servers[0].hash;
+        for (size_t i = 0; i < SERVERS; i++) {
+            crash(&servers[i]);
+            CHECK_EQ(start(&servers[i]), RAFT_OK);
+            CHECK(wal_recovered(servers[i].log)->moved > 0);
+        }
+        work(1, 0);
+        settle();
+        CHECK(servers[0].hash != hash);
+    }
+}
+
 static void run_with_crash(uint64_t call)
 {
     begin(3);
@@ -505,6 +554,7 @@ int main(void)
     RUN(a_server_far_behind_is_brought_up_by_a_checkpoint);
     RUN(a_server_somewhat_behind_is_given_stored_entries);
     RUN(all_restart_from_checkpoint_and_trimmed_log);
+    RUN(what_was_moved_is_restored_as_it_was);
     RUN(the_power_fails_at_any_call_while_a_checkpoint_is_installed);
     end();
     return check_done();

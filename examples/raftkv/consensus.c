@@ -21,6 +21,9 @@
 /* Uncommitted bytes above which requests wait in their buffers, half of what the engine takes. */
 #define CONGESTED_BYTES ((uint64_t)32 << 20)
 
+/* Of the log in front of a checkpoint, kept for those that are a little behind. */
+#define TRAILING_BYTES_MAX ((uint64_t)4 << 20)
+
 enum {
     BATCH_MIN = 64,
     READERS_MIN = 64,
@@ -275,6 +278,8 @@ static int open_node(struct server *server, char error[SERVER_ERROR_MAX])
     options.heartbeat_ms = given->heartbeat_ms;
     options.log_bytes_max = given->log_bytes;
     options.snapshot_log_bytes = given->log_bytes / 4;
+    options.trailing_bytes =
+        given->log_bytes / 16 < TRAILING_BYTES_MAX ? given->log_bytes / 16 : TRAILING_BYTES_MAX;
     options.apply_ahead = 1; /* the keyspace is rebuilt from the log */
     server->io->random(server->io->ctx, &options.seed, sizeof options.seed);
     server->io->random(server->io->ctx, &options.incarnation, sizeof options.incarnation);

@@ -225,7 +225,6 @@ int raft_set_options(raft *node, const raft_options *options)
     node->options_lowered |= (uint8_t)limits_fall(&node->options, &wished);
     node->options = wished;
     node->log.bytes_max = wished.log_bytes_max;
-    raft__snapshot_rearm(node);
     node->dirty = 1; /* what waited for a limit or a switch may go on */
     return RAFT_OK;
 }
@@ -498,6 +497,8 @@ int raft__take_range(raft *node, const raft_range *range, unsigned kinds, size_t
     if ((kinds & 1u << RAFT_ENTRY_STRIPPED) != 0) {
         node->is_witness = 1; /* known before the membership that says so has come */
     }
+    /* Nor does one that is sent payloads have to wait for it, with a log that fills up (R56). */
+    node->has_joined |= (kinds & 1u << RAFT_ENTRY_DATA) != 0;
     if ((kinds & 1u << RAFT_ENTRY_CONFIG) != 0) {
         return take_range_with_configs(node, range, matched);
     }
@@ -599,8 +600,8 @@ RAFT_APART static void dispatch_election(raft *node, const raft_message *message
     }
 }
 
-/* What is said seldom. Elections and pulls judge terms by themselves (R11). */
-RAFT_APART static int dispatch_rare(raft *node, const raft_message *message, unsigned kinds)
+/* The one dispatcher. Elections judge terms by themselves; all else needs the own term (R11). */
+static int dispatch(raft *node, const raft_message *message, unsigned kinds)
 {
     if (message->kind <= RAFT_MESSAGE_VOTE_REPLY || message->kind == RAFT_MESSAGE_PULL) {
         dispatch_election(node, message);
@@ -609,37 +610,9 @@ RAFT_APART static int dispatch_rare(raft *node, const raft_message *message, uns
     if (message->term < node->state.term) {
         return receive_stale(node, message);
     }
-    if (message->kind == RAFT_MESSAGE_SNAPSHOT && raft__snapshot_contradicts(node, message)) {
-        return RAFT_EMALFORMED;
-    }
-    if (message->term > node->state.term) {
-        raft__become_follower(node, message->term, 0);
-    }
-    switch (message->kind) {
-    case RAFT_MESSAGE_SNAPSHOT:
-        return raft__snapshot_receive(node, message);
-    case RAFT_MESSAGE_SNAPSHOT_REPLY:
-        return raft__progress_receive(node, message);
-    case RAFT_MESSAGE_TRANSFER:
-        raft__transfer_receive(node, message);
-        return RAFT_OK;
-    case RAFT_MESSAGE_PULL_REPLY:
-        return raft__pull_reply_receive(node, message, kinds);
-    default:
-        return dispatch_forwarded(node, message);
-    }
-}
-
-/* The one dispatcher. Everything but elections needs the own term (R11). */
-static int dispatch(raft *node, const raft_message *message, unsigned kinds)
-{
-    if (message->kind < RAFT_MESSAGE_APPEND || message->kind > RAFT_MESSAGE_HEARTBEAT_REPLY) {
-        return dispatch_rare(node, message, kinds);
-    }
-    if (message->term < node->state.term) {
-        return receive_stale(node, message);
-    }
-    if (message->kind == RAFT_MESSAGE_APPEND && raft__append_contradicts(node, message, kinds)) {
+    if (message->kind == RAFT_MESSAGE_APPEND
+            ? raft__append_contradicts(node, message, kinds)
+            : message->kind == RAFT_MESSAGE_SNAPSHOT && raft__snapshot_contradicts(node, message)) {
         return RAFT_EMALFORMED;
     }
     if (message->term > node->state.term) {
@@ -650,8 +623,19 @@ static int dispatch(raft *node, const raft_message *message, unsigned kinds)
         return raft__append_receive(node, message, kinds);
     case RAFT_MESSAGE_HEARTBEAT:
         return raft__heartbeat_receive(node, message);
-    default:
+    case RAFT_MESSAGE_APPEND_REPLY:
+    case RAFT_MESSAGE_HEARTBEAT_REPLY:
+    case RAFT_MESSAGE_SNAPSHOT_REPLY:
         return raft__progress_receive(node, message);
+    case RAFT_MESSAGE_SNAPSHOT:
+        return raft__snapshot_receive(node, message);
+    case RAFT_MESSAGE_TRANSFER:
+        raft__transfer_receive(node, message);
+        return RAFT_OK;
+    case RAFT_MESSAGE_PULL_REPLY:
+        return raft__pull_reply_receive(node, message, kinds);
+    default:
+        return dispatch_forwarded(node, message);
     }
 }
 
@@ -927,7 +911,7 @@ static void flush_messages(raft *node)
         raft__election_send(node);
         raft__follower_send(node);
     }
-    if (node->pull.due != 0) {
+    if (node->pull.request_due || node->pull.asked_by != 0) {
         raft__pull_send(node);
     }
     if (raft__has_clients(node)) {

@@ -374,7 +374,7 @@ struct raft__peer {
     uint64_t round_echoed;  /* the newest round it answered (R49) */
     uint64_t since_round;   /* replies to older rounds say nothing of the present probe or window */
     uint64_t session_round; /* replies to older rounds are of an earlier membership (R28) */
-    uint64_t match_round;   /* the newest round begun when match rose last */
+    uint64_t match_round;   /* the round of the reply that raised match last */
     uint64_t lease_end_ms;  /* by the own clock, until when its credit counts; 0: none (R50) */
     uint64_t heard_ms;      /* the sample at which it answered last; 0: never */
     uint64_t retry_ms;      /* a snapshot or stored entries are not tried for before */
@@ -425,6 +425,7 @@ struct raft__stream {
     uint64_t retry_ms;   /* the host is not asked before */
     uint8_t *data;
     size_t capacity;
+    size_t room;   /* of it the host may fill with entries: what one message takes */
     size_t size;   /* of what is in hand */
     size_t count;  /* entries in hand */
     uint8_t *meta; /* of the snapshot */
@@ -516,8 +517,6 @@ struct raft__transfer {
     uint8_t ordered; /* the target was told to campaign */
 };
 
-enum { RAFT__PULL_ASK = 1, RAFT__PULL_ANSWER = 2 };
-
 /* The pull before a campaign, on either side (N7). See pull.c. */
 struct raft__pull {
     raft_id source;        /* pre-candidate: who is asked; 0: no pull */
@@ -531,11 +530,11 @@ struct raft__pull {
     raft_index best_index;
     raft_term best_term;
     raft__set behind; /* pre-candidate: who said no for the log only */
-    raft_id asked_by; /* being pulled from: by whom, and the question */
+    raft_id asked_by; /* the question that is to be answered; 0: none */
     uint64_t asked_round;
     raft_index asked_index;
     raft_term asked_index_term;
-    uint8_t due;         /* RAFT__PULL_ASK, RAFT__PULL_ANSWER: waits to be sent */
+    uint8_t request_due;
     uint8_t has_changed; /* the log, or the term, was changed by this pull */
 };
 
@@ -678,7 +677,7 @@ struct raft {
     uint32_t lease_ms;      /* of the membership in force; 0: no leases */
     uint32_t lease_drift_permille;
     uint8_t zones;      /* commits must cover two failure zones */
-    uint8_t has_joined; /* was a member by some membership known here */
+    uint8_t has_joined; /* was a member by some membership known here, or got a member's entries */
     uint8_t is_witness; /* keeps headers instead of payloads; once so, always so */
 
     /* Role and time. */
@@ -781,7 +780,6 @@ struct raft {
     uint8_t attempts;            /* campaigns since a leader was last heard */
     uint8_t options_lowered;     /* at run time: what is in use may be above its bound */
 
-    raft_term start_term;    /* the term that this run began in */
     raft_index told_version; /* of the membership; and whether it was said to be committed */
     uint8_t told_committed;
     uint8_t regression_due;    /* a peer's loss is to be told */
@@ -916,12 +914,13 @@ RAFT_INTERNAL void raft__peer_needs_snapshot(raft *node, struct raft__peer *peer
 /* Sends what is due to a peer in the snapshot state. */
 RAFT_INTERNAL void raft__feed_snapshot(raft *node, uint32_t position);
 
-/* It answered a piece; it answered anything, in this round; it acknowledged up to index. */
+/* It answered a piece; it answered anything, in this round; it acknowledged up to index, further
+ * than ever where `moved`. */
 RAFT_INTERNAL void raft__snapshot_reply(raft *node, struct raft__peer *peer,
                                         const raft_message *message);
 RAFT_INTERNAL void raft__snapshot_again(raft *node, struct raft__peer *peer, uint64_t round);
 RAFT_INTERNAL void raft__snapshot_acknowledged(raft *node, struct raft__peer *peer,
-                                               raft_index index);
+                                               raft_index index, int moved);
 
 /* What is under way to a peer is given up. */
 RAFT_INTERNAL void raft__stream_end(raft *node, raft_id peer, int status);

@@ -515,15 +515,16 @@ RAFT_APART static void receive_refusal(raft *node, struct raft__peer *peer,
 
 static void receive_ack(raft *node, struct raft__peer *peer, raft_index index, uint64_t round)
 {
-    if (index > peer->match) {
+    int moved = index > peer->match;
+    if (moved) {
         peer->match = index;
-        peer->match_round = node->round;
+        peer->match_round = round;
         node->match_moved = 1;
     }
     if (peer->state == RAFT_PEER_REPLICATE) {
         window_pop(&peer->window, index);
     } else if (peer->state == RAFT_PEER_SNAPSHOT) {
-        raft__snapshot_acknowledged(node, peer, index);
+        raft__snapshot_acknowledged(node, peer, index, moved);
     } else if (index + 1 >= peer->next && round >= peer->since_round) {
         peer->state = RAFT_PEER_REPLICATE;
         peer->paused = 0;

@@ -354,6 +354,21 @@ int raft_restore_applied(raft *node, raft_index index)
 
 /* ---- Starting ------------------------------------------------------------------------------- */
 
+/*
+ * Where entries are applied before they are durable, a snapshot may have outlived a crash that took
+ * the log and the term with it. Nothing was said in that term, so it is taken up without a vote.
+ */
+static int take_up_term(raft *node)
+{
+    if (!node->options.apply_ahead || node->log.last_index != node->snapshot_index) {
+        return 0;
+    }
+    node->state.term = node->snapshot_term;
+    node->state.vote = 0;
+    node->state_version++;
+    return 1;
+}
+
 int raft_start(raft *node, uint64_t now_ms)
 {
     if (node == NULL) {
@@ -365,7 +380,7 @@ int raft_start(raft *node, uint64_t now_ms)
     if (node->phase == RAFT__STARTED || node->phase == RAFT__BROKEN) {
         return RAFT_ESTATE;
     }
-    if (node->headless || node->log.last_term > node->state.term) {
+    if (node->headless || (node->log.last_term > node->state.term && !take_up_term(node))) {
         return RAFT_ECORRUPT; /* R4: a term is durable before any entry accepted under it */
     }
     node->phase = RAFT__STARTED;
@@ -373,10 +388,9 @@ int raft_start(raft *node, uint64_t now_ms)
     node->written_index = node->log.last_index;
     node->durable_index = node->log.last_index;
     node->told_term = node->state.term;
-    node->start_term = node->state.term;
     node->told_version = raft__config_index(node);
     node->told_committed = node->configs.count > 0 && node->commit_index >= node->told_version;
-    node->dirty = node->meta_unwritten;
+    node->dirty = node->meta_unwritten || node->state_version != node->state_written;
     node->log.bytes_max = node->options.log_bytes_max;
     raft__snapshot_rearm(node);
     raft__lease_restart(node);

@@ -133,7 +133,7 @@ static raft_fetch fetch_of(const struct raft__stream *stream)
     fetch.last = stream->until;
     fetch.term = stream->term;
     fetch.data = stream->data;
-    fetch.capacity = stream->capacity;
+    fetch.capacity = stream->room;
     return fetch;
 }
 
@@ -141,14 +141,15 @@ static raft_fetch fetch_of(const struct raft__stream *stream)
 static int fetch_is_sound(const struct raft__stream *stream, const raft_fetch *fetch)
 {
     raft_range range = {stream->index, stream->term, fetch->count, fetch->size, stream->data};
-    return fetch->data == stream->data && fetch->size <= stream->capacity && fetch->count > 0 &&
+    return fetch->data == stream->data && fetch->size <= stream->room && fetch->count > 0 &&
            fetch->count - 1 <= stream->until - stream->index && raft__range_kinds(&range) != 0;
 }
 
 /* Takes in how a read has ended: RAFT_OK, or why there is nothing; RAFT_ESIZE: ask once more. */
 static int take_fetch(raft *node, struct raft__stream *stream, const raft_fetch *fetch, int status)
 {
-    if (status == RAFT_ESIZE && fetch->size > stream->capacity && fetch->size < ENTRY_BYTES_MAX) {
+    if (status == RAFT_ESIZE && fetch->size > stream->room && fetch->size < ENTRY_BYTES_MAX) {
+        stream->room = fetch->size;
         return stream_reserve(node, stream, fetch->size) == RAFT_OK ? RAFT_ESIZE : RAFT_ENOMEM;
     }
     if (status != RAFT_OK || !fetch_is_sound(stream, fetch)) {
@@ -184,11 +185,14 @@ static int aim_at(raft *node, struct raft__stream *stream, raft_index first)
 {
     raft_index before = raft__log_memory(&node->log) - 1;
     raft_index end = raft__log_run_end(&node->log, first);
+    if (stream->index != first || stream->room == 0) {
+        stream->room = node->options.append_bytes_max; /* more only for the entry that needs it */
+    }
     stream->loaded = 0;
     stream->index = first;
     stream->until = end < before ? end : before;
     stream->term = raft__log_term(&node->log, first);
-    return stream_reserve(node, stream, node->options.append_bytes_max);
+    return stream_reserve(node, stream, stream->room);
 }
 
 int raft__stream_entries(raft *node, const struct raft__peer *peer, raft_range *range)
@@ -360,6 +364,13 @@ static void send_piece(raft *node, struct raft__stream *stream, int bare)
     raft__send(node, &message);
 }
 
+/* Entries are, where a snapshot is needed; one that was never begun is, when there is a newer. */
+static int is_outdated(const raft *node, const struct raft__stream *stream)
+{
+    return stream->entries ||
+           (!stream->begun && !stream->loaded && stream->index < node->snapshot_index);
+}
+
 /* The transfer to this peer, begun where there is none. Null: not now. */
 static struct raft__stream *current_transfer(raft *node, struct raft__peer *peer)
 {
@@ -367,7 +378,7 @@ static struct raft__stream *current_transfer(raft *node, struct raft__peer *peer
     if (stream == NULL && node->now_ms >= peer->retry_ms && node->meta != NULL) {
         return begin_snapshot(node, peer->id);
     }
-    if (stream != NULL && stream->entries) {
+    if (stream != NULL && is_outdated(node, stream)) {
         stream->ended = 1; /* of no use any more; freed by the next poll, and that is soon */
     }
     return stream == NULL || stream->ended ? NULL : stream;
@@ -478,17 +489,32 @@ void raft__snapshot_again(raft *node, struct raft__peer *peer, uint64_t round)
     }
 }
 
-/* Any acknowledgement that the log can go on from ends the need (R38). */
-void raft__snapshot_acknowledged(raft *node, struct raft__peer *peer, raft_index index)
+/* All that the transfer could bring has arrived there, one way or the other. */
+static void end_transfer(raft *node, struct raft__stream *stream, raft_index index)
 {
+    int whole = stream->loaded && stream->last && index >= stream->index;
+    node->counters.snapshots_sent += (uint64_t)whole;
+    raft__stream_end(node, stream->peer, whole ? RAFT_OK : RAFT_EDROPPED);
+}
+
+/*
+ * Any acknowledgement that the log can go on from ends the need (R38). Where the log was trimmed
+ * beyond that meanwhile, a newer snapshot follows: what is held already is not sent for ever.
+ */
+void raft__snapshot_acknowledged(raft *node, struct raft__peer *peer, raft_index index, int moved)
+{
+    struct raft__stream *stream = active_stream(node, peer->id, 0);
     if (index < node->log.base_index || index < peer->unreadable) {
+        if (stream != NULL && index >= stream->index) {
+            end_transfer(node, stream, index);
+        } else if (stream == NULL && moved && peer->needs == RAFT__TOLD) {
+            peer->needs = RAFT__NO_NEED; /* the host ships a newer one */
+            peer->retry_ms = node->now_ms + node->options.heartbeat_ms;
+        }
         return;
     }
-    struct raft__stream *stream = active_stream(node, peer->id, 0);
     if (stream != NULL) {
-        int whole = stream->loaded && stream->last && index >= stream->index;
-        node->counters.snapshots_sent += (uint64_t)whole;
-        raft__stream_end(node, peer->id, whole ? RAFT_OK : RAFT_EDROPPED);
+        end_transfer(node, stream, index);
     }
     peer->state = RAFT_PEER_REPLICATE;
     peer->next = peer->match + 1;

@@ -637,8 +637,7 @@ static int apply(const char *payload, size_t size)
 
     CHECK(exact != NULL);
     memcpy(exact, payload, size);
-    result = command_verify(exact, size);
-    CHECK_EQ(command_apply(store, exact, size, NULL), result);
+    result = command_apply(store, exact, size, NULL);
     free(exact);
     return result;
 }

@@ -141,6 +141,30 @@ static void entries_that_storage_cannot_give_are_replaced_by_a_snapshot(void)
     CLUSTER_DONE(c);
 }
 
+/* I24: an entry too large for a message goes alone, and the next message is of the usual size. */
+static void entry_larger_than_a_message_comes_from_storage_alone(void)
+{
+    struct cluster *c = start_group(3);
+    cluster_isolate(c, 3);
+    work(c, 1, 5, 700);
+    work(c, 1, 1, 9000);
+    work(c, 1, 400, 100);
+    cluster_heal_all(c);
+    uint64_t mark = cluster_mark(c);
+    cluster_run(c, 3 * LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    int large = 0;
+    const struct cluster_message *sent;
+    while ((sent = cluster_sent(c, mark, 1, 3, RAFT_MESSAGE_APPEND)) != NULL) {
+        mark = sent->number;
+        size_t bytes = sent->message.range_count > 0 ? sent->message.ranges[0].size : 0;
+        large += bytes > 2048;
+        CHECK(bytes <= 2048 || sent->message.ranges[0].count == 1);
+    }
+    CHECK(large > 0);
+    CLUSTER_DONE(c);
+}
+
 /* What a host fills in is looked at like anything from outside. */
 static void fetches_that_are_malformed_count_as_failed(void)
 {
@@ -433,6 +457,31 @@ static void snapshot_ahead_of_the_own_disk_gives_up_only_what_is_durable(void)
     CLUSTER_DONE(c);
 }
 
+/* A joiner applies what it is sent: memory that holds no more would end its way to its own entry. */
+static void joiner_with_little_memory_reaches_the_entry_that_adds_it(void)
+{
+    struct cluster *c = make_group(4);
+    raft_member members[4];
+    raft_membership membership;
+    c->founders = 3;
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    work(c, 1, 900, 700);
+    raft_membership_init(&membership);
+    CHECK_EQ(raft_get_membership(c->nodes[1].raft, &membership, members, 4), RAFT_OK);
+    memset(&members[3], 0, sizeof members[3]);
+    members[3].id = 4;
+    members[3].role = RAFT_MEMBER_LEARNER;
+    membership.members = members;
+    membership.member_count = 4;
+    CHECK_EQ(raft_set_membership(c->nodes[1].raft, &membership, membership.version, NULL, NULL),
+             RAFT_OK);
+    cluster_run(c, 5 * LONGEST);
+    CHECK(caught_up(c, 1, 4));
+    CHECK_EQ(cluster_status(c, 4).counters.snapshots_installed, 0);
+    CLUSTER_DONE(c);
+}
+
 /* ---- A state machine that is durable by itself ---------------------------------------------- */
 
 /* R8: what it has applied is committed, and is not applied again. */
@@ -495,7 +544,7 @@ static int ignore_range(void *host, const raft_range *range)
     return RAFT_OK;
 }
 
-static raft *open_node(void)
+static raft *open_node_with(int apply_ahead)
 {
     raft_options options;
     raft_callbacks callbacks;
@@ -503,12 +552,18 @@ static raft *open_node(void)
     raft_options_init(&options);
     options.id = 1;
     options.cluster = 7;
+    options.apply_ahead = (uint8_t)apply_ahead;
     raft_callbacks_init(&callbacks);
     callbacks.persist = ignore_write;
     callbacks.send = ignore_message;
     callbacks.apply = ignore_range;
     CHECK_EQ(raft_new(&options, &callbacks, NULL, &node), RAFT_OK);
     return node;
+}
+
+static raft *open_node(void)
+{
+    return open_node_with(0);
 }
 
 /* Lives a life to have its metadata; the entries are of the test's own making. */
@@ -708,6 +763,31 @@ static void installed_snapshot_in_a_journal_replaces_what_came_before(void)
     check_started(node, 21, 26, 23);
 }
 
+/*
+ * R4: the snapshot of a volatile state may have outlived the term that it was made in; elsewhere
+ * what is applied is durable, and so is its term.
+ */
+static void snapshot_of_a_term_that_a_crash_took_is_started_from(void)
+{
+    static struct stored s;
+    make_stored(&s);
+    for (int apply_ahead = 0; apply_ahead < 2; apply_ahead++) {
+        raft *node = open_node_with(apply_ahead);
+        CHECK_EQ(give_state(node, 1), RAFT_OK);
+        CHECK_EQ(give_meta(node, &s, 0), RAFT_OK);
+        CHECK_EQ(give_entries(node, &s, 1, 18, 0), RAFT_OK);
+        CHECK_EQ(give_meta(node, &s, 25), RAFT_OK);
+        CHECK_EQ(raft_start(node, 1000), apply_ahead ? RAFT_OK : RAFT_ECORRUPT);
+        if (apply_ahead) {
+            CHECK_EQ(status_of(node).term, 2);
+            CHECK_EQ(status_of(node).vote, 0);
+            CHECK_EQ(status_of(node).last_index, 25);
+            CHECK_EQ(raft_deadline(node), 0); /* the term is to be stored */
+        }
+        CHECK_EQ(raft_free(node), RAFT_OK);
+    }
+}
+
 static void truncations_reach_into_the_missing_front(void)
 {
     static struct stored s;
@@ -794,6 +874,7 @@ int main(void)
     RUN(peer_behind_memory_gets_its_entries_from_storage);
     RUN(stored_entries_of_any_size_and_term_are_fetched);
     RUN(entries_that_storage_cannot_give_are_replaced_by_a_snapshot);
+    RUN(entry_larger_than_a_message_comes_from_storage_alone);
     RUN(fetches_that_are_malformed_count_as_failed);
     RUN(leader_that_steps_down_amid_reads_keeps_the_buffers);
     RUN(without_read_log_only_compaction_makes_room);
@@ -804,11 +885,13 @@ int main(void)
     RUN(metadata_is_of_the_applied_index_and_is_checked_when_it_comes_back);
     RUN(compaction_from_inside_notify_is_allowed);
     RUN(snapshot_ahead_of_the_own_disk_gives_up_only_what_is_durable);
+    RUN(joiner_with_little_memory_reaches_the_entry_that_adds_it);
     RUN(durable_state_machine_is_given_no_entry_twice);
     RUN(journal_may_begin_anywhere_that_the_newest_snapshot_covers);
     RUN(table_is_one_write_with_what_trails_the_snapshot);
     RUN(log_that_does_not_hold_the_snapshot_is_dropped);
     RUN(installed_snapshot_in_a_journal_replaces_what_came_before);
+    RUN(snapshot_of_a_term_that_a_crash_took_is_started_from);
     RUN(truncations_reach_into_the_missing_front);
     RUN(stores_that_contradict_their_snapshot_do_not_start);
     RUN(applied_index_that_nothing_stored_reaches_is_refused);

@@ -6,6 +6,9 @@
  * so that comparing two chains compares two logs. And chosen entries never change (I10), so that
  * each is compared once with what follows.
  *
+ * Compaction is not seen here: a log is always whole, what a snapshot covers being what is chosen. So
+ * a snapshot is compared once with the chosen entries, and a log that begins behind it like any.
+ *
  * An entry is chosen when a quorum has made it durable while its durable term was the entry's own:
  * whoever leads later meets one of them. What lies below a chosen entry is chosen with it.
  */
@@ -75,10 +78,11 @@ static void log_truncate(struct checker_log *log, raft_index from)
     }
 }
 
-static void log_assign(struct checker_log *log, const struct checker_log *from)
+/* The first so many entries of another log. */
+static void log_assign(struct checker_log *log, const struct checker_log *from, size_t count)
 {
     log->count = 0;
-    for (size_t i = 0; i < from->count; i++) {
+    for (size_t i = 0; i < count && i < from->count; i++) {
         log_append(log, from->links[i]);
     }
 }
@@ -181,6 +185,7 @@ void checker_begin(struct checker *checker, const struct checker_setup *setup)
     checker->acknowledged = 0;
     checker->leader_changes = 0;
     checker->truncations = 0;
+    checker->installs = 0;
     memset(checker->outcomes, 0, sizeof checker->outcomes);
     checker->reads_answered = 0;
     checker->reads_failed = 0;
@@ -363,8 +368,53 @@ static void check_change(struct checker *checker, int node, size_t before)
     }
 }
 
+/* A snapshot stands for what is chosen up to its index, which its metadata names (I19). */
+static int snapshot_is_chosen(struct checker *checker, int node, raft_index index, raft_term term)
+{
+    if (index <= checker->chosen.count && term_at(&checker->chosen, index) == term) {
+        return 1;
+    }
+    checker_fail(checker, "I19",
+                 "node %d has a snapshot of %" PRIu64 "/%" PRIu64 ", %zu are chosen", node, index,
+                 term, checker->chosen.count);
+    return 0;
+}
+
+/* Whether a write puts a snapshot into use, other than the founding one. */
+static int puts_snapshot(struct checker *checker, int node, const raft_write *write,
+                         raft_index *index)
+{
+    raft_term term;
+    if (write->meta == NULL || raft_meta_read(write->meta, write->meta_size, index, &term) < 0) {
+        return 0;
+    }
+    return *index != 0 && snapshot_is_chosen(checker, node, *index, term);
+}
+
+/* R35, V20: the log goes only where it does not hold the last entry of what takes its place. */
+static void check_replacement(struct checker *checker, int node, const raft_write *write,
+                              raft_index index)
+{
+    struct checker_node *it = &checker->nodes[node];
+    uint64_t chain = chain_at(&checker->chosen, index);
+    if (write->base_index != index || write->base_term != term_at(&checker->chosen, index)) {
+        checker_fail(checker, "I19", "node %d installs %" PRIu64 " as %" PRIu64 "/%" PRIu64, node,
+                     index, write->base_index, write->base_term);
+    }
+    if (index <= it->status.commit_index && it->status.snapshot_index != index) {
+        checker_fail(checker, "R35", "node %d installs %" PRIu64 " below its commit index", node,
+                     index);
+    }
+    if (index < it->issued.count && log_holds(&it->issued, index, chain) &&
+        checker->chosen_in[index - 1] <= it->issued_state.term) {
+        checker_fail(checker, "V20", "node %d installs %" PRIu64 " over a log that holds it", node,
+                     index);
+    }
+}
+
 void checker_wrote(struct checker *checker, int node, const raft_write *write)
 {
+    raft_index base_index = 0;
     struct checker_node *it = &checker->nodes[node];
     if (it->pending_count == RAFT_WRITES_MAX) {
         checker_fail(checker, "I24", "node %d has more than %u writes outstanding", node,
@@ -374,6 +424,11 @@ void checker_wrote(struct checker *checker, int node, const raft_write *write)
     if (write->has_state) {
         check_state_follows(checker, node, &it->issued_state, &write->state);
         it->issued_state = write->state;
+    }
+    int replaces = puts_snapshot(checker, node, write, &base_index);
+    if (replaces) {
+        check_replacement(checker, node, write, base_index);
+        log_assign(&it->issued, &checker->chosen, base_index);
     }
     if (write->truncate_from != 0) {
         check_truncation(checker, node, write);
@@ -386,9 +441,14 @@ void checker_wrote(struct checker *checker, int node, const raft_write *write)
         checker_fail(checker, "R4", "node %d writes an entry above its written term", node);
     }
     struct checker_write *pending = &it->pending[it->pending_count++];
-    *pending = (struct checker_write){
-        write->seq,           write->has_state,        write->state,
-        write->truncate_from, it->pending_links.count, it->issued.count - before};
+    *pending = (struct checker_write){write->seq,
+                                      write->has_state,
+                                      write->state,
+                                      replaces,
+                                      base_index,
+                                      write->truncate_from,
+                                      it->pending_links.count,
+                                      it->issued.count - before};
     for (size_t i = before; i < it->issued.count; i++) {
         log_append(&it->pending_links, it->issued.links[i]);
     }
@@ -482,6 +542,11 @@ static void make_durable(struct checker *checker, int node, const struct checker
         check_state_follows(checker, node, &it->durable_state, &write->state);
         it->durable_state = write->state;
     }
+    if (write->replaces) {
+        log_assign(&it->durable, &checker->chosen, write->base_index);
+        it->snapshot = write->base_index > it->snapshot ? write->base_index : it->snapshot;
+        checker->installs++;
+    }
     log_truncate(&it->durable, write->truncate_from);
     for (size_t i = 0; i < write->link_count; i++) {
         log_append(&it->durable, it->pending_links.links[write->first_link + i]);
@@ -509,54 +574,129 @@ void checker_restarting(struct checker *checker, int node)
 {
     struct checker_node *it = &checker->nodes[node];
     it->restored.count = 0;
+    it->restored_snapshot = 0;
+    it->restored_bytes = 0;
     memset(&it->restored_state, 0, sizeof it->restored_state);
 }
 
+/* A log that holds the last entry of the snapshot stays, another one is dropped (R35). */
+static void settle(struct checker *checker, struct checker_log *log, raft_index index, int replaces)
+{
+    if (replaces || !log_holds(log, index, chain_at(&checker->chosen, index))) {
+        log_assign(log, &checker->chosen, index);
+    }
+}
+
+/*
+ * A journal may have lost its front. What is there now is chosen; what was there when its first
+ * entries were written may have been something else, which later records truncate. So these know
+ * their chains only from when they were seen first.
+ */
+static void restore_headless(struct checker *checker, int node, const raft_write *write)
+{
+    struct checker_log *log = &checker->nodes[node].restored;
+    raft_index before = write->ranges[0].first - 1;
+    const struct registry_entry *first =
+        registry_find(&checker->registry, before + 1, write->ranges[0].term);
+    if (first == NULL) {
+        checker_fail(checker, "V21", "node %d restores %" PRIu64 ", which it never had", node,
+                     before + 1);
+        return;
+    }
+    log_assign(log, &checker->chosen, before - 1);
+    while (log->count < before) {
+        log_append(log, (struct checker_link){0, 0, config_at(log, log->count)});
+    }
+    append_ranges(checker, node, log, write);
+    if (before <= checker->chosen.count) {
+        log->links[before - 1] = checker->chosen.links[before - 1];
+    }
+}
+
+static void restore_ranges(struct checker *checker, int node, const raft_write *write)
+{
+    struct checker_log *log = &checker->nodes[node].restored;
+    if (write->range_count > 0 && write->ranges[0].first > log->count + 1) {
+        restore_headless(checker, node, write);
+    } else {
+        append_ranges(checker, node, log, write);
+    }
+}
+
+/* In the order of storing; in a table the metadata is that of a snapshot within the entries. */
 void checker_restored(struct checker *checker, int node, const raft_write *write)
 {
     struct checker_node *it = &checker->nodes[node];
+    raft_index index = 0;
+    int named = puts_snapshot(checker, node, write, &index);
+    int table = named && write->truncate_from == 0 && write->range_count > 0 &&
+                write->ranges[0].first <= index;
     if (write->has_state) {
         it->restored_state = write->state;
     }
+    if (table) {
+        restore_ranges(checker, node, write);
+    }
+    if (named) {
+        settle(checker, &it->restored, index, write->truncate_from != 0);
+        it->restored_snapshot = index;
+    }
     log_truncate(&it->restored, write->truncate_from);
-    append_ranges(checker, node, &it->restored, write);
+    if (!table) {
+        restore_ranges(checker, node, write);
+    }
 }
 
-/* Whether what was restored is what the durable log and state say now. */
-static int restored_is_durable(const struct checker_node *it)
+/*
+ * Whether what was restored is what the durable log and state say now, the snapshot with which the
+ * log may not have kept up included.
+ */
+static int restored_is_durable(struct checker *checker, const struct checker_node *it)
 {
-    return same_state(&it->restored_state, &it->durable_state) &&
-           it->restored.count == it->durable.count &&
-           log_holds(&it->durable, it->restored.count, chain_at(&it->restored, it->restored.count));
+    const struct checker_log *log = &it->durable;
+    raft_index snapshot = it->restored_snapshot;
+    if (!log_holds(log, snapshot, chain_at(&checker->chosen, snapshot))) {
+        log = &checker->chosen;
+    }
+    size_t count = log == &checker->chosen ? (size_t)snapshot : log->count;
+    return same_state(&it->restored_state, &it->durable_state) && it->restored.count == count &&
+           log_holds(log, count, chain_at(&it->restored, count));
 }
 
 /* Steps through a write, in the order in which it may be torn, until what was restored is met. */
-static int restored_within(struct checker_node *it, const struct checker_write *write)
+static int restored_within(struct checker *checker, struct checker_node *it,
+                           const struct checker_write *write)
 {
     if (write->has_state) {
         it->durable_state = write->state;
-        if (restored_is_durable(it)) {
+        if (restored_is_durable(checker, it)) {
             return 1;
         }
     }
+    if (write->replaces) {
+        log_assign(&it->durable, &checker->chosen, write->base_index);
+    }
     log_truncate(&it->durable, write->truncate_from);
     for (size_t i = 0; i < write->link_count; i++) {
-        if (restored_is_durable(it)) {
+        if (restored_is_durable(checker, it)) {
             return 1;
         }
         log_append(&it->durable, it->pending_links.links[write->first_link + i]);
     }
-    return restored_is_durable(it);
+    return restored_is_durable(checker, it);
 }
 
 /* V21: everything confirmed is there, and beyond it a beginning of what was not confirmed. */
-static int restored_is_legal(struct checker_node *it)
+static int restored_is_legal(struct checker *checker, struct checker_node *it)
 {
-    if (restored_is_durable(it)) {
+    if (it->restored_snapshot < it->snapshot) {
+        return 0;
+    }
+    if (restored_is_durable(checker, it)) {
         return 1;
     }
     for (size_t i = 0; i < it->pending_count; i++) {
-        if (restored_within(it, &it->pending[i])) {
+        if (restored_within(checker, it, &it->pending[i])) {
             return 1;
         }
     }
@@ -566,7 +706,7 @@ static int restored_is_legal(struct checker_node *it)
 void checker_started(struct checker *checker, int node)
 {
     struct checker_node *it = &checker->nodes[node];
-    if (!restored_is_legal(it)) {
+    if (!restored_is_legal(checker, it)) {
         checker_fail(checker, "V21",
                      "node %d restored term %" PRIu64 " and %zu entries, which it "
                      "never stored so",
@@ -574,8 +714,8 @@ void checker_started(struct checker *checker, int node)
     }
     it->durable_state = it->restored_state;
     it->issued_state = it->restored_state;
-    log_assign(&it->durable, &it->restored);
-    log_assign(&it->issued, &it->restored);
+    log_assign(&it->durable, &it->restored, it->restored.count);
+    log_assign(&it->issued, &it->restored, it->restored.count);
     it->pending_count = 0;
     it->pending_links.count = 0;
     it->up = 1;
@@ -584,8 +724,10 @@ void checker_started(struct checker *checker, int node)
     memset(it->votes_asked, 0, sizeof it->votes_asked);
     memset(it->pre_votes_asked, 0, sizeof it->pre_votes_asked);
     it->config = checker->founding;
-    it->apply_next = 1;
-    it->applied = 0;
+    it->snapshot = it->restored_snapshot;
+    it->apply_next = it->snapshot + 1;
+    it->applied = it->snapshot;
+    it->loading = 0;
     it->proposals_open = 0;
     it->reads_open = 0;
     durable_moved(checker, node);
@@ -778,6 +920,21 @@ static void check_pull_reply(struct checker *checker, int node, const raft_messa
     check_entries(checker, node, message, log);
 }
 
+/* Only the newest snapshot here goes out, or one that was when the transfer began. */
+static void check_piece(struct checker *checker, int node, const raft_message *message)
+{
+    const struct checker_node *it = &checker->nodes[node];
+    check_leader_message(checker, node, message);
+    snapshot_is_chosen(checker, node, message->index, message->index_term);
+    if (message->index > it->snapshot) {
+        checker_fail(checker, "I20", "node %d sends snapshot %" PRIu64 ", its newest is %" PRIu64,
+                     node, message->index, it->snapshot);
+    }
+    if (message->term < it->durable_state.term) {
+        checker_fail(checker, "I7", "node %d leads on in term %" PRIu64, node, message->term);
+    }
+}
+
 /* R53: the tag is the leader's own, and of a round that it has begun. */
 static void check_order(struct checker *checker, int node, const raft_message *message)
 {
@@ -855,7 +1012,11 @@ static void check_message_kind(struct checker *checker, int node, const raft_mes
     case RAFT_MESSAGE_PULL_REPLY:
         check_pull_reply(checker, node, message);
         break;
+    case RAFT_MESSAGE_SNAPSHOT:
+        check_piece(checker, node, message);
+        break;
     case RAFT_MESSAGE_HEARTBEAT_REPLY:
+    case RAFT_MESSAGE_SNAPSHOT_REPLY:
     case RAFT_MESSAGE_PULL:
         break;
     default:
@@ -933,7 +1094,7 @@ void checker_received(struct checker *checker, int node, const raft_message *mes
                      "node %d accepted an append of term %" PRIu64 " in term %" PRIu64, node,
                      message->term, before->term);
     }
-    if (result < 0 && result != RAFT_ENOMEM && moved) {
+    if (result < 0 && result != RAFT_ENOMEM && result != RAFT_EFULL && moved) {
         checker_fail(checker, "E", "node %d refused a message (%d) that changed it", node, result);
     }
 }
@@ -1046,6 +1207,22 @@ static void check_monotone(struct checker *checker, int node, const raft_status 
     }
 }
 
+/* I20, V9: no trimming beyond what is committed and in a snapshot; a snapshot never goes back. */
+static void check_snapshot_index(struct checker *checker, int node, const raft_status *status)
+{
+    const struct checker_node *it = &checker->nodes[node];
+    if (status->first_index > status->snapshot_index + 1 ||
+        status->snapshot_index > status->commit_index ||
+        (it->status.size != 0 && (status->snapshot_index < it->status.snapshot_index ||
+                                  status->first_index < it->status.first_index))) {
+        checker_fail(checker, "I20",
+                     "node %d: first %" PRIu64 ", snapshot %" PRIu64 ", commit %" PRIu64
+                     ", was %" PRIu64 ", %" PRIu64,
+                     node, status->first_index, status->snapshot_index, status->commit_index,
+                     it->status.first_index, it->status.snapshot_index);
+    }
+}
+
 /* What the node believes to be durable is, and was not removed by a write on its way (R6). */
 static void check_durable_index(struct checker *checker, int node, const raft_status *status)
 {
@@ -1061,10 +1238,15 @@ static void check_durable_index(struct checker *checker, int node, const raft_st
 static void check_bounds(struct checker *checker, int node, const raft_status *status)
 {
     const struct checker_setup *setup = &checker->setup;
+    struct checker_node *it = &checker->nodes[node];
+    uint64_t log_bytes_max = setup->log_bytes_max + setup->log_bytes_max / 8 + LOG_SLACK_BYTES;
+    if (it->status.size == 0 && status->log_bytes > log_bytes_max) {
+        it->restored_bytes = status->log_bytes;
+    }
     if (status->writes_pending > RAFT_WRITES_MAX ||
         (setup->reads_max != 0 && status->reads_pending > setup->reads_max) ||
-        (setup->log_bytes_max != 0 &&
-         status->log_bytes > setup->log_bytes_max + setup->log_bytes_max / 8 + LOG_SLACK_BYTES)) {
+        (setup->log_bytes_max != 0 && status->log_bytes > log_bytes_max &&
+         status->log_bytes > it->restored_bytes + LOG_SLACK_BYTES)) {
         checker_fail(checker, "I24", "node %d: %zu writes, %zu reads, %" PRIu64 " bytes of log",
                      node, status->writes_pending, status->reads_pending, status->log_bytes);
     }
@@ -1131,6 +1313,7 @@ void checker_observed(struct checker *checker, int node, const raft_status *stat
     int led = it->status.size != 0 && it->status.role == RAFT_ROLE_LEADER &&
               it->status.term == status->term;
     check_monotone(checker, node, status);
+    check_snapshot_index(checker, node, status);
     check_durable_index(checker, node, status);
     check_bounds(checker, node, status);
     check_governing(checker, node, status);
@@ -1233,6 +1416,47 @@ void checker_apply(struct checker *checker, int node, const raft_range *range)
         count > 1) {
         checker_fail(checker, "I24", "node %d applies %zu bytes at once", node, range->size);
     }
+}
+
+void checker_snapshot(struct checker *checker, int node, raft_index index, uint64_t chain)
+{
+    struct checker_node *it = &checker->nodes[node];
+    if (index > checker->chosen.count || chain_at(&checker->chosen, index) != chain) {
+        checker_fail(checker, "I19", "the snapshot %" PRIu64 " of node %d is not what is chosen",
+                     index, node);
+        return;
+    }
+    it->snapshot = index > it->snapshot ? index : it->snapshot;
+}
+
+void checker_load(struct checker *checker, int node, raft_index index, raft_term term)
+{
+    struct checker_node *it = &checker->nodes[node];
+    if (it->apply_next != it->applied + 1 || it->loading != 0) {
+        checker_fail(checker, "I3", "node %d loads while it applies", node);
+    }
+    if (index <= it->applied || index != it->status.snapshot_index) {
+        checker_fail(checker, "I19", "node %d loads %" PRIu64 " having applied %" PRIu64, node,
+                     index, it->applied);
+    }
+    if (snapshot_is_chosen(checker, node, index, term) &&
+        (index > it->durable.count || it->snapshot < index)) {
+        checker_fail(checker, "R35", "node %d loads %" PRIu64 ", which is not in use durably", node,
+                     index);
+    }
+    it->loading = index;
+    it->apply_next = index + 1;
+}
+
+void checker_loaded(struct checker *checker, int node, raft_index index, uint64_t chain)
+{
+    struct checker_node *it = &checker->nodes[node];
+    if (index > checker->chosen.count || chain_at(&checker->chosen, index) != chain) {
+        checker_fail(checker, "I19", "what node %d loads as %" PRIu64 " is not what is chosen",
+                     node, index);
+    }
+    it->loading = 0;
+    it->applied = index;
 }
 
 static void close_proposal(struct checker *checker, int node, struct registry_entry *entry,

@@ -58,6 +58,8 @@ struct checker_write {
     uint64_t seq;
     int has_state;
     raft_hard_state state;
+    int replaces; /* a snapshot takes the place of the log, up to base_index */
+    raft_index base_index;
     raft_index truncate_from;
     size_t first_link; /* in the node's pending links */
     size_t link_count;
@@ -79,6 +81,8 @@ struct checker_node {
     struct checker_log issued;   /* what persist was given, all of it */
     struct checker_log restored; /* while the node restarts */
     raft_hard_state restored_state;
+    raft_index restored_snapshot;
+    uint64_t restored_bytes; /* of a log that was above its bound when the node started; or 0 */
     struct checker_write pending[RAFT_WRITES_MAX];
     size_t pending_count;
     struct checker_log pending_links;
@@ -87,7 +91,9 @@ struct checker_node {
     struct checker_question votes_asked[CHECKER_NODES_MAX]; /* by the candidate's position */
     struct checker_question pre_votes_asked[CHECKER_NODES_MAX];
     raft_index apply_next;
-    raft_index applied; /* completed */
+    raft_index applied;  /* completed */
+    raft_index loading;  /* the snapshot that snapshot_load was asked for; 0: none */
+    raft_index snapshot; /* the newest that is durable and in use, or was taken here */
     uint64_t proposals_open;
     uint64_t reads_open;
 };
@@ -130,6 +136,7 @@ struct checker {
     raft_index acknowledged; /* the highest position that a client has been shown */
     uint64_t leader_changes;
     uint64_t truncations;
+    uint64_t installs; /* snapshots that replaced a log durably */
     uint64_t outcomes[OUTCOME_UNKNOWN + 1];
     uint64_t reads_answered;
     uint64_t reads_failed;
@@ -182,6 +189,16 @@ void checker_peer(struct checker *checker, int node, const raft_peer_status *pee
 /* apply was called; its work up to index is done. */
 void checker_apply(struct checker *checker, int node, const raft_range *range);
 void checker_applied(struct checker *checker, int node, raft_index index);
+
+/*
+ * A snapshot that was taken here, of what was applied up to index, is durable. Its chain is what the
+ * host's state machine held: the hash of all that it had applied (I19).
+ */
+void checker_snapshot(struct checker *checker, int node, raft_index index, uint64_t chain);
+
+/* snapshot_load was called; the state machine holds what the snapshot's data says. */
+void checker_load(struct checker *checker, int node, raft_index index, raft_term term);
+void checker_loaded(struct checker *checker, int node, raft_index index, uint64_t chain);
 
 /* raft_read returned RAFT_OK. Takes and returns the tag to use, since it must be known before. */
 uint64_t checker_read_tag(struct checker *checker, int node);

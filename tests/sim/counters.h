@@ -71,6 +71,16 @@
     X(removals_asked, 0)                                                                           \
     X(leaders_removed, 0)                                                                          \
     X(quorums_asked, 0)                                                                            \
+    X(snapshots_taken, 0)                                                                          \
+    X(snapshots_wanted, 0)                                                                         \
+    X(snapshots_installed, 0)                                                                      \
+    X(snapshots_loaded, 0)                                                                         \
+    X(snapshots_shipped, 0)                                                                        \
+    X(crashes_in_snapshot, 0)                                                                      \
+    X(chunks_read, 0)                                                                              \
+    X(chunks_written, 0)                                                                           \
+    X(host_failures, 0)                                                                            \
+    X(fetches, 0)                                                                                  \
     X(runs_wal, 11)                                                                                \
     X(runs_calm, 2)                                                                                \
     X(runs_repeated, 2)                                                                            \

@@ -27,6 +27,12 @@ static raft_range copy_range(struct sim *sim, const raft_range *range)
     return copy;
 }
 
+static raft_buf copy_buf(struct sim *sim, const raft_buf *buf)
+{
+    return (raft_buf){buf->size == 0 ? NULL : arena_copy(&sim->arena, buf->data, buf->size),
+                      buf->size};
+}
+
 /* Encodes at an odd address now and then: a transport hands over what it has, where it is. */
 static void encode(struct sim *sim, struct packet *packet, const raft_message *message)
 {
@@ -52,10 +58,14 @@ static struct packet *packet_new(struct sim *sim, int from, int to, const raft_m
     if (rng_chance(&sim->rng, (uint32_t)sim->plan.encoded_ppm)) {
         encode(sim, packet, message);
         packet->message.range_count = 0;
+        packet->message.meta = (raft_buf){NULL, 0};
+        packet->message.chunk = (raft_buf){NULL, 0};
     } else {
         for (size_t i = 0; i < message->range_count; i++) {
             packet->message.ranges[i] = copy_range(sim, &message->ranges[i]);
         }
+        packet->message.meta = copy_buf(sim, &message->meta);
+        packet->message.chunk = copy_buf(sim, &message->chunk);
     }
     return packet;
 }

@@ -137,7 +137,7 @@ static void observe(struct node *node)
 }
 
 /* A callback begins: whether there is still a host to be called. */
-static int enter(struct node *node)
+int node_enter(struct node *node)
 {
     if (node->dying) {
         return 0;
@@ -147,7 +147,7 @@ static int enter(struct node *node)
 }
 
 /* A step of a callback: whether the host dies here. */
-static int dies_here(struct node *node, enum counter place)
+int node_dies_here(struct node *node, enum counter place)
 {
     if (node->dying) {
         return 1;
@@ -158,6 +158,20 @@ static int dies_here(struct node *node, enum counter place)
     node->dying = 1;
     node->sim->counters.value[place]++;
     return 1;
+}
+
+int node_host_fails(struct node *node, uint64_t ppm)
+{
+    if (!sim_is_faulty(node->sim) || !rng_chance(&node->sim->rng, (uint32_t)ppm)) {
+        return 0;
+    }
+    COUNT(&node->sim->counters, host_failures);
+    return 1;
+}
+
+int node_is_witness(const struct node *node)
+{
+    return (node->sim->checker.setup.witnesses >> node->position & 1) != 0;
 }
 
 static void die_of_disk(struct node *node)
@@ -208,7 +222,7 @@ static int persist_now(struct node *node, const raft_write *write)
         return result;
     }
     node->write_synced = write->seq;
-    if (dies_here(node, COUNT_crashes_after_sync)) {
+    if (node_dies_here(node, COUNT_crashes_after_sync)) {
         return RAFT_PENDING;
     }
     node->write_told = write->seq;
@@ -233,7 +247,7 @@ static int node_persist(void *host, const raft_write *write)
 {
     struct node *node = host;
     struct sim *sim = node->sim;
-    if (!enter(node) || dies_here(node, COUNT_crashes_in_persist)) {
+    if (!node_enter(node) || node_dies_here(node, COUNT_crashes_in_persist)) {
         return RAFT_PENDING;
     }
     COUNT(&sim->counters, writes);
@@ -252,7 +266,7 @@ static int node_persist(void *host, const raft_write *write)
         COUNT(&sim->counters, writes_failed);
         return result;
     }
-    if (dies_here(node, COUNT_crashes_in_persist)) {
+    if (node_dies_here(node, COUNT_crashes_in_persist)) {
         return RAFT_PENDING;
     }
     if (node->write_told + 1 == write->seq && node->hung_until <= sim->now_us &&
@@ -304,7 +318,7 @@ void node_persisted(struct node *node, uint64_t seq)
     if (seq <= node->write_told || node->status.error != RAFT_OK) {
         return;
     }
-    if (dies_here(node, COUNT_crashes_after_sync)) {
+    if (node_dies_here(node, COUNT_crashes_after_sync)) {
         node_changed(node);
         return;
     }
@@ -331,7 +345,7 @@ static void record_message(struct sim *sim, const raft_message *message)
 static void node_send(void *host, const raft_message *message)
 {
     struct node *node = host;
-    if (!enter(node) || dies_here(node, COUNT_crashes_in_send)) {
+    if (!node_enter(node) || node_dies_here(node, COUNT_crashes_in_send)) {
         return;
     }
     if (node->status.error != RAFT_OK) {
@@ -341,13 +355,25 @@ static void node_send(void *host, const raft_message *message)
     record_message(node->sim, message);
     checker_sent(&node->sim->checker, node->position, message);
     network_send(node->sim, node, message);
-    dies_here(node, COUNT_crashes_in_send);
+    node_dies_here(node, COUNT_crashes_in_send);
 }
 
 /* ---- apply and notify ------------------------------------------------------------------------ */
 
-static int apply_now(struct node *node, raft_index last)
+/* What the state machine makes of entries: a chain of all of them. */
+static void run_machine(struct node *node, const raft_range *range)
 {
+    raft_range rest = *range;
+    raft_entry entry;
+    while (raft_range_next(&rest, &entry)) {
+        node->machine_chain = entry_chain(node->machine_chain, entry.term, entry_content(&entry));
+        node->machine_index = entry.index;
+    }
+}
+
+static int apply_now(struct node *node, const raft_range *range, raft_index last)
+{
+    run_machine(node, range);
     checker_applied(&node->sim->checker, node->position, last);
     client_reenter(node);
     return RAFT_OK;
@@ -357,7 +383,7 @@ static int node_apply(void *host, const raft_range *range)
 {
     struct node *node = host;
     struct sim *sim = node->sim;
-    if (!enter(node) || dies_here(node, COUNT_crashes_in_apply)) {
+    if (!node_enter(node) || node_dies_here(node, COUNT_crashes_in_apply)) {
         return RAFT_PENDING;
     }
     raft_index last = range->first + range->count - 1;
@@ -371,11 +397,11 @@ static int node_apply(void *host, const raft_range *range)
         COUNT(&sim->counters, applies_failed);
         return -1;
     }
-    if (dies_here(node, COUNT_crashes_in_apply)) {
+    if (node_dies_here(node, COUNT_crashes_in_apply)) {
         return RAFT_PENDING;
     }
     if (!rng_chance(&sim->rng, (uint32_t)sim->plan.apply_pending_ppm)) {
-        return apply_now(node, last);
+        return apply_now(node, range, last);
     }
     COUNT(&sim->counters, applies_pending);
     node->applying = *range;
@@ -396,6 +422,7 @@ void node_applied(struct node *node, raft_index index)
         checker_fail(&sim->checker, "memory", "node %d changed what it lent to apply",
                      node->position);
     }
+    run_machine(node, range);
     node->applying.count = 0;
     checker_applied(&sim->checker, node->position, index);
     int result = raft_applied(node->raft, index, RAFT_OK);
@@ -423,12 +450,20 @@ static void trace_event(struct node *node, const raft_event *event)
 static void node_notify(void *host, const raft_event *event)
 {
     struct node *node = host;
-    if (!enter(node)) {
+    if (!node_enter(node)) {
         return;
     }
     sim_record(node->sim, hash_join((uint64_t)event->kind, event->index + event->first));
     trace_event(node, event);
     checker_event(&node->sim->checker, node->position, event);
+    if (event->kind == RAFT_EVENT_SNAPSHOT_WANTED) {
+        COUNT(&node->sim->counters, snapshots_wanted);
+        snapshots_take(node);
+    } else if (event->kind == RAFT_EVENT_SNAPSHOT_NEEDED) {
+        snapshots_needed(node, event->peer);
+    } else if (event->kind == RAFT_EVENT_SNAPSHOT_END) {
+        snapshots_ended(node, event);
+    }
     client_reenter(node);
 }
 
@@ -545,12 +580,15 @@ static void fill_options(const struct node *node, raft_options *options)
     options->no_pre_vote = (uint8_t)plan->no_pre_vote;
     options->no_check_quorum = (uint8_t)plan->no_check_quorum;
     options->no_stickiness = (uint8_t)plan->no_stickiness;
-    options->no_pull = (uint8_t)plan->no_pull;
     options->apply_ahead = (uint8_t)plan->apply_ahead;
+    options->snapshot_log_bytes = plan->snapshot_log_bytes;
+    options->trailing_bytes = plan->trailing_bytes;
+    options->chunk_bytes_max = (uint32_t)plan->chunk_bytes_max;
 }
 
 static int make_engine(struct node *node)
 {
+    const struct plan *plan = &node->sim->plan;
     raft_options options;
     raft_callbacks callbacks;
     fill_options(node, &options);
@@ -560,17 +598,28 @@ static int make_engine(struct node *node)
     callbacks.apply = node_apply;
     callbacks.notify = node_notify;
     callbacks.alloc = node_alloc;
+    callbacks.snapshot_load = snapshots_load;
+    callbacks.snapshot_write = plan->ship ? NULL : snapshots_write;
+    callbacks.snapshot_read = plan->ship ? NULL : snapshots_read;
+    callbacks.read_log = plan->read_log ? snapshots_read_log : NULL;
     return raft_new(&options, &callbacks, node, &node->raft);
 }
 
 struct restore {
     struct node *node;
     uint64_t writes;
+    raft_index snapshot; /* that the log names */
 };
 
 static int restore_write(void *ctx, const raft_write *write)
 {
     struct restore *restore = ctx;
+    raft_index index;
+    raft_term term;
+    if (write->meta != NULL &&
+        raft_meta_read(write->meta, write->meta_size, &index, &term) == RAFT_OK) {
+        restore->snapshot = index;
+    }
     restore->writes++;
     checker_restored(&restore->node->sim->checker, restore->node->position, write);
     return raft_restore(restore->node->raft, write);
@@ -588,11 +637,29 @@ static int found_group(struct node *node)
     return raft_bootstrap(node->raft, members, (size_t)node->sim->founders);
 }
 
+/* Last comes the metadata of the newest snapshot, where the log has not named it. */
+static int name_snapshot(struct restore *restore)
+{
+    const struct shot *shot = snapshots_recover(restore->node, restore->snapshot);
+    raft_write write;
+    if (shot == NULL) {
+        return RAFT_OK;
+    }
+    memset(&write, 0, sizeof write);
+    write.meta = shot->meta;
+    write.meta_size = shot->meta_size;
+    return restore_write(restore, &write);
+}
+
 static int fill_engine(struct node *node)
 {
-    struct restore restore = {node, 0};
+    struct restore restore = {node, 0, 0};
     checker_restarting(&node->sim->checker, node->position);
+    snapshots_announce(node);
     int result = node->store->kind->restore(node->store, restore_write, &restore);
+    if (result == RAFT_OK) {
+        result = name_snapshot(&restore);
+    }
     if (result == RAFT_OK && restore.writes == 0 && node->position < node->sim->founders) {
         result = found_group(node);
     }
@@ -804,22 +871,6 @@ void node_campaign(struct node *node)
         raft_campaign(node->raft);
         node_changed(node);
     }
-}
-
-/* A host that wants another leader, or believes that there is none any more. */
-void node_hand_over(struct node *node, uint64_t how, raft_id target)
-{
-    if (node->raft == NULL || node_is_paused(node)) {
-        return;
-    }
-    if (how == 0) {
-        raft_step_down(node->raft);
-    } else if (how == 1) {
-        raft_forget_leader(node->raft);
-    } else {
-        raft_transfer(node->raft, target);
-    }
-    node_changed(node);
 }
 
 void node_hint(struct node *node, raft_id peer)

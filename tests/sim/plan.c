@@ -59,6 +59,31 @@ static void draw_engine(struct plan *plan, struct rng *rng)
     plan->witness = plan->spares > 0 ? flag(rng, 400000) : 0;
 }
 
+/* Snapshots are small, so that many are taken; none where nothing takes them. */
+static void draw_snapshots(struct plan *plan, struct rng *rng)
+{
+    uint64_t t_us = plan->timeout_ms * 1000;
+    int taken = rng_chance(rng, 700000);
+    plan->read_log = flag(rng, 300000);
+    plan->ship = flag(rng, 150000);
+    plan->snapshot_log_bytes = maybe(rng, taken ? 600000 : 0, 500, 20000);
+    plan->snapshot_every_us = maybe(rng, taken ? 600000 : 0, t_us, t_us * 20);
+    plan->trailing_bytes = maybe(rng, 800000, 1, rng_chance(rng, HALF) ? 300 : 4000);
+    plan->chunk_bytes_max = maybe(rng, 700000, 16, 1000);
+    plan->snapshot_bytes = skewed(rng, 1, 3000);
+    plan->snapshot_us = skewed(rng, 1, t_us);
+    plan->chunk_pending_ppm = (uint64_t[]){0, HALF, 1000000}[rng_below(rng, 3)];
+    plan->chunk_fail_ppm = maybe(rng, 300000, 1000, 100000);
+    plan->fetch_pending_ppm = (uint64_t[]){0, HALF, 1000000}[rng_below(rng, 3)];
+    plan->fetch_fail_ppm = maybe(rng, 300000, 1000, 100000);
+    if (plan->read_log && rng_chance(rng, 300000)) {
+        plan->log_bytes_max = rng_between(rng, 8000, 60000);
+    }
+    if (plan->log_bytes_max != 0 && plan->trailing_bytes > plan->log_bytes_max / 2) {
+        plan->trailing_bytes = plan->log_bytes_max / 2;
+    }
+}
+
 /* A healthy network, a healthy disk, a busy client. */
 static void draw_weather(struct plan *plan, struct rng *rng)
 {
@@ -135,6 +160,7 @@ struct plan plan_draw(uint64_t seed, enum plan_store store)
     draw_engine(&plan, &rng);
     draw_weather(&plan, &rng);
     int wal = rng_chance(&rng, 200000);
+    draw_snapshots(&plan, &rng);
     plan.store = store == STORE_BOTH ? (uint64_t)wal : (uint64_t)store;
     plan.repeat = flag(&rng, 40000);
     plan.calm = flag(&rng, 40000);
@@ -150,8 +176,6 @@ struct plan plan_draw(uint64_t seed, enum plan_store store)
     } else {
         draw_network_faults(&plan, &rng);
         draw_node_faults(&plan, &rng);
-        plan.handover_every_us = plan.timeout_ms * 1000 * maybe(&rng, 300000, 1, 20);
-        plan.no_pull = flag(&rng, 200000);
     }
     return plan;
 }

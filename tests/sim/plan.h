@@ -30,7 +30,6 @@ enum plan_store {
     X(no_pre_vote)                                                                                 \
     X(no_check_quorum)                                                                             \
     X(no_stickiness)                                                                               \
-    X(no_pull)                                                                                     \
     X(apply_ahead)                                                                                 \
     X(wide_ids) /* ids that need all their bits */                                                 \
     X(log_bytes_max)                                                                               \
@@ -41,6 +40,18 @@ enum plan_store {
     X(inflight_messages_max)                                                                       \
     X(inflight_bytes_max)                                                                          \
     X(reads_max)                                                                                   \
+    X(read_log) /* memory of the log is given up, storage is asked */                              \
+    X(ship)     /* snapshots go by ways of the host */                                             \
+    X(snapshot_log_bytes)                                                                          \
+    X(trailing_bytes)                                                                              \
+    X(chunk_bytes_max)                                                                             \
+    X(snapshot_bytes) /* of data, at most */                                                       \
+    X(snapshot_us)    /* until one is durable, mean */                                             \
+    X(chunk_pending_ppm)                                                                           \
+    X(chunk_fail_ppm)                                                                              \
+    X(fetch_pending_ppm)                                                                           \
+    X(fetch_fail_ppm)                                                                              \
+    X(snapshot_every_us)                                                                           \
     X(fault_us)       /* how long faults go on */                                                  \
     X(core_wild)      /* while a quorum is healed, links to the rest stay bad */                   \
     X(old_mail)       /* messages sent before the healing still arrive after it */                 \
@@ -82,7 +93,6 @@ enum plan_store {
     X(allocation_every_us)                                                                         \
     X(hint_every_us)                                                                               \
     X(campaign_every_us)                                                                           \
-    X(handover_every_us) /* transfers, leaders that step down or are forgotten */                  \
     X(members_every_us)
 
 struct plan {

@@ -251,8 +251,36 @@ static void tick(struct sim *sim, struct result *result)
 /* What the host does waits while its process is paused; the disk and the network go on. */
 static int must_wait(const struct event *event, const struct node *node)
 {
-    return node_is_paused(node) && (event->kind == EVENT_PERSISTED ||
-                                    event->kind == EVENT_APPLIED || event->kind == EVENT_OPERATE);
+    return node_is_paused(node) &&
+           (event->kind == EVENT_PERSISTED || event->kind == EVENT_APPLIED ||
+            event->kind == EVENT_OPERATE ||
+            (event->kind >= EVENT_SNAPSHOT && event->kind <= EVENT_SHIPPED));
+}
+
+static void handle_snapshot(struct node *node, const struct event *event)
+{
+    switch ((enum event_kind)event->kind) {
+    case EVENT_SNAPSHOT:
+        snapshots_taken(node, event->value);
+        break;
+    case EVENT_CHUNK_READ:
+        snapshots_chunk_read(node, event->data);
+        break;
+    case EVENT_CHUNK_WRITTEN:
+        snapshots_chunk_written(node, event->data, event->value);
+        break;
+    case EVENT_LOADED:
+        snapshots_loaded(node, event->data);
+        break;
+    case EVENT_FETCHED:
+        snapshots_fetched(node, event->data);
+        break;
+    case EVENT_SHIPPED:
+        snapshots_shipped(node, event->value);
+        break;
+    default:
+        break;
+    }
 }
 
 static void handle_node(struct sim *sim, const struct event *event)
@@ -266,15 +294,17 @@ static void handle_node(struct sim *sim, const struct event *event)
         return;
     } else if (must_wait(event, node)) {
         sim_schedule(sim, node->paused_until - sim->now_us, (enum event_kind)event->kind, node,
-                     event->value, NULL);
+                     event->value, event->data);
     } else if (event->kind == EVENT_OPERATE) {
         client_operate(node);
     } else if (event->kind == EVENT_SYNC) {
         node_synced(node, event->value);
     } else if (event->kind == EVENT_PERSISTED) {
         node_persisted(node, event->value);
-    } else {
+    } else if (event->kind == EVENT_APPLIED) {
         node_applied(node, event->value);
+    } else {
+        handle_snapshot(node, event);
     }
 }
 
@@ -401,6 +431,7 @@ static void finish_counters(struct sim *sim)
     COUNT_ADD(counters, terms, checker->term_count);
     COUNT_ADD(counters, entries_chosen, checker->chosen.count);
     COUNT_ADD(counters, truncations, checker->truncations);
+    COUNT_ADD(counters, snapshots_installed, checker->installs);
     COUNT_ADD(counters, proposals_applied, checker->outcomes[OUTCOME_APPLIED]);
     COUNT_ADD(counters, proposals_dropped, checker->outcomes[OUTCOME_DROPPED]);
     COUNT_ADD(counters, proposals_unknown, checker->outcomes[OUTCOME_UNKNOWN]);

@@ -7,7 +7,7 @@
  *     node.c      a host of the engine: callbacks, crash, restart, clocks
  *     network.c   links and messages on their way       client.c   proposals and reads
  *     members.c   changes of the membership             checker.c  the observer
- *     store.c     storage of a node (model or WAL)
+ *     snapshots.c taken, sent, received, loaded         store.c    storage (model or WAL)
  *     queue.c     events to come                        arena.c    memory of a run
  */
 #ifndef SIM_SIM_H
@@ -26,6 +26,7 @@
 #define MESSAGE_KINDS   18
 #define ARCHIVE_PACKETS 256
 #define PROBES_MAX      64
+#define SHELF_SHOTS     12
 
 enum event_kind {
     EVENT_DELIVER,   /* data: the packet */
@@ -34,10 +35,16 @@ enum event_kind {
     EVENT_APPLIED,   /* apply up to index `value` is done */
     EVENT_RESTART,
     EVENT_CLIENT,
-    EVENT_OPERATE, /* a client's request reaches a node that was paused */
-    EVENT_FAULT,   /* value: FAULT_* */
-    EVENT_UNCUT,   /* a partition of epoch `value` ends */
-    EVENT_TICK     /* the run looks at its phase */
+    EVENT_SNAPSHOT,      /* a snapshot up to index `value` is durable */
+    EVENT_CHUNK_READ,    /* data: the chunk */
+    EVENT_CHUNK_WRITTEN, /* data: the chunk; value: a hash of its bytes */
+    EVENT_LOADED,        /* data: the snapshot */
+    EVENT_FETCHED,       /* data: the request */
+    EVENT_SHIPPED,       /* the host has copied its snapshot to server `value` */
+    EVENT_OPERATE,       /* a client's request reaches a node that was paused */
+    EVENT_FAULT,         /* value: FAULT_* */
+    EVENT_UNCUT,         /* a partition of epoch `value` ends */
+    EVENT_TICK           /* the run looks at its phase */
 };
 
 enum phase {
@@ -79,6 +86,23 @@ struct clock {
     uint64_t rate;  /* milliseconds in 1000 * 2^20 virtual microseconds; 2^20 is true */
 };
 
+/* A snapshot on disk, or on its way there. */
+struct shot {
+    raft_index index;
+    raft_term term;
+    uint64_t chain; /* of the state that it holds */
+    const uint8_t *meta;
+    size_t meta_size;
+    uint8_t *data; /* null: a witness has none */
+    size_t size;
+    int received; /* from a leader: counts when the log names it */
+};
+
+struct shelf {
+    struct shot *shots[SHELF_SHOTS];
+    size_t count;
+};
+
 struct node {
     struct sim *sim;
     int position;
@@ -107,6 +131,14 @@ struct node {
     uint64_t issued_ms[RAFT_WRITES_MAX]; /* node clock at which write seq % MAX was issued */
     raft_range applying;                 /* lent by an apply that is outstanding; count 0: none */
     uint64_t applying_hash;
+    raft_index machine_index; /* the state machine: how far, and the chain of all up to there */
+    uint64_t machine_chain;
+    struct shelf shelf;
+    struct shot *taking;   /* being written; null: none */
+    struct shot *arriving; /* being received; null: none */
+    raft_id arriving_peer;
+    raft_index
+        sending[SIM_NODES_MAX]; /* to each: the snapshot of the transfer that was begun; or 0 */
     raft_status status;
     raft_index told_version; /* of the membership that the observer was told of */
     int told_joint;
@@ -192,14 +224,16 @@ void node_synced(struct node *node, uint64_t seq);
 void node_persisted(struct node *node, uint64_t seq);
 void node_applied(struct node *node, raft_index index);
 void node_campaign(struct node *node);
-
-/* how: 0 steps down, 1 forgets the leader, else transfers to target, or to the best if that is 0. */
-void node_hand_over(struct node *node, uint64_t how, raft_id target);
 void node_hint(struct node *node, raft_id peer);
 uint64_t node_now_ms(const struct node *node);
 void node_set_rate(struct node *node, uint64_t millionths); /* of a true clock's */
 void node_changed(struct node *node);                       /* after every call on the engine */
 int node_is_paused(const struct node *node);
+int node_is_witness(const struct node *node);
+int node_enter(
+    struct node *node); /* a callback begins: whether there is still a host to be called */
+int node_dies_here(struct node *node, enum counter place);
+int node_host_fails(struct node *node, uint64_t ppm); /* while there are faults */
 
 /* network.c */
 void network_init(struct sim *sim);
@@ -219,6 +253,23 @@ void client_operate(struct node *node);
 void client_reenter(struct node *node);
 void client_probe(struct sim *sim);
 int client_probe_succeeded(const struct sim *sim);
+
+/* snapshots.c */
+void snapshots_take(struct node *node);
+void snapshots_taken(struct node *node, raft_index index);
+void snapshots_announce(struct node *node);
+const struct shot *snapshots_recover(struct node *node, raft_index installed);
+int snapshots_read(void *host, raft_chunk *chunk);
+void snapshots_chunk_read(struct node *node, raft_chunk *chunk);
+int snapshots_write(void *host, const raft_chunk *chunk);
+void snapshots_chunk_written(struct node *node, const raft_chunk *chunk, uint64_t lent_hash);
+int snapshots_load(void *host, raft_index index, raft_term term);
+void snapshots_loaded(struct node *node, const struct shot *shot);
+void snapshots_ended(struct node *node, const raft_event *event);
+void snapshots_needed(struct node *node, raft_id peer);
+void snapshots_shipped(struct node *node, raft_id peer);
+int snapshots_read_log(void *host, raft_fetch *fetch);
+void snapshots_fetched(struct node *node, raft_fetch *fetch);
 
 /* members.c */
 void members_change(struct sim *sim);

@@ -30,6 +30,10 @@ struct store_kind {
     int (*is_off)(const struct store *store);
     /* Gives back everything stored. RAFT_OK or the first error, of replay or the store's own. */
     int (*restore)(struct store *store, store_replay *replay, void *ctx);
+    /* A snapshot at `snapshot` is durable: entries below first are not needed any more. */
+    void (*trim)(struct store *store, raft_index snapshot, raft_index first);
+    /* As raft_callbacks.read_log, without RAFT_PENDING. */
+    int (*read)(struct store *store, raft_fetch *fetch);
     void (*free)(struct store *store);
 };
 
@@ -37,8 +41,12 @@ struct store {
     const struct store_kind *kind;
     struct rng rng;
     struct counters *counters;
-    char error[160];  /* why restore failed, where the store knows */
-    int joins;        /* it is no founder: a log without founding metadata is whole */
+    char error[160]; /* why restore failed, where the store knows */
+    int joins;       /* it is no founder: a log without founding metadata is whole */
+    /* The newest snapshot that was taken here and is durable; size 0: none. A store that keeps tables
+     * may begin with it. */
+    raft_buf newest;
+    raft_index newest_index;
     int lent_changed; /* what was lent to it is not what it was: the engine has broken its word */
 };
 

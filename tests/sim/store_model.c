@@ -3,6 +3,8 @@
  * keeps a random beginning of the latter, in whose last write a random end of the sequence "state,
  * metadata, truncation, entries" is missing (R4).
  *
+ * What a snapshot covers is trimmed, and then the table begins behind `base`.
+ *
  * The bytes of entries are read when a write becomes durable, not when it is given, and have to be
  * the same then.
  */
@@ -33,6 +35,8 @@ struct model {
     raft_hard_state state;
     const uint8_t *meta;
     size_t meta_size;
+    raft_index meta_index; /* of the snapshot that meta describes; founding: 0 */
+    raft_index base;       /* the entry in front of the first of the table */
     struct model_entry *entries;
     size_t entry_count;
     size_t entry_capacity;
@@ -99,6 +103,16 @@ static void store_entries(struct model *model, const raft_range *lent, size_t *s
     }
 }
 
+static void cut(struct model *model, raft_index from)
+{
+    if (from <= model->base) {
+        model->entry_count = 0;
+        model->base = from - 1;
+    } else if (from - model->base <= model->entry_count) {
+        model->entry_count = (size_t)(from - model->base - 1);
+    }
+}
+
 /* Stores a write as far as this many steps go: state, metadata, truncation, each entry. */
 static void store_steps(struct model *model, const struct model_write *pending, size_t steps)
 {
@@ -111,12 +125,13 @@ static void store_steps(struct model *model, const struct model_write *pending, 
     if (steps > 0 && write->meta != NULL) {
         model->meta = pending->meta;
         model->meta_size = write->meta_size;
+        model->meta_index = write->base_index;
+        model->base = write->base_index;
+        model->entry_count = 0; /* one step: the log goes as the metadata comes */
         steps--;
     }
     if (steps > 0 && write->truncate_from != 0) {
-        if (write->truncate_from <= model->entry_count) {
-            model->entry_count = (size_t)(write->truncate_from - 1);
-        }
+        cut(model, write->truncate_from);
         steps--;
     }
     for (size_t i = 0; i < write->range_count; i++) {
@@ -205,12 +220,37 @@ static size_t gather(struct model *model, size_t first, size_t limit, raft_range
         size += model->entries[first + count++].size;
     }
     uint8_t *bytes = arena_take(model->arena, size);
-    *range = (raft_range){first + 1, model->entries[first].term, count, size, bytes};
+    *range = (raft_range){model->base + first + 1, model->entries[first].term, count, size, bytes};
     for (size_t i = first; i < first + count; i++) {
         memcpy(bytes, model->entries[i].data, model->entries[i].size);
         bytes += model->entries[i].size;
     }
     return count;
+}
+
+/* All entries as ranges of one write. */
+static raft_range *gather_all(struct model *model, size_t *count)
+{
+    raft_range *ranges = arena_take(model->arena, model->entry_count * sizeof *ranges);
+    size_t next = 0;
+    *count = 0;
+    while (next < model->entry_count) {
+        next += gather(model, next, SIZE_MAX, &ranges[(*count)++]);
+    }
+    return ranges;
+}
+
+/* As a host does that keeps tables: one write that begins with the newest snapshot. */
+static int restore_table(struct model *model, store_replay *replay, void *ctx)
+{
+    raft_write write;
+    memset(&write, 0, sizeof write);
+    write.has_state = model->has_state;
+    write.state = model->state;
+    write.meta = model->store.newest.data;
+    write.meta_size = model->store.newest.size;
+    write.ranges = gather_all(model, &write.range_count);
+    return replay(ctx, &write);
 }
 
 static int restore_entries(struct model *model, store_replay *replay, void *ctx)
@@ -251,6 +291,11 @@ static int model_restore(struct store *store, store_replay *replay, void *ctx)
     if (!model->has_state) {
         return RAFT_OK;
     }
+    if (store->newest.size != 0 && store->newest_index > model->meta_index &&
+        store->newest_index <= model->base + model->entry_count &&
+        rng_chance(&store->rng, 500000)) {
+        return restore_table(model, replay, ctx);
+    }
     write.has_state = model->has_state;
     write.state = model->state;
     write.meta = model->meta;
@@ -259,15 +304,56 @@ static int model_restore(struct store *store, store_replay *replay, void *ctx)
     return result == RAFT_OK ? restore_entries(model, replay, ctx) : result;
 }
 
+/* What is trimmed and not durable yet has not come so far, and goes with a later trim. */
+static void model_trim(struct store *store, raft_index snapshot, raft_index first)
+{
+    struct model *model = model_of(store);
+    raft_index end = model->base + model->entry_count;
+    raft_index to = first <= snapshot + 1 ? first : snapshot + 1;
+    if (to <= model->base + 1) {
+        return;
+    }
+    size_t gone = (size_t)((to - 1 < end ? to - 1 : end) - model->base);
+    model->entry_count -= gone;
+    model->base += gone;
+    memmove(model->entries, model->entries + gone, model->entry_count * sizeof *model->entries);
+}
+
+static int model_read(struct store *store, raft_fetch *fetch)
+{
+    struct model *model = model_of(store);
+    uint8_t *out = fetch->data;
+    fetch->count = 0;
+    fetch->size = 0;
+    if (fetch->first <= model->base) {
+        return RAFT_ESTATE;
+    }
+    for (raft_index i = fetch->first - model->base - 1;
+         i < model->entry_count && model->base + i < fetch->last; i++) {
+        const struct model_entry *entry = &model->entries[i];
+        if (entry->term != fetch->term || fetch->size + entry->size > fetch->capacity) {
+            if (fetch->count == 0 && entry->term == fetch->term) {
+                fetch->size = entry->size;
+                return RAFT_ESIZE;
+            }
+            break;
+        }
+        memcpy(out + fetch->size, entry->data, entry->size);
+        fetch->size += entry->size;
+        fetch->count++;
+    }
+    return fetch->count > 0 ? RAFT_OK : RAFT_ESTATE;
+}
+
 static void model_free(struct store *store)
 {
     free(model_of(store)->entries);
     free(store);
 }
 
-static const struct store_kind model_kind = {model_write,   model_sync, model_power_off,
-                                             model_plant,   model_mend, model_is_off,
-                                             model_restore, model_free};
+static const struct store_kind model_kind = {
+    model_write,  model_sync,    model_power_off, model_plant, model_mend,
+    model_is_off, model_restore, model_trim,      model_read,  model_free};
 
 struct store *store_model_new(struct arena *arena, struct rng rng, struct counters *counters)
 {

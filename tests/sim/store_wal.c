@@ -192,6 +192,16 @@ static int wal_store_restore(struct store *store, store_replay *replay, void *ct
     return result == RAFT_ESTORAGE && disk_fault_met(it->disk) ? RAFT_EBUSY : result;
 }
 
+static void wal_store_trim(struct store *store, raft_index snapshot, raft_index first)
+{
+    wal_trim(wal_of(store)->log, WAL_GROUP, snapshot, first <= snapshot + 1 ? first : snapshot + 1);
+}
+
+static int wal_store_read(struct store *store, raft_fetch *fetch)
+{
+    return wal_read(wal_of(store)->log, WAL_GROUP, fetch);
+}
+
 static void wal_store_free(struct store *store)
 {
     struct wal_store *it = wal_of(store);
@@ -202,9 +212,9 @@ static void wal_store_free(struct store *store)
     free(it);
 }
 
-static const struct store_kind wal_kind = {wal_store_write,   wal_store_sync, wal_store_power_off,
-                                           wal_store_plant,   wal_store_mend, wal_store_is_off,
-                                           wal_store_restore, wal_store_free};
+static const struct store_kind wal_kind = {
+    wal_store_write,  wal_store_sync,    wal_store_power_off, wal_store_plant, wal_store_mend,
+    wal_store_is_off, wal_store_restore, wal_store_trim,      wal_store_read,  wal_store_free};
 
 struct store *store_wal_new(struct rng rng, struct counters *counters, raft_id node,
                             uint64_t (*now_us)(void *arg), void *now_arg)

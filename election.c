@@ -265,20 +265,25 @@ static void count_ballots(raft *node)
     }
 }
 
-/*
- * With a write outstanding a campaign could not ask for a vote anyway (R2), and a server whose disk
- * hangs had better leave it to the others.
- */
 static int campaign_check(const raft *node, raft_term tag_term, uint64_t tag_round)
 {
     if (!raft__may_campaign(node)) {
         return RAFT_ENOTMEMBER;
     }
-    if (!raft__state_is_durable(node) || !raft__log_is_durable(node) || node->stopping ||
-        raft__promise_binds(node, tag_term, tag_round) || raft__is_installing(node)) { /* R37 */
+    if (node->stopping || raft__promise_binds(node, tag_term, tag_round) ||
+        raft__is_installing(node)) { /* R37 */
         return RAFT_EBUSY;
     }
     return node->state.term >= RAFT_LIMIT ? RAFT_ELIMIT : RAFT_OK;
+}
+
+/*
+ * With a write outstanding a campaign could not ask for a vote anyway (R2), and a server whose disk
+ * hangs had better leave it to the others.
+ */
+static int is_durable(const raft *node)
+{
+    return raft__state_is_durable(node) && raft__log_is_durable(node);
 }
 
 static void ask_first(raft *node)
@@ -291,8 +296,8 @@ static void ask_first(raft *node)
 int raft__campaign(raft *node)
 {
     int status = campaign_check(node, 0, 0);
-    if (status != RAFT_OK) {
-        return status;
+    if (status != RAFT_OK || !is_durable(node)) {
+        return status != RAFT_OK ? status : RAFT_EBUSY;
     }
     if (node->options.no_pre_vote) {
         become_candidate(node);
@@ -305,7 +310,7 @@ int raft__campaign(raft *node)
 /* The leader has seen that this server holds its whole log: nobody needs to be asked (R53). */
 int raft__campaign_by_order(raft *node, raft_term tag_term, uint64_t tag_round)
 {
-    int status = campaign_check(node, tag_term, tag_round);
+    int status = is_durable(node) ? campaign_check(node, tag_term, tag_round) : RAFT_EBUSY;
     if (status == RAFT_OK) {
         become_candidate(node);
         node->transfer.tag_term = tag_term;
@@ -317,11 +322,11 @@ int raft__campaign_by_order(raft *node, raft_term tag_term, uint64_t tag_round)
 /* The questions leave when the log is durable (R2). */
 int raft__campaign_again(raft *node)
 {
-    if (!raft__may_campaign(node)) {
-        return RAFT_ENOTMEMBER;
+    int status = campaign_check(node, 0, 0);
+    if (status == RAFT_OK) {
+        ask_first(node);
     }
-    ask_first(node);
-    return RAFT_OK;
+    return status;
 }
 
 /* A candidate's term, vote or log have become durable: its own vote counts from now on (R1). */

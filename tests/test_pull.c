@@ -483,6 +483,31 @@ static void with_no_pull_a_worse_log_just_loses(void)
     CHECK_STR(lone_close(&l), "sound");
 }
 
+/* R64: a pull that would pass the last term, or a campaign after it, does not happen. */
+static void at_the_last_term_a_pull_neither_wraps_nor_campaigns(void)
+{
+    lone l;
+    raft_term top = INT64_MAX;
+    lone_init(&l);
+    l.members = 5;
+    lone_seed(&l, TERMS(1, 1), 2, top - 1, 0);
+    CHECK_EQ(lone_restart(&l), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 5, top - 1, 2, 1, 3, 0, 0), RAFT_OK);
+    lone_settle(&l);
+    CHECK_EQ(raft_campaign(l.node), RAFT_OK);
+    lone_poll(&l);
+    begin_pull(&l, 2, 2);
+    hint(&l, 3, 1, 1);
+    CHECK_EQ(give(&l, 3, 1, 1, 2, 1, 1), RAFT_OK); /* what was certified goes: the last term */
+    CHECK_EQ(lone_status(&l).term, top);
+    CHECK_EQ(lone_status(&l).role, RAFT_ROLE_FOLLOWER);
+    lone_wait(&l, 4 * LONGEST);
+    CHECK_EQ(lone_status(&l).term, top);
+    CHECK_EQ(lone_status(&l).role, RAFT_ROLE_FOLLOWER);
+    CHECK_EQ(raft_campaign(l.node), RAFT_ELIMIT);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
 /* ---- Being pulled from ---------------------------------------------------------------------- */
 
 static raft_message question(raft_id from, raft_term term, raft_index index, raft_term index_term)
@@ -766,6 +791,7 @@ int main(void)
     RUN(a_half_pulled_log_is_legal_and_survives_a_crash);
     RUN(without_memory_the_question_is_asked_again);
     RUN(with_no_pull_a_worse_log_just_loses);
+    RUN(at_the_last_term_a_pull_neither_wraps_nor_campaigns);
     RUN(gives_only_what_is_durable_and_says_where_it_ends);
     RUN(what_it_does_not_know_it_answers_with_a_hint);
     RUN(who_follows_a_live_leader_gives_nothing_and_takes_no_term);

@@ -243,7 +243,9 @@ static void heal_node(struct node *node)
 /* A random quorum is healed; the others are left down, cut off, or in their bad ways. */
 void faults_heal_core(struct sim *sim)
 {
-    int wild = sim->plan.core_wild && plan_is_protected(&sim->plan);
+    /* A leader outside, over wild links, could bring in a membership that needs those outside. */
+    int wild = sim->plan.core_wild && plan_is_protected(&sim->plan) &&
+               sim->plan.members_every_us == 0;
     uint32_t needed = members_needed(sim);
     for (int i = 0; i < sim->node_count; i++) {
         sim->core[i] = (needed >> i & 1) != 0;

@@ -172,7 +172,10 @@ static uint32_t some_of(struct sim *sim, uint32_t voters, unsigned needed)
     return chosen;
 }
 
-/* Quorums of both halves; with witnesses or zones in play, everybody: payloads must be reachable. */
+/*
+ * Quorums of both halves; with witnesses or zones in play, everybody: payloads must be reachable.
+ * And the learners: one that is promoted in the last moment counts from then on (R65).
+ */
 static uint32_t quorum_of(struct sim *sim, const struct checker_config *config)
 {
     uint32_t set = 0;
@@ -184,7 +187,7 @@ static uint32_t quorum_of(struct sim *sim, const struct checker_config *config)
     if ((config->members & sim->checker.setup.witnesses) != 0 || sim->zones_asked) {
         set |= config->members;
     }
-    return set;
+    return set | (config->members & ~config->voters[0] & ~config->voters[1]);
 }
 
 /*

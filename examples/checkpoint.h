@@ -66,6 +66,7 @@ struct checkpoint_error {
     int code;                       /* what the function returned */
     int system;                     /* the errno behind it, positive; 0: none */
     char file[CHECKPOINT_NAME_MAX]; /* name inside the directory; empty: the directory itself */
+    uint64_t offset;                /* in that file, where it is damaged */
     char text[96];                  /* what is wrong, in English */
 };
 
@@ -83,6 +84,8 @@ struct checkpoint_info {
     const void *meta; /* lent until the reader ends */
     size_t meta_size;
     uint64_t size; /* bytes of data */
+    uint64_t cluster;
+    uint64_t node;
 };
 
 enum {

@@ -26,6 +26,7 @@ struct checkpoint_reader {
     uint8_t *head_bytes; /* with the metadata */
     uint8_t *block;      /* of block number `loaded`; its head included */
     uint64_t loaded;     /* or NO_BLOCK */
+    uint64_t faulty;     /* offset of what is wrong with the head or the foot */
     uint64_t chained;    /* blocks read from the first on, and the checksum of theirs */
     uint32_t chain;
 };
@@ -91,6 +92,7 @@ static int read_foot(checkpoint_reader *reader, int *system, const char **text)
 {
     uint8_t bytes[CHECKPOINT_FOOT];
     *text = "the end of the file is missing or damaged";
+    reader->faulty = reader->file_size < sizeof bytes ? 0 : reader->file_size - sizeof bytes;
     if (reader->file_size < checkpoint_head_bytes(reader->head.meta_size) + CHECKPOINT_FOOT) {
         return RAFT_ECORRUPT;
     }
@@ -107,66 +109,99 @@ static int read_foot(checkpoint_reader *reader, int *system, const char **text)
     return reader->foot.blocks == blocks ? RAFT_OK : RAFT_ECORRUPT;
 }
 
-static int open_file(checkpoint_reader *reader, const struct checkpoint_options *options,
-                     const struct checkpoint_name *name, int *system, const char **text)
+static int open_file(checkpoint_reader *reader, const char *path, int *system, const char **text)
 {
-    char path[CHECKPOINT_PATH_MAX];
     *text = "the file cannot be opened";
-    checkpoint_path(options->directory, name, path);
-    reader->fd = io_open_file(options->io, path, O_RDONLY);
+    reader->fd = io_open_file(reader->io, path, O_RDONLY);
     if (reader->fd < 0) {
         *system = reader->fd == -ENOENT ? 0 : reader->fd;
         return reader->fd == -ENOENT ? RAFT_ESTATE : RAFT_ESTORAGE;
     }
-    *system = options->io->file_size(options->io->ctx, reader->fd, &reader->file_size);
+    *system = reader->io->file_size(reader->io->ctx, reader->fd, &reader->file_size);
     return *system < 0 ? RAFT_ESTORAGE : RAFT_OK;
 }
 
-static int prepare(checkpoint_reader *reader, const struct checkpoint_options *options,
-                   const struct checkpoint_name *name, struct checkpoint_error *error)
+static int make_block(checkpoint_reader *reader, const char **text)
+{
+    /* No larger than what is in the file. */
+    uint64_t room = reader->head.block_bytes;
+    room = reader->foot.size < room ? reader->foot.size : room;
+    reader->block = malloc((size_t)room + CHECKPOINT_BLOCK_HEAD);
+    *text = "no memory";
+    return reader->block != NULL ? RAFT_OK : RAFT_ENOMEM;
+}
+
+/* With a name the file has to be that one, of that owner. */
+static int prepare(checkpoint_reader *reader, const char *path,
+                   const struct checkpoint_options *options, const struct checkpoint_name *name,
+                   struct checkpoint_error *error)
 {
     int system = 0;
     const char *text = "";
-    int result = open_file(reader, options, name, &system, &text);
+    int result = open_file(reader, path, &system, &text);
     result = result == RAFT_OK ? read_head(reader, &system, &text) : result;
-    result = result == RAFT_OK ? check_owner(reader, options, name, &text) : result;
-    result = result == RAFT_OK ? read_foot(reader, &system, &text) : result;
-    if (result == RAFT_OK) {
-        /* No larger than what is in the file. */
-        uint64_t room = reader->head.block_bytes;
-        room = reader->foot.size < room ? reader->foot.size : room;
-        reader->block = malloc((size_t)room + CHECKPOINT_BLOCK_HEAD);
-        text = "no memory";
-        result = reader->block != NULL ? RAFT_OK : RAFT_ENOMEM;
+    if (result == RAFT_OK && name != NULL) {
+        result = check_owner(reader, options, name, &text);
     }
-    return result == RAFT_OK ? result : checkpoint_explain(error, result, system, name, text);
+    result = result == RAFT_OK ? read_foot(reader, &system, &text) : result;
+    result = result == RAFT_OK ? make_block(reader, &text) : result;
+    if (result != RAFT_OK) {
+        checkpoint_explain(error, result, system, name, text);
+    }
+    if (result == RAFT_ECORRUPT && error != NULL) {
+        error->offset = reader->faulty;
+    }
+    return result;
 }
 
-int checkpoint_read_file(const struct checkpoint_options *options,
-                         const struct checkpoint_name *name, checkpoint_reader **out,
-                         struct checkpoint_error *error)
+static void fill_info(checkpoint_reader *reader)
+{
+    struct checkpoint_info *info = &reader->info;
+    info->group = reader->head.group;
+    info->index = reader->head.index;
+    info->term = reader->head.term;
+    info->meta = reader->head_bytes + CHECKPOINT_HEAD;
+    info->meta_size = reader->head.meta_size;
+    info->size = reader->foot.size;
+    info->cluster = reader->head.cluster;
+    info->node = reader->head.node;
+}
+
+static int read_path(const struct io *io, const char *path,
+                     const struct checkpoint_options *options, const struct checkpoint_name *name,
+                     checkpoint_reader **out, struct checkpoint_error *error)
 {
     *out = NULL;
     checkpoint_reader *reader = calloc(1, sizeof *reader);
     if (reader == NULL) {
         return checkpoint_explain(error, RAFT_ENOMEM, 0, name, "no memory");
     }
-    reader->io = options->io;
+    reader->io = io;
     reader->fd = -1;
     reader->loaded = NO_BLOCK;
-    int result = prepare(reader, options, name, error);
+    int result = prepare(reader, path, options, name, error);
     if (result != RAFT_OK) {
         checkpoint_read_end(reader);
         return result;
     }
-    reader->info.group = name->group;
-    reader->info.index = name->index;
-    reader->info.term = name->term;
-    reader->info.meta = reader->head_bytes + CHECKPOINT_HEAD;
-    reader->info.meta_size = reader->head.meta_size;
-    reader->info.size = reader->foot.size;
+    fill_info(reader);
     *out = reader;
     return RAFT_OK;
+}
+
+int checkpoint_read_file(const struct checkpoint_options *options,
+                         const struct checkpoint_name *name, checkpoint_reader **out,
+                         struct checkpoint_error *error)
+{
+    char path[CHECKPOINT_PATH_MAX];
+    checkpoint_path(options->directory, name, path);
+    return read_path(options->io, path, options, name, out, error);
+}
+
+int checkpoint_read_path(const struct io *io, const char *path, checkpoint_reader **out,
+                         struct checkpoint_error *error)
+{
+    return read_path(io, path, NULL, NULL, out, error);
 }
 
 void checkpoint_read_end(checkpoint_reader *reader)
@@ -226,6 +261,23 @@ static int load_block(checkpoint_reader *reader, uint64_t number)
     result = chain_block(reader, number, checksum);
     reader->loaded = result == RAFT_OK ? number : NO_BLOCK;
     return result;
+}
+
+int checkpoint_read_verify(checkpoint_reader *reader, uint64_t *offset)
+{
+    uint64_t block_bytes = (uint64_t)reader->head.block_bytes + CHECKPOINT_BLOCK_HEAD;
+    uint64_t first = checkpoint_head_bytes(reader->head.meta_size);
+    reader->loaded = NO_BLOCK;
+    reader->chained = 0;
+    reader->chain = 0;
+    for (uint64_t number = 0; number < reader->foot.blocks; number++) {
+        int result = load_block(reader, number);
+        if (result != RAFT_OK) {
+            *offset = first + number * block_bytes;
+            return result;
+        }
+    }
+    return RAFT_OK;
 }
 
 int checkpoint_read(checkpoint_reader *reader, uint64_t offset, void *data, size_t capacity,

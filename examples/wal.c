@@ -728,7 +728,8 @@ static int are_options_good(const struct wal_options *options)
 {
     return options != NULL && options->io != NULL && options->directory != NULL &&
            options->directory[0] != '\0' && strlen(options->directory) < WAL_DIRECTORY_MAX &&
-           options->node != 0 &&
+           (options->node != 0 || options->read_only) &&
+           !(options->read_only && options->writer_thread) &&
            (options->segment_bytes == 0 || options->segment_bytes >= WAL_SEGMENT_BYTES_MIN) &&
            (!options->writer_thread || options->io->pipe != NULL);
 }
@@ -758,7 +759,7 @@ static wal *new_log(const struct wal_options *options)
 static int open_directory(wal *log, struct wal_error *error)
 {
     const struct io *io = log->io;
-    int result = io->mkdir(io->ctx, log->directory, 0700);
+    int result = log->options.read_only ? 0 : io->mkdir(io->ctx, log->directory, 0700);
     if (result < 0 && result != -EEXIST) {
         return wal_explain(error, RAFT_ESTORAGE, result, NULL, 0, "the directory cannot be made");
     }
@@ -770,12 +771,16 @@ static int open_directory(wal *log, struct wal_error *error)
     return RAFT_OK;
 }
 
+/* Who only looks makes no lock file: where there is none, no server has ever run. */
 static int lock_directory(wal *log, struct wal_error *error)
 {
     const struct io *io = log->io;
     char path[WAL_PATH_MAX];
     wal_join_path(log->directory, "lock", path);
-    log->lock_fd = io_open_file(io, path, O_RDWR | O_CREAT);
+    log->lock_fd = io_open_file(io, path, log->options.read_only ? O_RDONLY : O_RDWR | O_CREAT);
+    if (log->options.read_only && log->lock_fd == -ENOENT) {
+        return RAFT_OK;
+    }
     if (log->lock_fd < 0) {
         return wal_explain(error, RAFT_ESTORAGE, log->lock_fd, "lock", 0,
                            "the lock file cannot be opened");
@@ -827,6 +832,16 @@ static int prepare_tail(wal *log)
     return tail->next_sequence > 1 || tail->is_dirty ? write_mark(log) : 0;
 }
 
+/* Nothing is written after a failure (invariant 3), and none is needed for that. */
+static int stay_read_only(wal *log)
+{
+    log->failure = EROFS;
+    log->oldest = log->tail.oldest;
+    log->existing = log->tail.existing;
+    log->stats.segments = log->recovered.segments;
+    return RAFT_OK;
+}
+
 static int open_log(wal *log, wal_replay *replay, void *ctx, struct wal_error *error)
 {
     int result = open_directory(log, error);
@@ -839,6 +854,9 @@ static int open_log(wal *log, wal_replay *replay, void *ctx, struct wal_error *e
         return result;
     }
     log->stats.log_bytes = log->recovered.bytes;
+    if (log->options.read_only) {
+        return stay_read_only(log);
+    }
     result = prepare_tail(log);
     if (result < 0) {
         return wal_explain(error, RAFT_ESTORAGE, result, NULL, 0, "the log cannot be continued");
@@ -906,7 +924,7 @@ int wal_close(wal *log)
         int result = write_mark(log);
         log->failure = -result;
     }
-    int result = log->failure == 0 ? RAFT_OK : RAFT_ESTORAGE;
+    int result = log->failure == 0 || log->options.read_only ? RAFT_OK : RAFT_ESTORAGE;
     free_log(log);
     return result;
 }

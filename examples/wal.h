@@ -43,6 +43,13 @@ struct wal_options {
                                leave a log that is refused; a killed process loses nothing */
     int writer_thread;      /* nonzero: a thread of the log's own, which takes no signals, writes
                                and syncs */
+    /*
+     * Nonzero: for tools that look at the log of a stopped server. Nothing is made, written, synced
+     * or removed, and what is replayed may be in the kernel's memory alone. cluster and node may be
+     * 0, for any. A directory in use is refused as ever. Such a log takes no writes, as one that has
+     * failed with EROFS, and it has no writer thread.
+     */
+    int read_only;
 };
 
 /* Why wal_open failed. */
@@ -63,6 +70,8 @@ struct wal_recovery {
     int torn;                          /* nonzero: the last write was cut short by a crash */
     char torn_file[WAL_FILE_NAME_MAX]; /* where the cut is */
     uint64_t torn_offset;
+    uint64_t cluster; /* that the files belong to; 0: there is none */
+    uint64_t node;
 };
 
 struct wal_stats {
@@ -174,7 +183,7 @@ void wal_get_stats(wal *log, struct wal_stats *stats);
  * Finishes what is queued, joins the thread, unlocks the directory and frees the log. It waits for
  * the disk as long as that takes. Nothing is reported: call wal_collect before, and free no lent
  * bytes until wal_close has returned.
- * RAFT_OK, or RAFT_ESTORAGE where something could not be stored. null: RAFT_OK.
+ * RAFT_OK, or RAFT_ESTORAGE where something could not be stored. null, or read only: RAFT_OK.
  */
 int wal_close(wal *log);
 

@@ -268,6 +268,7 @@ int wal_reader_fetch(struct wal_reader *reader, const struct wal_index *index,
 {
     uint8_t *out = fetch->data;
     raft_index next = fetch->first;
+    int any_term = fetch->term == 0;
     fetch->count = 0;
     fetch->size = 0;
     if (group == NULL || wal_group_run(group, next) == NULL) {
@@ -287,6 +288,10 @@ int wal_reader_fetch(struct wal_reader *reader, const struct wal_index *index,
         raft_index end = group->last < fetch->last ? group->last : fetch->last;
         if (run + 1 < group->runs + group->run_count && run[1].first <= end) {
             end = run[1].first - 1;
+        }
+        fetch->term = fetch->term == 0 ? range->term : fetch->term;
+        if (any_term && range->term != fetch->term) {
+            break;
         }
         if (range->term != fetch->term ||
             !cut(range, next, end, fetch->capacity - fetch->size, &part)) {

@@ -22,7 +22,8 @@
  *
  * What was read may be in the kernel's memory alone: the process was killed between writing and
  * syncing, or a sync failed and the pages were dropped. Every file is synced, after the last batch
- * was written once more as it is, before anything that was replayed is relied on.
+ * was written once more as it is, before anything that was replayed is relied on. (Not where the log
+ * is only looked at: who copies it elsewhere makes the copy durable.)
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -65,6 +66,8 @@ struct recovery {
     struct wal_segment *segments;
     uint32_t *seeds;
     size_t count, capacity;
+    uint64_t cluster; /* that they have to belong to; read only, 0: that of the last one */
+    uint64_t node;
 
     char file[WAL_FILE_NAME_MAX]; /* being read */
     struct window window;
@@ -188,7 +191,7 @@ static int open_segment(struct recovery *r, size_t i)
     char path[WAL_PATH_MAX];
     wal_segment_name(r->numbers[i], r->file);
     wal_join_path(r->options->directory, r->file, path);
-    int fd = io_open_file(r->io, path, O_RDWR);
+    int fd = io_open_file(r->io, path, r->options->read_only ? O_RDONLY : O_RDWR);
     if (fd < 0) {
         return refuse(r, RAFT_ESTORAGE, fd, 0, "a file of the log cannot be opened");
     }
@@ -209,14 +212,26 @@ static void close_segment(struct recovery *r)
     }
 }
 
+/* Who only looks need not know whose log it is; but it is of one owner, the last file's. */
+static void learn_owner(struct recovery *r, const struct wal_segment *segment)
+{
+    if (r->options->read_only && r->cluster == 0) {
+        r->cluster = segment->cluster;
+    }
+    if (r->options->read_only && r->node == 0) {
+        r->node = segment->node;
+    }
+}
+
 /* Does this head belong to this place in this log? */
 static int check_segment(struct recovery *r, size_t i)
 {
     const struct wal_segment *segment = &r->segments[i];
-    if (segment->cluster != r->options->cluster) {
+    learn_owner(r, segment);
+    if (segment->cluster != r->cluster) {
         return refuse(r, RAFT_EFOREIGN, 0, 16, "the log belongs to another cluster");
     }
-    if (segment->node != r->options->node) {
+    if (segment->node != r->node) {
         return refuse(r, RAFT_EFOREIGN, 0, 24, "the log belongs to another node");
     }
     if (segment->number != r->numbers[i]) {
@@ -700,7 +715,7 @@ static int read_segment(struct recovery *r, size_t i)
 {
     int result = enter_segment(r, i);
     result = result == RAFT_OK ? read_records(r, i) : result;
-    result = result == RAFT_OK ? make_durable(r, i) : result;
+    result = result == RAFT_OK && !r->options->read_only ? make_durable(r, i) : result;
     if (result == RAFT_OK && i + 1 == r->count) {
         r->tail->fd = r->window.fd;
         r->tail->offset = r->offset;
@@ -720,6 +735,8 @@ static int recover_all(struct recovery *r)
         result = read_segment(r, i);
     }
     r->found->segments = r->count;
+    r->found->cluster = r->count > 0 ? r->cluster : 0;
+    r->found->node = r->count > 0 ? r->node : 0;
     r->tail->next_sequence = r->sequence + 1;
     r->tail->next_batch = r->batch + 1;
     return result;
@@ -732,6 +749,8 @@ int wal_recover(const struct wal_options *options, wal_replay *replay, void *ctx
     struct recovery recovery = {0};
     recovery.options = options;
     recovery.io = options->io;
+    recovery.cluster = options->cluster;
+    recovery.node = options->node;
     recovery.replay = replay;
     recovery.ctx = ctx;
     recovery.error = error;

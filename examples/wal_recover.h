@@ -34,8 +34,8 @@ int wal_explain(struct wal_error *error, int code, int system, const char *file,
                 const char *text);
 
 /*
- * Verifies all files of the directory, replays their records, and makes them durable. Changes no
- * byte. Returns what wal_open returns; on RAFT_OK *found, *tail and *index (zeroed before) are
+ * Verifies all files of the directory, replays their records, and makes them durable, unless they
+ * are only looked at. Changes no byte. Returns what wal_open returns; on RAFT_OK *found, *tail and *index (zeroed before) are
  * filled and tail->fd is the caller's to close.
  */
 int wal_recover(const struct wal_options *options, wal_replay *replay, void *ctx,

@@ -5,7 +5,8 @@
 #   examples/*.c                reference host parts         linked where a program uses them
 #   examples/{hello,counter,
 #             standby}.c        programs to start from       build/hello, build/counter, ...
-#   examples/raftkv/*.c         the replicated server        build/raftkv (demo.c: build/raftkv-demo)
+#   examples/raftkv/*.c         the replicated server        build/raftkv; build/raftkv-demo,
+#                               -check, -recover of demo.c, check.c, recover.c
 #   tests/test_*.c              one test program each        build/test_*
 #   tests/fuzz_*.c              one fuzz target each         build/fuzz_*, corpus in tests/corpus/*
 #   tests/{sim,torture}/*.c     simulator, process torture   build/sim, build/torture
@@ -60,7 +61,7 @@ COMPILE = $(CC) $(KEELSON_CPPFLAGS) $(CPPFLAGS) $(KEELSON_CFLAGS) $(CFLAGS) $(DE
 # ---- What there is -------------------------------------------------------------------------------
 
 # Files with a main, beside tests, benches and fuzz targets.
-MAINS := %/main.c %/demo.c %/sim.c %/torture.c
+MAINS := %/main.c %/demo.c %/check.c %/recover.c %/sim.c %/torture.c
 PROGRAM_SRC := $(wildcard examples/hello.c examples/counter.c examples/standby.c)
 LIB_SRC := $(wildcard *.c)
 HOST_SRC := $(filter-out $(PROGRAM_SRC),$(wildcard examples/*.c))
@@ -106,6 +107,8 @@ BENCH := $(if $(BENCH_SRC),$(BUILD)/bench)
 TORTURE := $(if $(filter $(MAINS),$(TORTURE_SRC)),$(BUILD)/torture)
 RAFTKV := $(if $(wildcard examples/raftkv/main.c),$(BUILD)/raftkv)
 DEMO := $(if $(wildcard examples/raftkv/demo.c),$(BUILD)/raftkv-demo)
+TOOLS := $(patsubst examples/raftkv/%.c,$(BUILD)/raftkv-%, \
+    $(wildcard examples/raftkv/check.c examples/raftkv/recover.c))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(PROGRAM_SRC))
 
 .PHONY: all lib shared examples amalgamation unit programs test check unit-test tsan-test valgrind \
@@ -116,8 +119,8 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(PROGRAM_SRC))
 
 all: lib shared examples $(SIM) $(BENCH) ## the libraries, the examples, simulator and benchmark
 lib: $(LIB) ## build/libkeelson.a
-examples: $(EXAMPLES) $(RAFTKV) $(DEMO) ## hello, counter, standby, raftkv
-unit: $(TESTS) $(FUZZERS) $(RAFTKV) $(BUILD)/standby
+examples: $(EXAMPLES) $(RAFTKV) $(DEMO) $(TOOLS) ## hello, counter, standby, raftkv and its tools
+unit: $(TESTS) $(FUZZERS) $(RAFTKV) $(TOOLS) $(BUILD)/standby
 programs: all unit $(TORTURE)
 
 # ---- Building ------------------------------------------------------------------------------------
@@ -194,6 +197,8 @@ $(BUILD)/standby: $(BUILD)/obj/examples/standby.o $(HOST) $(LIB)
 $(BUILD)/raftkv: $(BUILD)/obj/examples/raftkv/main.o $(KV) $(HOST) $(LIB)
 	$(link)
 $(BUILD)/raftkv-demo: $(BUILD)/obj/examples/raftkv/demo.o $(KV) $(HOST) $(LIB)
+	$(link)
+$(TOOLS): $(BUILD)/raftkv-%: $(BUILD)/obj/examples/raftkv/%.o $(KV) $(HOST) $(LIB)
 	$(link)
 $(BUILD)/sim: $(call objects,$(SIM_SRC)) $(HOST) $(LIB)
 	$(link)

@@ -5,9 +5,7 @@
  */
 #define _POSIX_C_SOURCE 200809L
 
-#include "check.h"
-#include "raftkv/caller.h"
-#include "raftkv/launch.h"
+#include "servers.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,176 +18,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { WAIT_MS = 15000, ARGUMENTS_MAX = 24 };
-
-static char program[512];
-static struct fleet fleet;
-static struct caller caller;
-static struct reply reply;
-
-/* ---- Running ---- */
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static void sleep_ms(long ms)
-{
-    struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
-
-    nanosleep(&pause, NULL);
-}
-
-static const char *const quick[] = {"--election-ms", "100", "--heartbeat-ms", "20", NULL};
-
-static void begin(int size, const char *const *flags)
-{
-    fleet_remove(&fleet);
-    CHECK_EQ(fleet_make(&fleet, program, size), 0);
-    fleet.flags = flags;
-    for (int i = 0; i < size; i++) {
-        CHECK_EQ(fleet_start(&fleet, i, WAIT_MS), 0);
-    }
-}
-
-static void end(void)
-{
-    caller_close(&caller);
-    fleet_remove(&fleet);
-}
-
-/* Runs the program to its end, adding what it says on stderr to `said`. Its exit status. */
-static int run(char *said, size_t size, const char *const *arguments)
-{
-    int output[2];
-    int status;
-    size_t used = 0;
-    ssize_t count;
-    pid_t pid;
-
-    CHECK_EQ(pipe(output), 0);
-    pid = fork();
-    if (pid == 0) {
-        dup2(output[1], 2);
-        dup2(open("/dev/null", O_WRONLY), 1);
-        close(output[0]);
-        execv(program, (char *const *)(uintptr_t)arguments);
-        _exit(127);
-    }
-    close(output[1]);
-    while ((count = read(output[0], said + used, size - 1 - used)) > 0) {
-        used += (size_t)count;
-    }
-    said[used] = '\0';
-    close(output[0]);
-    CHECK_EQ(waitpid(pid, &status, 0), pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-/* Runs with the words that follow, ended by null; checks the exit status and what is said. */
-static void expect_refusal(int expected, const char *words, ...)
-{
-    const char *arguments[ARGUMENTS_MAX] = {program};
-    char said[8192];
-    int count = 1;
-    va_list more;
-
-    va_start(more, words);
-    while (count < ARGUMENTS_MAX - 1 && (arguments[count] = va_arg(more, const char *)) != NULL) {
-        count++;
-    }
-    va_end(more);
-    arguments[count] = NULL;
-    CHECK_EQ(run(said, sizeof said, arguments), expected);
-    if (!strstr(said, words)) {
-        printf("it said: %s\n", said);
-    }
-    CHECK(strstr(said, words));
-}
-
-static void directory_of(int node, char out[320])
-{
-    snprintf(out, 320, "%s/%d", fleet.directory, node + 1);
-}
-
-/* ---- Asking ---- */
-
-static void connect_to(int node)
-{
-    CHECK_EQ(caller_connect(&caller, fleet.nodes[node].port, WAIT_MS), 0);
-}
-
-static void ask(const char *words)
-{
-    CHECK_EQ(caller_ask(&caller, words, &reply, WAIT_MS), 0);
-}
-
-static void expect_text(const char *words, const char *text)
-{
-    char actual[256];
-
-    ask(words);
-    snprintf(actual, sizeof actual, "%.*s", (int)reply.text.size, reply.text.data);
-    CHECK_STR(actual, text);
-}
-
-static void expect_integer(const char *words, int64_t value)
-{
-    ask(words);
-    CHECK_EQ(reply.kind, REPLY_INTEGER);
-    CHECK_EQ(reply.integer, value);
-}
-
-static void expect_error(const char *words, const char *code)
-{
-    ask(words);
-    if (!reply_is_error(&reply, code)) {
-        printf("%s: %.*s\n", words, (int)reply.text.size, reply.text.data);
-    }
-    CHECK(reply_is_error(&reply, code));
-}
-
-static int info_has(const char *section, const char *line)
-{
-    char words[64];
-    size_t length = strlen(line);
-
-    snprintf(words, sizeof words, "INFO %s", section);
-    ask(words);
-    for (size_t at = 0; at + length <= reply.text.size; at++) {
-        if (!memcmp(reply.text.data + at, line, length)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* Connects to the node that leads, once one of those that run does and can commit. */
-static int connect_to_leader(void)
-{
-    uint64_t deadline = now_ms() + WAIT_MS;
-
-    while (now_ms() < deadline) {
-        for (int i = 0; i < fleet.size; i++) {
-            if (fleet.nodes[i].pid <= 0 || fleet.nodes[i].is_paused) {
-                continue;
-            }
-            connect_to(i);
-            ask("SET leader found");
-            if (reply.kind == REPLY_STATUS) {
-                return i;
-            }
-        }
-        sleep_ms(10);
-    }
-    CHECK(0); /* nobody was elected in time */
-    return -1;
-}
 
 /* ---- Starting and stopping ---- */
 
@@ -717,21 +545,6 @@ static void the_membership_on_disk_governs_over_the_command_line(void)
     CHECK(info_has("raft", "\r\nvoters:3\r\n"));
     CHECK(!info_has("raft", "\r\nleader_id:0\r\n"));
     end();
-}
-
-/* The server lies beside the test, unless $RAFTKV names another. */
-static int find_program(const char *self)
-{
-    const char *named = getenv("RAFTKV");
-    const char *slash = strrchr(self, '/');
-
-    if (named) {
-        snprintf(program, sizeof program, "%s", named);
-    } else {
-        snprintf(program, sizeof program, "%.*s/raftkv", slash ? (int)(slash - self) : 1,
-                 slash ? self : ".");
-    }
-    return access(program, X_OK);
 }
 
 int main(int argc, char **argv)

@@ -53,7 +53,8 @@ static void a_command_line_that_makes_no_sense_exits_with_two(void)
 {
     expect_refusal(2, "usage: raftkv", "--nonsense", NULL);
     expect_refusal(2, "--dir is missing", "--id", "1", NULL);
-    expect_refusal(2, "not supported by this version", "--id", "1", "--dir", "d", "--shards", "2", NULL);
+    expect_refusal(2, "not supported by this version", "--id", "1", "--dir", "d", "--shards", "2",
+                   NULL);
 }
 
 static void a_second_process_on_a_directory_is_refused(void)

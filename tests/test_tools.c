@@ -1,0 +1,637 @@
+/*
+ * raftkv-check and raftkv-recover on what real servers have left: sound, torn and damaged
+ * directories, a cluster whose quorum is gone for good, backups taken under load.
+ */
+#define _XOPEN_SOURCE 700
+
+#include "servers.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+static struct fleet fresh; /* the new cluster */
+static char tools[512];    /* where the programs lie */
+static char said[32768];   /* by a tool, on stdout and stderr */
+
+static const char *const renamed[] = {
+    "--cluster", "fresh", "--election-ms", "100", "--heartbeat-ms", "20", NULL};
+
+/* ---- Running a tool ---- */
+
+/* Adds the words that follow, up to null, to those of an argument list. */
+static void take_words(const char *arguments[ARGUMENTS_MAX], int count, va_list words)
+{
+    while (count < ARGUMENTS_MAX - 1 && (arguments[count] = va_arg(words, const char *)) != NULL) {
+        count++;
+    }
+    arguments[count] = NULL;
+}
+
+static int execute(const char *const *arguments)
+{
+    int output[2];
+    int status;
+    size_t used = 0;
+    ssize_t count;
+    pid_t pid;
+
+    CHECK_EQ(pipe(output), 0);
+    pid = fork();
+    if (pid == 0) {
+        dup2(output[1], 1);
+        dup2(output[1], 2);
+        close(output[0]);
+        execv(arguments[0], (char *const *)(uintptr_t)arguments);
+        _exit(127);
+    }
+    close(output[1]);
+    while ((count = read(output[0], said + used, sizeof said - 1 - used)) > 0) {
+        used += (size_t)count;
+    }
+    said[used] = '\0';
+    close(output[0]);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Runs a tool with the words that follow, up to null, and expects that exit status. */
+static void expect_exit(int expected, const char *tool, ...)
+{
+    char path[600];
+    const char *arguments[ARGUMENTS_MAX] = {path};
+    va_list words;
+    int status;
+
+    snprintf(path, sizeof path, "%s/%s", tools, tool);
+    va_start(words, tool);
+    take_words(arguments, 1, words);
+    va_end(words);
+    status = execute(arguments);
+    if (status != expected) {
+        printf("%s said: %s\n", tool, said);
+    }
+    CHECK_EQ(status, expected);
+}
+
+static void expect_said(const char *words)
+{
+    if (!strstr(said, words)) {
+        printf("it said: %s\n", said);
+    }
+    CHECK(strstr(said, words));
+}
+
+/* The word behind the last place of that text in what was said. */
+static void word_behind(const char *text, char out[64])
+{
+    const char *found = strstr(said, text);
+
+    CHECK(found != NULL);
+    for (const char *next = found; next; next = strstr(next + 1, text)) {
+        found = next;
+    }
+    snprintf(out, 64, "%.*s", (int)strcspn(found + strlen(text), " \n"), found + strlen(text));
+}
+
+/* ---- Directories ---- */
+
+/* A number that changes with every name, size, time and, but for their length, content there is. */
+static uint64_t fingerprint(const char *directory)
+{
+    DIR *list = opendir(directory);
+    struct dirent *entry;
+    uint64_t sum = 1;
+
+    CHECK(list != NULL);
+    while ((entry = readdir(list)) != NULL) {
+        char path[1024];
+        struct stat about;
+        uint64_t one = 14695981039346656037u;
+
+        snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
+        if (entry->d_name[0] == '.' || stat(path, &about)) {
+            continue;
+        }
+        for (const char *c = entry->d_name; *c; c++) {
+            one = (one ^ (uint8_t)*c) * 1099511628211u;
+        }
+        one = (one ^ (uint64_t)about.st_size) * 1099511628211u;
+        one = (one ^ (uint64_t)about.st_mtim.tv_sec) * 1099511628211u;
+        one = (one ^ (uint64_t)about.st_mtim.tv_nsec) * 1099511628211u;
+        sum += one + (S_ISDIR(about.st_mode) ? fingerprint(path) : 0); /* in any order */
+    }
+    closedir(list);
+    return sum;
+}
+
+/* The first file in a directory whose name ends so. */
+static void find_file(const char *directory, const char *ending, char out[700])
+{
+    DIR *list = opendir(directory);
+    struct dirent *entry;
+
+    out[0] = '\0';
+    CHECK(list != NULL);
+    while ((entry = readdir(list)) != NULL) {
+        size_t length = strlen(entry->d_name);
+
+        if (length > strlen(ending) && !strcmp(entry->d_name + length - strlen(ending), ending)) {
+            snprintf(out, 700, "%s/%s", directory, entry->d_name);
+        }
+    }
+    closedir(list);
+    CHECK(out[0] != '\0');
+}
+
+static void find_checkpoint(const char *directory, char out[700])
+{
+    char path[400];
+
+    snprintf(path, sizeof path, "%s/checkpoints", directory);
+    find_file(path, ".checkpoint", out);
+}
+
+static void flip_byte(const char *path, off_t offset)
+{
+    uint8_t byte;
+    int fd = open(path, O_RDWR);
+
+    CHECK(fd >= 0);
+    CHECK_EQ(pread(fd, &byte, 1, offset), 1);
+    byte ^= 0x10;
+    CHECK_EQ(pwrite(fd, &byte, 1, offset), 1);
+    close(fd);
+}
+
+/* Behind the last byte of a file that is not zero. */
+static off_t end_of_content(const char *path)
+{
+    static char block[1 << 16];
+    int fd = open(path, O_RDONLY);
+    off_t end = 0;
+    ssize_t count;
+
+    CHECK(fd >= 0);
+    for (off_t at = 0; (count = pread(fd, block, sizeof block, at)) > 0; at += count) {
+        for (ssize_t i = 0; i < count; i++) {
+            end = block[i] != 0 ? at + i + 1 : end;
+        }
+    }
+    close(fd);
+    return end;
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    static char block[1 << 16];
+    int in = open(from, O_RDONLY);
+    int out = open(to, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    ssize_t count;
+
+    CHECK(in >= 0 && out >= 0);
+    while ((count = read(in, block, sizeof block)) > 0) {
+        CHECK_EQ(write(out, block, (size_t)count), count);
+    }
+    CHECK_EQ(count, 0);
+    close(in);
+    CHECK_EQ(close(out), 0);
+}
+
+/* ---- Clusters ---- */
+
+static void set_keys(const char *name, int count)
+{
+    char words[64];
+
+    for (int i = 0; i < count; i++) {
+        snprintf(words, sizeof words, "SET %s%d value%d", name, i, i);
+        expect_text(words, "OK");
+    }
+}
+
+static void expect_keys(const char *name, int count)
+{
+    char words[64], value[64];
+
+    for (int i = 0; i < count; i++) {
+        snprintf(words, sizeof words, "GET %s%d", name, i);
+        snprintf(value, sizeof value, "value%d", i);
+        expect_text(words, value);
+    }
+}
+
+/* A cluster of one with two checkpointed keys and two more, killed. */
+static void leave_a_directory(char directory[320])
+{
+    begin(1, NULL);
+    connect_to(0);
+    set_keys("old", 2);
+    expect_text("RAFT.CHECKPOINT", "OK");
+    set_keys("new", 2);
+    fleet_kill(&fleet, 0);
+    directory_of(0, directory);
+}
+
+/* Founds the new cluster's servers, one by one, from a source. */
+static void recover(const char *flag, const char *source, int size)
+{
+    fleet_remove(&fresh);
+    CHECK_EQ(fleet_make(&fresh, program, size), 0);
+    fresh.flags = renamed;
+    for (int i = 0; i < size; i++) {
+        char to[320], id[16];
+
+        snprintf(to, sizeof to, "%s/%d", fresh.directory, i + 1);
+        snprintf(id, sizeof id, "%d", i + 1);
+        expect_exit(0, "raftkv-recover", flag, source, "--to", to, "--id", id, "--peers",
+                    fresh.peers, "--cluster", "fresh", NULL);
+    }
+}
+
+/* From now on the questions go to the new cluster; the old one is gone. */
+static void move_to_fresh(void)
+{
+    fleet_remove(&fleet);
+    fleet = fresh;
+    memset(&fresh, 0, sizeof fresh);
+    for (int i = 0; i < fleet.size; i++) {
+        CHECK_EQ(fleet_start(&fleet, i, WAIT_MS), 0);
+    }
+}
+
+static void expect_digest(const char *digest)
+{
+    char line[96];
+
+    snprintf(line, sizeof line, "keyspace_digest:%s", digest);
+    CHECK(info_has("digest", line));
+}
+
+static void end_all(void)
+{
+    end();
+    fleet_remove(&fresh);
+}
+
+/* ---- raftkv-check ---- */
+
+static void a_sound_directory_is_described_and_not_changed(void)
+{
+    char directory[320], lock[400];
+    uint64_t before;
+
+    leave_a_directory(directory);
+    snprintf(lock, sizeof lock, "%s/lock", directory);
+    CHECK_EQ(unlink(lock), 0);
+    before = fingerprint(directory);
+    expect_exit(0, "raftkv-check", directory, NULL);
+    expect_said("node: 1\n");
+    expect_said("vote: 1\n");
+    expect_said("member 1: voter");
+    expect_said("checkpoint at: index 3, term 1");
+    expect_said(" 2 keys");
+    expect_said("last 5, last term 1\n");
+    expect_said("keyspace at: index 5, 4 keys");
+    expect_said("log tail: clean\n");
+    expect_said("\nsound\n");
+    CHECK_EQ(fingerprint(directory), before);
+    end_all();
+}
+
+static void a_directory_in_use_is_not_looked_at(void)
+{
+    char directory[320];
+
+    begin(1, NULL);
+    directory_of(0, directory);
+    expect_exit(1, "raftkv-check", directory, NULL);
+    expect_said("a server runs on it");
+    connect_to(0);
+    expect_text("SET still served", "OK");
+    end_all();
+}
+
+static void a_torn_tail_is_told_and_harmless(void)
+{
+    char directory[320], path[700];
+    int fd;
+
+    leave_a_directory(directory);
+    find_file(directory, ".wal", path);
+    fd = open(path, O_RDWR);
+    CHECK(fd >= 0);
+    CHECK_EQ(pwrite(fd, "rest", 4, (end_of_content(path) + 7) / 8 * 8 + 128), 4);
+    close(fd);
+    expect_exit(0, "raftkv-check", directory, NULL);
+    expect_said("log tail: torn in ");
+    expect_said("harmless");
+    expect_said("keyspace at: index 5, 4 keys");
+    CHECK_EQ(fleet_start(&fleet, 0, WAIT_MS), 0);
+    connect_to_leader();
+    expect_keys("new", 2);
+    end_all();
+}
+
+static void damage_in_the_log_is_named_with_its_place(void)
+{
+    char directory[320], path[700];
+
+    leave_a_directory(directory);
+    find_file(directory, ".wal", path);
+    flip_byte(path, 4096 + 70);
+    expect_exit(1, "raftkv-check", directory, NULL);
+    expect_said("damaged: ");
+    expect_said(strrchr(path, '/'));
+    expect_said("at offset 4096: ");
+    CHECK(!strstr(said, "sound"));
+    end_all();
+}
+
+static void damage_in_a_checkpoint_is_named_with_its_place(void)
+{
+    char directory[320], path[700];
+    struct stat about;
+
+    leave_a_directory(directory);
+    find_checkpoint(directory, path);
+    CHECK_EQ(stat(path, &about), 0);
+    for (off_t at = 0; at < about.st_size; at += about.st_size / 7) {
+        flip_byte(path, at);
+        expect_exit(1, "raftkv-check", directory, NULL);
+        expect_said(path);
+        expect_said("at offset ");
+        expect_exit(1, "raftkv-check", path, NULL);
+        flip_byte(path, at);
+    }
+    CHECK_EQ(truncate(path, about.st_size - 1), 0);
+    expect_exit(1, "raftkv-check", directory, NULL);
+    expect_said("damaged: ");
+    end_all();
+}
+
+static void check_takes_one_path_that_is_there(void)
+{
+    char directory[320];
+
+    expect_exit(2, "raftkv-check", NULL);
+    expect_said("usage: raftkv-check");
+    expect_exit(2, "raftkv-check", "a", "b", NULL);
+    expect_exit(2, "raftkv-check", "--nonsense", NULL);
+    leave_a_directory(directory);
+    expect_exit(1, "raftkv-check", fleet.directory, NULL);
+    expect_said("there is no log");
+    expect_exit(1, "raftkv-check", "/nonexistent/directory", NULL);
+    end_all();
+}
+
+/* ---- raftkv-recover ---- */
+
+static void what_recover_cannot_mean_is_refused(void)
+{
+    char directory[320], to[320];
+
+    leave_a_directory(directory);
+    snprintf(to, sizeof to, "%s/to", fleet.directory);
+    expect_exit(2, "raftkv-recover", NULL);
+    expect_exit(2, "raftkv-recover", "--dir", directory, "--to", to, "--id", "1", "--cluster", "x",
+                NULL);
+    expect_said("--peers is missing");
+    expect_exit(2, "raftkv-recover", "--dir", directory, "--to", to, "--id", "2", "--cluster", "x",
+                "--peers", "1=127.0.0.1:7001", NULL);
+    expect_said("does not name this server");
+    expect_exit(2, "raftkv-recover", "--dir", directory, "--from-checkpoint", "file", "--to", to,
+                "--id", "1", "--cluster", "x", "--peers", "1=127.0.0.1:7001", NULL);
+    expect_exit(1, "raftkv-recover", "--dir", directory, "--to", to, "--id", "1", "--cluster",
+                "keelson", "--peers", "1=127.0.0.1:7001", NULL);
+    expect_said("without a new one its servers would be let in");
+    expect_exit(1, "raftkv-recover", "--dir", directory, "--to", fleet.directory, "--id", "1",
+                "--cluster", "x", "--peers", "1=127.0.0.1:7001", NULL);
+    expect_said("it is there already");
+    CHECK_EQ(access(to, F_OK), -1);
+    end_all();
+}
+
+static void a_damaged_directory_is_not_recovered_from(void)
+{
+    char directory[320], path[700], to[320];
+
+    leave_a_directory(directory);
+    find_file(directory, ".wal", path);
+    flip_byte(path, 4096 + 70);
+    snprintf(to, sizeof to, "%s/to", fleet.directory);
+    expect_exit(1, "raftkv-recover", "--dir", directory, "--to", to, "--id", "1", "--cluster", "x",
+                "--peers", "1=127.0.0.1:7001", NULL);
+    expect_said("damaged: ");
+    CHECK_EQ(access(to, F_OK), -1);
+    end_all();
+}
+
+static void a_recovered_directory_without_its_checkpoint_is_damaged(void)
+{
+    char directory[320], to[320], path[700];
+
+    leave_a_directory(directory);
+    recover("--dir", directory, 1);
+    snprintf(to, sizeof to, "%s/1", fresh.directory);
+    expect_exit(0, "raftkv-check", to, NULL);
+    find_checkpoint(to, path);
+    CHECK_EQ(unlink(path), 0);
+    expect_exit(1, "raftkv-check", to, NULL);
+    expect_said("damaged: ");
+    expect_said("is missing");
+    CHECK_EQ(fleet_start(&fresh, 0, WAIT_MS), -1);
+    end_all();
+}
+
+/* R58: two of three servers are gone for good, disks and all. */
+static void a_lost_quorum_is_recovered_from_the_survivor(void)
+{
+    char survivor[320], digest[64];
+    uint64_t before;
+    int leader;
+
+    begin(3, quick);
+    connect_to_leader();
+    set_keys("k", 200);
+    expect_integer("WAIT 2 10000", 2);
+    leader = connect_to_leader();
+    for (int i = 0; i < 3; i++) {
+        fleet_kill(&fleet, i);
+    }
+    directory_of((leader + 1) % 3, survivor);
+    before = fingerprint(survivor);
+    expect_exit(0, "raftkv-check", survivor, NULL);
+    word_behind("keys, digest ", digest);
+    recover("--dir", survivor, 3);
+    expect_said(" is LOST");
+    expect_said(digest);
+    CHECK_EQ(fingerprint(survivor), before);
+    move_to_fresh();
+    connect_to(0);
+    expect_digest(digest);
+    connect_to_leader();
+    expect_keys("k", 200);
+    set_keys("after", 10);
+    expect_integer("WAIT 2 10000", 2);
+    end_all();
+}
+
+/* An old server that comes back calls the addresses of the new ones, which are the same. */
+static void the_old_servers_are_refused_by_the_new_ones(void)
+{
+    struct fleet old;
+    char survivor[320];
+    int leader;
+
+    begin(3, quick);
+    connect_to_leader();
+    set_keys("k", 20);
+    expect_integer("WAIT 2 10000", 2);
+    for (int i = 0; i < 3; i++) {
+        fleet_kill(&fleet, i);
+    }
+    directory_of(2, survivor);
+    CHECK_EQ(fleet_make(&fresh, program, 2), 0);
+    for (int i = 0; i < 2; i++) {
+        fresh.nodes[i].port = fleet.nodes[i].port;
+        fresh.nodes[i].peer_port = fleet.nodes[i].peer_port;
+    }
+    snprintf(fresh.peers, sizeof fresh.peers, "%.*s",
+             (int)(strstr(fleet.peers, ",3=") - fleet.peers), fleet.peers);
+    fresh.flags = renamed;
+    for (int i = 0; i < 2; i++) {
+        char to[320];
+
+        snprintf(to, sizeof to, "%s/%d", fresh.directory, i + 1);
+        expect_exit(0, "raftkv-recover", "--dir", survivor, "--to", to, "--id", i ? "2" : "1",
+                    "--peers", fresh.peers, "--cluster", "fresh", NULL);
+        CHECK_EQ(fleet_start(&fresh, i, WAIT_MS), 0);
+    }
+    CHECK_EQ(fleet_start(&fleet, 2, WAIT_MS), 0);
+    old = fleet;
+    fleet = fresh;
+    leader = connect_to_leader();
+    set_keys("k", 20);
+    fleet = old;
+    connect_to(2);
+    expect_error("SET nobody listens", "CLUSTERDOWN");
+    CHECK(info_has("raft", "leader_id:0\r\n"));
+    fleet = fresh;
+    connect_to(leader);
+    expect_keys("k", 20);
+    CHECK(info_has("raft", "voters:2\r\n"));
+    fleet = old;
+    end_all();
+}
+
+static void of_several_directories_the_longest_log_is_taken(void)
+{
+    char with[320], without[320], line[400], to[320];
+    int leader;
+    int behind;
+
+    begin(3, quick);
+    leader = connect_to_leader();
+    set_keys("k", 10);
+    behind = (leader + 1) % 3;
+    fleet_kill(&fleet, behind);
+    connect_to_leader();
+    set_keys("later", 10);
+    for (int i = 0; i < 3; i++) {
+        fleet_kill(&fleet, i);
+    }
+    directory_of(leader, with);
+    directory_of(behind, without);
+    CHECK_EQ(fleet_make(&fresh, program, 1), 0);
+    fresh.flags = renamed;
+    snprintf(to, sizeof to, "%s/1", fresh.directory);
+    expect_exit(0, "raftkv-recover", "--dir", without, "--dir", with, "--to", to, "--id", "1",
+                "--peers", fresh.peers, "--cluster", "fresh", NULL);
+    snprintf(line, sizeof line, "taking %s: ", with);
+    expect_said(line);
+    move_to_fresh();
+    connect_to_leader();
+    expect_keys("later", 10);
+    end_all();
+}
+
+/* The checkpoint is taken and copied while writes are on their way. */
+static void a_backup_taken_under_load_is_restored_into_a_new_cluster(void)
+{
+    enum { LOAD = 5000 };
+
+    char directory[320], path[700], copy[400], digest[64];
+    struct caller admin;
+    struct reply answer;
+    int leader;
+
+    caller_init(&admin);
+    begin(3, quick);
+    leader = connect_to_leader();
+    set_keys("before", 50);
+    for (int i = 0; i < LOAD; i++) {
+        struct slice args[2] = {slice_of("INCR"), slice_of("n")};
+
+        caller_add(&caller, args, 2);
+    }
+    CHECK_EQ(caller_send(&caller, WAIT_MS), 0);
+    CHECK_EQ(caller_connect(&admin, fleet.nodes[leader].port, WAIT_MS), 0);
+    CHECK_EQ(caller_ask(&admin, "RAFT.CHECKPOINT", &answer, WAIT_MS), 0);
+    CHECK_EQ(answer.kind, REPLY_STATUS);
+    directory_of(leader, directory);
+    find_checkpoint(directory, path);
+    snprintf(copy, sizeof copy, "%s/backup", fleet.directory);
+    copy_file(path, copy);
+    for (int i = 0; i < LOAD; i++) {
+        CHECK_EQ(caller_receive(&caller, &reply, WAIT_MS), 0);
+        CHECK_EQ(reply.kind, REPLY_INTEGER);
+    }
+    caller_free(&admin);
+    expect_exit(0, "raftkv-check", copy, NULL);
+    word_behind("keys, digest ", digest);
+    recover("--from-checkpoint", copy, 3);
+    expect_said(digest);
+    move_to_fresh();
+    connect_to(1);
+    expect_digest(digest);
+    connect_to_leader();
+    expect_keys("before", 50);
+    expect_text("SET after restore", "OK");
+    end_all();
+}
+
+/* The tools lie beside the server. */
+static void find_tools(void)
+{
+    const char *slash = strrchr(program, '/');
+
+    snprintf(tools, sizeof tools, "%.*s", slash ? (int)(slash - program) : 1,
+             slash ? program : ".");
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    if (find_program(argv[0])) {
+        printf("skip: %s is not built\n", program);
+        return check_done();
+    }
+    find_tools();
+    caller_init(&caller);
+    RUN(a_sound_directory_is_described_and_not_changed);
+    RUN(a_directory_in_use_is_not_looked_at);
+    RUN(a_torn_tail_is_told_and_harmless);
+    RUN(damage_in_the_log_is_named_with_its_place);
+    RUN(damage_in_a_checkpoint_is_named_with_its_place);
+    RUN(check_takes_one_path_that_is_there);
+    RUN(what_recover_cannot_mean_is_refused);
+    RUN(a_damaged_directory_is_not_recovered_from);
+    RUN(a_recovered_directory_without_its_checkpoint_is_damaged);
+    RUN(a_lost_quorum_is_recovered_from_the_survivor);
+    RUN(the_old_servers_are_refused_by_the_new_ones);
+    RUN(of_several_directories_the_longest_log_is_taken);
+    RUN(a_backup_taken_under_load_is_restored_into_a_new_cluster);
+    end_all();
+    caller_free(&caller);
+    return check_done();
+}

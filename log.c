@@ -575,7 +575,9 @@ void raft__log_truncate(struct raft__log *log, const struct raft__memory *memory
     log->end_position = raft__log_position(log, from);
     log->last_term = raft__log_term(log, from - 1);
     log->last_index = from - 1;
-    while (log->segment_count > 0 && log_tail(log)->first >= from) {
+    int is_all =
+        from == log->base_index + 1; /* what is compacted may lie in front in its segment */
+    while (log->segment_count > 0 && (is_all || log_tail(log)->first >= from)) {
         log_dispose(log, memory, log->segments[--log->segment_count], lent_seq, 0);
     }
     struct raft__segment *tail = log_tail(log);

@@ -113,6 +113,16 @@ int raft_get_membership(const raft *node, raft_membership *membership, raft_memb
     return RAFT_OK;
 }
 
+static void fill_transfer(const raft *node, raft_peer_status *status)
+{
+    for (const struct raft__stream *stream = node->streams; stream != NULL; stream = stream->next) {
+        if (stream->peer == status->id && !stream->entries && !stream->ended) {
+            status->snapshot_index = stream->index;
+            status->snapshot_offset = stream->offset;
+        }
+    }
+}
+
 int raft_get_peer(const raft *node, size_t position, raft_peer_status *status)
 {
     if (node == NULL || status == NULL || position >= node->peer_count) {
@@ -130,6 +140,7 @@ int raft_get_peer(const raft *node, size_t position, raft_peer_status *status)
         status->inflight_bytes = is_self ? 0 : raft__inflight_bytes(node, peer);
         status->heard = is_self || (node->heard >> position & 1) != 0;
         status->last_heard_ms = peer->heard_ms;
+        fill_transfer(node, status);
     }
     return RAFT_OK;
 }

@@ -209,7 +209,7 @@ static void watch_durability(struct cluster_node *node, const raft_message *mess
         watch_vote(node, message->term, message->to);
     }
     if (message->kind == RAFT_MESSAGE_APPEND_REPLY && !message->refused &&
-        message->index > log_last(&store->log)) {
+        message->index > log_last(&store->log) && message->index > node->snapshots[0].index) {
         violate(node->cluster, node->id, "acknowledged entries that are not durable (V11)");
     }
 }

@@ -740,6 +740,21 @@ static void compaction_at_any_index_keeps_what_is_above(void)
     }
 }
 
+/* The base may lie within a segment; what is cut right behind it leaves nothing of that. */
+static void truncation_right_behind_the_base_empties_the_log(void)
+{
+    struct fixture *f = open_log(UINT64_MAX);
+    CHECK_EQ(append(f, 1, 8, 10, 1), RAFT_OK);
+    raft__log_compact(&f->log, &f->memory, 3, 0);
+    CHECK_EQ(f->log.segment_count, 1);
+    truncate_log(f, 4, 0);
+    check_against_model(f);
+    CHECK_EQ(f->log.bytes, 0);
+    CHECK_EQ(append(f, 2, 8, 10, 1), RAFT_OK);
+    check_against_model(f);
+    close_log(f);
+}
+
 static void compaction_to_the_end_leaves_an_empty_log(void)
 {
     struct fixture *f = open_long_log();
@@ -1050,6 +1065,7 @@ int main(void)
     RUN(indexes_end_at_the_limit);
     RUN(log_above_a_base_works_alike);
     RUN(compaction_at_any_index_keeps_what_is_above);
+    RUN(truncation_right_behind_the_base_empties_the_log);
     RUN(compaction_to_the_end_leaves_an_empty_log);
     RUN(the_trail_holds_what_is_wished_for_in_whole_segments);
     RUN(evicted_entries_keep_their_terms_and_nothing_else);

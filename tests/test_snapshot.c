@@ -738,6 +738,7 @@ static void snapshot_that_the_log_outruns_is_followed_by_a_newer_one(void)
     cluster_run(c, 2 * LONGEST);
     CHECK(caught_up(c, 1, 3));
     CHECK_EQ(cluster_status(c, 3).counters.snapshots_installed, 2);
+    CHECK(cluster_status(c, 3).snapshot_index > first);
     CLUSTER_DONE(c);
 }
 
@@ -1268,6 +1269,135 @@ static void everything_is_given_back_at_every_moment_of_a_transfer(void)
     }
 }
 
+/* ---- Long random lives ---------------------------------------------------------------------- */
+
+static uint64_t draw(uint64_t *random, uint64_t limit)
+{
+    *random = *random * 6364136223846793005u + 1442695040888963407u;
+    return (*random >> 33) % limit;
+}
+
+static void complete_all(struct cluster *c, raft_id id)
+{
+    cluster_complete_reads(c, id);
+    cluster_complete_chunk(c, id);
+    cluster_complete_fetches(c, id);
+    cluster_complete(c, id);
+    cluster_complete_apply(c, id);
+}
+
+/* What may happen to a host: it becomes slow or quick, is cut off, crashes, returns, compacts. */
+static void happen(struct cluster *c, uint64_t *random)
+{
+    raft_id id = 1 + draw(random, 3);
+    struct cluster_node *node = &c->nodes[id];
+    uint64_t what = draw(random, 12);
+    if (node->raft == NULL) {
+        CHECK_EQ(draw(random, 2) ? cluster_restart(c, id) : cluster_restart_stepwise(c, id),
+                 RAFT_OK);
+        return;
+    }
+    switch (what) {
+    case 0:
+        cluster_crash_after(c, id, (size_t)draw(random, cluster_pending_steps(c, id) + 1));
+        break;
+    case 1:
+        cluster_isolate(c, id);
+        break;
+    case 2:
+    case 3:
+        cluster_heal_all(c);
+        break;
+    case 4:
+        cluster_store_async(c, id, (int)draw(random, 2));
+        break;
+    case 5:
+        node->read_async = (int)draw(random, 2);
+        node->write_async = (int)draw(random, 2);
+        node->load_async = (int)draw(random, 2);
+        node->fetch_async = (int)draw(random, 2);
+        node->apply_async = (int)draw(random, 2);
+        break;
+    case 6:
+        node->read_fail = draw(random, 3) == 0 ? -1 : 0;
+        node->fetch_fail = draw(random, 3) == 0 ? -1 : 0;
+        node->write_fail = draw(random, 6) == 0 ? -1 : 0;
+        break;
+    default:
+        if (cluster_compact(c, id) != RAFT_OK) {
+            CHECK(cluster_status(c, id).error != RAFT_OK || node->apply_pending != 0 ||
+                  cluster_status(c, id).installing);
+        }
+        break;
+    }
+}
+
+static void quiet_down(struct cluster *c)
+{
+    cluster_heal_all(c);
+    for (raft_id id = 1; id <= 3; id++) {
+        struct cluster_node *node = &c->nodes[id];
+        node->read_async = node->write_async = node->load_async = node->fetch_async = 0;
+        node->apply_async = node->read_fail = node->fetch_fail = node->write_fail = 0;
+        cluster_store_async(c, id, 0);
+        if (node->raft == NULL) {
+            CHECK_EQ(cluster_restart(c, id), RAFT_OK);
+        }
+        complete_all(c, id);
+    }
+    for (int i = 0; i < 20; i++) {
+        cluster_run(c, LONGEST / 4);
+        for (raft_id id = 1; id <= 3; id++) {
+            complete_all(c, id);
+        }
+    }
+}
+
+static void random_lives_with_snapshots_keep_every_promise(void)
+{
+    uint64_t installed = 0;
+    uint64_t fetched = 0;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct cluster *c = make_group(3);
+        uint64_t random = seed * 977;
+        c->read_log = seed % 3 != 0;
+        for (raft_id id = 1; id <= 3; id++) {
+            c->nodes[id].options.seed = seed;
+            c->nodes[id].options.log_bytes_max = c->read_log ? 16 << 10 : 0;
+            c->nodes[id].options.apply_bytes_max = 3000;
+            c->nodes[id].options.apply_ahead = seed % 4 == 0;
+        }
+        CHECK_EQ(cluster_start(c), RAFT_OK);
+        for (int step = 0; step < 250; step++) {
+            raft_id leader = cluster_leader(c);
+            for (uint64_t i = draw(&random, 30); leader != 0 && i > 0; i--) {
+                cluster_propose(c, leader, "one of many entries, long enough to fill a log");
+            }
+            if (draw(&random, 3) == 0) {
+                happen(c, &random);
+            }
+            c->latency_ms = draw(&random, 4);
+            cluster_run(c, 1 + draw(&random, 120));
+            complete_all(c, 1 + draw(&random, 3));
+        }
+        c->latency_ms = 0;
+        quiet_down(c);
+        CHECK_STR(cluster_violation(c) != NULL ? cluster_violation(c) : "none", "none");
+        CHECK(cluster_stable_leader(c) != 0);
+        CHECK(cluster_propose(c, cluster_leader(c), "all is well") > 0);
+        cluster_run(c, LONGEST);
+        CHECK(cluster_converged(c));
+        for (raft_id id = 1; id <= 3; id++) {
+            installed += cluster_status(c, id).counters.snapshots_installed;
+            fetched += c->nodes[id].fetched;
+            CHECK_EQ(cluster_transfers(c, id), 0);
+        }
+        CLUSTER_DONE(c);
+    }
+    CHECK(installed > 10);
+    CHECK(fetched > 100);
+}
+
 int main(void)
 {
     RUN(leader_that_compacted_past_a_follower_sends_a_snapshot_and_then_the_tail);
@@ -1312,5 +1442,6 @@ int main(void)
     RUN(shipped_metadata_is_checked);
     RUN(transfer_survives_each_allocation_failing);
     RUN(everything_is_given_back_at_every_moment_of_a_transfer);
+    RUN(random_lives_with_snapshots_keep_every_promise);
     return check_done();
 }

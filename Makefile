@@ -249,7 +249,7 @@ sanitize: ## the same and a short simulation with AddressSanitizer and UBSan
 
 # The programs with more than one thread.
 TSAN := -O1 -fno-omit-frame-pointer -fsanitize=thread
-TSAN_TESTS := $(patsubst %,$(BUILD)/%,test_mailbox test_wal_posix)
+TSAN_TESTS := $(patsubst %,$(BUILD)/%,test_mailbox test_resolver test_wal_posix)
 tsan: ## the tests with several threads under ThreadSanitizer
 	@mkdir -p $(BUILD)/tsan && echo 'int main(void) { return 0; }' > $(BUILD)/tsan/probe.c
 	@if $(CC) $(TSAN) -o $(BUILD)/tsan/probe $(BUILD)/tsan/probe.c 2>/dev/null && \

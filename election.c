@@ -34,13 +34,19 @@ static uint64_t priority_delay(const raft *node)
 }
 
 /* Uniform over [T, 2T): spread on both sides, so that no fast server always wins (R15). */
-void raft__draw_timer(raft *node)
+static inline void draw_timer(raft *node)
 {
+    int may = raft__may_lead(node, node->self) || raft__may_campaign(node); /* R16 */
     uint64_t shortest = node->options.election_timeout_ms;
     uint64_t drawn = shortest + election_random(node) % shortest;
     drawn += node->delay_levels != 0 ? priority_delay(node) : 0;
-    node->election_at_ms = raft__may_campaign(node) ? node->now_ms + drawn : RAFT_NEVER; /* R16 */
+    node->election_at_ms = may ? node->now_ms + drawn : RAFT_NEVER;
     node->timer_reset = 0;
+}
+
+void raft__draw_timer(raft *node)
+{
+    draw_timer(node);
 }
 
 /* The contact is dated by the next sample, which errs to the safe side (R59). */
@@ -542,9 +548,11 @@ void raft__election_timers(raft *node)
         return;
     }
     if (node->timer_reset) {
-        raft__draw_timer(node);
+        draw_timer(node);
     }
-    raft__pull_timers(node);
+    if (node->pull.source != 0) {
+        raft__pull_timers(node);
+    }
     if (node->now_ms < node->election_at_ms) {
         return;
     }

@@ -389,7 +389,7 @@ static const char *check_pull(const raft *node)
 {
     const struct raft__pull *pull = &node->pull;
     if (pull->source == 0) {
-        return pull->request_due ? "only a pull asks for entries" : NULL;
+        return (pull->due & RAFT__PULL_ASK) != 0 ? "only a pull asks for entries" : NULL;
     }
     if (node->role != RAFT_ROLE_PRE_CANDIDATE || pull->term != node->state.term) {
         return "only a pre-candidate pulls, in one term"; /* N7 */

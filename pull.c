@@ -65,7 +65,7 @@ static void ask_behind(raft *node, raft_index index)
     node->pull.index = index;
     node->pull.index_term = raft__log_term(&node->log, index);
     node->pull.round = ++node->round;
-    node->pull.request_due = 1;
+    node->pull.due |= RAFT__PULL_ASK;
     node->dirty = 1;
 }
 
@@ -83,7 +83,7 @@ void raft__pull_begin(raft *node)
 void raft__pull_end(raft *node)
 {
     node->pull.source = 0;
-    node->pull.request_due = 0;
+    node->pull.due &= (uint8_t)~RAFT__PULL_ASK;
 }
 
 /* A pull that brought nothing would only be repeated: the next one waits for the timer. */
@@ -113,6 +113,16 @@ static raft_index first_change(const raft *node, const raft_message *message)
 }
 
 /*
+ * Whether what is about to go may have been acknowledged in this term: `certified` knows, but it
+ * knows nothing of the time before a restart.
+ */
+static int may_be_acknowledged(const raft *node, raft_index from)
+{
+    return from <= node->certified ||
+           (node->state.term == node->start_term && from <= node->log.last_index);
+}
+
+/*
  * N7: what was acknowledged in this term may be about to go. The term rises above it then, and is
  * stored with the change or before it (R4). Else it is enough that it is as high as what comes, and
  * that nothing counts as certified.
@@ -120,7 +130,7 @@ static raft_index first_change(const raft *node, const raft_message *message)
 static int leave_certified(raft *node, raft_index from)
 {
     struct raft__pull *pull = &node->pull;
-    raft_term term = node->state.term + (from <= node->certified);
+    raft_term term = node->state.term + (raft_term)may_be_acknowledged(node, from);
     term = pull->source_term > term ? pull->source_term : term;
     if (term > RAFT_LIMIT) {
         return RAFT_ELIMIT;
@@ -240,6 +250,7 @@ void raft__pull_receive(raft *node, const raft_message *message)
     if (message->term > node->state.term) {
         raft__become_follower(node, message->term, 0);
     }
+    pull->due |= RAFT__PULL_ANSWER;
     pull->asked_by = message->from;
     pull->asked_round = message->round;
     pull->asked_index = message->index;
@@ -297,7 +308,7 @@ static void send_answer(raft *node)
     } else {
         fill_refusal(node, &message, pull->asked_index_term);
     }
-    pull->asked_by = 0;
+    pull->due &= (uint8_t)~RAFT__PULL_ANSWER;
     raft__send(node, &message);
 }
 
@@ -309,25 +320,25 @@ static void send_request(raft *node)
     message.round = pull->round;
     message.index = pull->index;
     message.index_term = pull->index_term;
-    pull->request_due = 0;
+    pull->due &= (uint8_t)~RAFT__PULL_ASK;
     pull->again_ms = node->now_ms + node->options.election_timeout_ms / 4 + 1;
     raft__send(node, &message);
 }
 
 void raft__pull_send(raft *node)
 {
-    if (node->pull.request_due) {
+    if ((node->pull.due & RAFT__PULL_ASK) != 0) {
         send_request(node);
     }
-    if (node->pull.asked_by != 0) {
+    if ((node->pull.due & RAFT__PULL_ANSWER) != 0) {
         send_answer(node);
     }
 }
 
-/* The question or its answer was lost. */
+/* The question of a pull, or its answer, was lost. */
 void raft__pull_timers(raft *node)
 {
-    if (node->pull.source != 0 && !node->pull.request_due && node->now_ms >= node->pull.again_ms) {
-        node->pull.request_due = 1;
+    if ((node->pull.due & RAFT__PULL_ASK) == 0 && node->now_ms >= node->pull.again_ms) {
+        node->pull.due |= RAFT__PULL_ASK;
     }
 }

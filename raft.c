@@ -225,6 +225,7 @@ int raft_set_options(raft *node, const raft_options *options)
     node->options_lowered |= (uint8_t)limits_fall(&node->options, &wished);
     node->options = wished;
     node->log.bytes_max = wished.log_bytes_max;
+    raft__snapshot_rearm(node);
     node->dirty = 1; /* what waited for a limit or a switch may go on */
     return RAFT_OK;
 }
@@ -600,8 +601,8 @@ RAFT_APART static void dispatch_election(raft *node, const raft_message *message
     }
 }
 
-/* The one dispatcher. Elections judge terms by themselves; all else needs the own term (R11). */
-static int dispatch(raft *node, const raft_message *message, unsigned kinds)
+/* What is said seldom. Elections and pulls judge terms by themselves (R11). */
+RAFT_APART static int dispatch_rare(raft *node, const raft_message *message, unsigned kinds)
 {
     if (message->kind <= RAFT_MESSAGE_VOTE_REPLY || message->kind == RAFT_MESSAGE_PULL) {
         dispatch_election(node, message);
@@ -610,9 +611,37 @@ static int dispatch(raft *node, const raft_message *message, unsigned kinds)
     if (message->term < node->state.term) {
         return receive_stale(node, message);
     }
-    if (message->kind == RAFT_MESSAGE_APPEND
-            ? raft__append_contradicts(node, message, kinds)
-            : message->kind == RAFT_MESSAGE_SNAPSHOT && raft__snapshot_contradicts(node, message)) {
+    if (message->kind == RAFT_MESSAGE_SNAPSHOT && raft__snapshot_contradicts(node, message)) {
+        return RAFT_EMALFORMED;
+    }
+    if (message->term > node->state.term) {
+        raft__become_follower(node, message->term, 0);
+    }
+    switch (message->kind) {
+    case RAFT_MESSAGE_SNAPSHOT:
+        return raft__snapshot_receive(node, message);
+    case RAFT_MESSAGE_SNAPSHOT_REPLY:
+        return raft__progress_receive(node, message);
+    case RAFT_MESSAGE_TRANSFER:
+        raft__transfer_receive(node, message);
+        return RAFT_OK;
+    case RAFT_MESSAGE_PULL_REPLY:
+        return raft__pull_reply_receive(node, message, kinds);
+    default:
+        return dispatch_forwarded(node, message);
+    }
+}
+
+/* The one dispatcher. Everything but elections needs the own term (R11). */
+static int dispatch(raft *node, const raft_message *message, unsigned kinds)
+{
+    if (message->kind < RAFT_MESSAGE_APPEND || message->kind > RAFT_MESSAGE_HEARTBEAT_REPLY) {
+        return dispatch_rare(node, message, kinds);
+    }
+    if (message->term < node->state.term) {
+        return receive_stale(node, message);
+    }
+    if (message->kind == RAFT_MESSAGE_APPEND && raft__append_contradicts(node, message, kinds)) {
         return RAFT_EMALFORMED;
     }
     if (message->term > node->state.term) {
@@ -623,19 +652,8 @@ static int dispatch(raft *node, const raft_message *message, unsigned kinds)
         return raft__append_receive(node, message, kinds);
     case RAFT_MESSAGE_HEARTBEAT:
         return raft__heartbeat_receive(node, message);
-    case RAFT_MESSAGE_APPEND_REPLY:
-    case RAFT_MESSAGE_HEARTBEAT_REPLY:
-    case RAFT_MESSAGE_SNAPSHOT_REPLY:
-        return raft__progress_receive(node, message);
-    case RAFT_MESSAGE_SNAPSHOT:
-        return raft__snapshot_receive(node, message);
-    case RAFT_MESSAGE_TRANSFER:
-        raft__transfer_receive(node, message);
-        return RAFT_OK;
-    case RAFT_MESSAGE_PULL_REPLY:
-        return raft__pull_reply_receive(node, message, kinds);
     default:
-        return dispatch_forwarded(node, message);
+        return raft__progress_receive(node, message);
     }
 }
 
@@ -911,7 +929,7 @@ static void flush_messages(raft *node)
         raft__election_send(node);
         raft__follower_send(node);
     }
-    if (node->pull.request_due || node->pull.asked_by != 0) {
+    if (node->pull.due != 0) {
         raft__pull_send(node);
     }
     if (raft__has_clients(node)) {

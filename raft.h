@@ -30,10 +30,11 @@
  *
  * Inputs and the flush. Every function that changes a node changes memory only, raft_poll apart:
  * raft_poll is the only function that calls the host back (the allocator apart). It hands out, in
- * this order, persist, then send, then apply, then notify.
+ * this order, persist, then send, then apply, then notify; snapshot_write comes behind persist,
+ * read_log and snapshot_read just before what they are for is sent, snapshot_load in place of apply.
  *
- * Re-entrancy. From inside apply and notify the host may call raft_propose, raft_propose_many and
- * raft_read on the same node, and from inside any callback the functions that take a
+ * Re-entrancy. From inside apply and notify the host may call raft_propose, raft_propose_many,
+ * raft_read and raft_compact on the same node, and from inside any callback the functions that take a
  * const raft pointer. Every other call on the same node from inside a callback is refused with
  * RAFT_EREENTRY and changes nothing. The allocator is no place for any of them: it runs in the
  * midst of a change, and nothing guards it. Other nodes may be used freely.
@@ -190,7 +191,7 @@ RAFT_API int raft_entry_encode(const raft_entry *entry, void *out, size_t capaci
 
 enum {
     RAFT_OK = 0,
-    RAFT_PENDING = 1, /* from persist and apply only: done later, see section 8 */
+    RAFT_PENDING = 1, /* from callbacks only, not from send and notify: done later, section 8 */
 
     /* Usage: the call was wrong; nothing has changed. */
     RAFT_EARG = -1,       /* an argument is null or out of its range */
@@ -256,13 +257,15 @@ typedef struct raft_write {
      * one, or one received from a leader, whose data snapshot_write has made durable before. To
      * store it is to remove every stored entry (before the ranges are appended); the log goes on at
      * base_index + 1. The removal and the metadata are one atomic step. Opaque bytes, at most
-     * RAFT_META_MAX, to be kept like the log.
+     * RAFT_META_MAX, to be kept like the log. The first write of a run may bring the newest
+     * snapshot that was restored once more, where the restored log did not reach it and is dropped.
      */
     const void *meta;
     size_t meta_size;
     raft_index base_index;    /* with meta: the last entry that the snapshot covers; founding: 0 */
     raft_term base_term;      /* with meta: the term of that entry */
-    raft_index truncate_from; /* 0: nothing is removed */
+    raft_index truncate_from; /* 0: nothing is removed. With meta, but for the founding one, it is
+                                 base_index + 1: nothing more, but raft_restore looks at it */
     const raft_range *ranges; /* what is appended, in index order, each joined to the last */
     size_t range_count;
 } raft_write;
@@ -273,7 +276,7 @@ typedef struct raft_write {
  */
 enum {
     RAFT_MESSAGE_PRE_VOTE = 1,       /* "would you vote for me?": asked_term, round, index */
-    RAFT_MESSAGE_PRE_VOTE_REPLY = 2, /* echoes asked_term and round; refused; index: the own last */
+    RAFT_MESSAGE_PRE_VOTE_REPLY = 2, /* echoes both; refused, with the last durable entry: index */
     RAFT_MESSAGE_VOTE = 3,           /* round; index: the candidate's last entry; tag, if ordered */
     RAFT_MESSAGE_VOTE_REPLY = 4,     /* echoes round; refused */
     RAFT_MESSAGE_APPEND = 5,         /* index and index_term: the entry before the ranges; commit */
@@ -300,7 +303,8 @@ enum {
     RAFT_FLAG_NO_QUORUM = 8, /* heartbeat: the leader does not reach a quorum (N5) */
     RAFT_FLAG_SLEEP = 16,    /* heartbeat: the group falls asleep (R54) */
     RAFT_FLAG_FULL = 32,     /* replies to a leader: no memory for more entries at present */
-    RAFT_FLAG_IDLE = 64,     /* replies to a leader: everything here is committed and applied */
+    RAFT_FLAG_IDLE = 64,     /* heartbeat reply: all is applied here; to a round that says sleep:
+                                this server sleeps */
     RAFT_FLAG_LAST = 128     /* snapshot: the last chunk; pull reply: nothing follows */
 };
 
@@ -341,7 +345,7 @@ enum {
     RAFT_EVENT_ROLE = 1,      /* role or term has changed; both, and the known leader, are given */
     RAFT_EVENT_LEADER = 2,    /* only the known leader has changed, to that given (0: none) */
     RAFT_EVENT_MEMBERS = 3,   /* another membership governs, or the one that governs is committed */
-    RAFT_EVENT_TRANSFER = 4,  /* a transfer to peer was given up: status */
+    RAFT_EVENT_TRANSFER = 4,  /* a transfer to peer was given up in this term: status */
     RAFT_EVENT_DROPPED = 5,   /* the outcome of proposals first..last made in term: see status */
     RAFT_EVENT_FORWARDED = 6, /* the outcome of raft_forward: tag, status, index and term */
     RAFT_EVENT_READ = 7,      /* the answer to raft_read: tag, status, and index when RAFT_OK */
@@ -355,7 +359,10 @@ enum {
 typedef struct raft_event {
     int kind;         /* RAFT_EVENT_* */
     int status;       /* see the kinds; MEMBERS: 1 committed, 0 not yet; SNAPSHOT_END: RAFT_OK: all
-                         chunks went through, RAFT_ETIMEOUT and others: given up */
+                         chunks went through; else it was given up: RAFT_ETIMEOUT: the peer is
+                         silent; RAFT_ENOTLEADER, RAFT_ENOTMEMBER: this server leads no longer, or
+                         another does, or the peer is gone; RAFT_EDROPPED: refused, or not needed
+                         any more; what snapshot_write returned; the sticky error */
     int role;         /* ROLE: RAFT_ROLE_* */
     raft_term term;   /* ROLE, LEADER: the current term; DROPPED, FORWARDED: that of the entries */
     raft_id leader;   /* ROLE, LEADER */
@@ -443,7 +450,8 @@ typedef struct raft_callbacks {
      * until then; RAFT_ESIZE: the first entry alone needs fetch->size bytes; anything else: they
      * cannot be had, and the peer gets a snapshot. One request for a peer is outstanding at a time.
      * Asked only for first_index of raft_status and above. Optional: without it the log stays in
-     * memory until raft_compact.
+     * memory until raft_compact. What is not applied stays in memory in any case: a restart needs
+     * room for all that the newest snapshot does not cover, log_bytes_max or not.
      */
     int (*read_log)(void *host, raft_fetch *fetch);
 
@@ -452,8 +460,11 @@ typedef struct raft_callbacks {
      * chunk->data from chunk->offset on, size and last. Offset 0 begins a transfer, and may come
      * again; RAFT_EVENT_SNAPSHOT_END ends it, so that the host can hold a frozen view in between.
      * Only the newest snapshot given to raft_compact is ever begun; several peers may be sent
-     * different ones. RAFT_OK; RAFT_PENDING: raft_chunk_read follows, and data is lent until then;
-     * anything else: not now, to be tried again later. Optional: without it the host ships
+     * different ones. As long as this server leads, the bytes of one snapshot stay the same for a
+     * peer: a transfer is resumed where it was, any offset up to the end may be asked for, and at
+     * the end there are 0 bytes, which are the last. RAFT_OK; RAFT_PENDING: raft_chunk_read
+     * follows, and data is lent until then; anything else: not now, to be tried again later, or
+     * with a newer snapshot where there is one. Optional: without it the host ships
      * snapshots by itself (RAFT_EVENT_SNAPSHOT_NEEDED, raft_snapshot_received) or never compacts.
      */
     int (*snapshot_read)(void *host, raft_chunk *chunk);
@@ -464,15 +475,18 @@ typedef struct raft_callbacks {
      * snapshot in use, when RAFT_OK is reported: then persist makes it the one in use, and
      * snapshot_load follows. RAFT_OK; RAFT_PENDING: raft_chunk_written follows, and data and meta
      * are lent until then; anything else: given up, the leader begins again later.
-     * RAFT_EVENT_SNAPSHOT_END tells when no more pieces come. Optional: without it snapshots are
-     * refused, and a server too far behind stays behind.
+     * RAFT_EVENT_SNAPSHOT_END tells when no more pieces come. With RAFT_OK, persist was given the
+     * metadata just before, unless the log has reached the snapshot meanwhile: then it is of no
+     * use, and may go. Optional: without it snapshots are refused, and a server too far behind
+     * stays behind.
      */
     int (*snapshot_write)(void *host, const raft_chunk *chunk);
 
     /*
      * Replaces the state machine by the snapshot at (index, term), which persist has put into use.
      * RAFT_OK, RAFT_PENDING (completed by raft_applied with that index), or the node stops with
-     * RAFT_EAPPLY. Mandatory where snapshots can arrive. Never called on a witness.
+     * RAFT_EAPPLY. Mandatory where snapshots can arrive, so with snapshot_write. Never called on a
+     * witness.
      */
     int (*snapshot_load)(void *host, raft_index index, raft_term term);
 
@@ -515,8 +529,8 @@ typedef struct raft_options {
     uint32_t heartbeat_ms;
     /*
      * A leader whose write has been outstanding this long hands over, so that a server whose disk
-     * works can lead; after twice as long it leads no longer and is silent. 0: one election
-     * timeout, 2T. At most 4T.
+     * works can lead; after twice as long it leads no longer and is silent. Other servers grant no
+     * pre-votes meanwhile. 0: one election timeout, 2T. At most 4T.
      */
     uint32_t disk_timeout_ms;
 
@@ -556,8 +570,9 @@ typedef struct raft_options {
     uint8_t no_pull;
     /*
      * Nonzero: a group without work falls asleep after one election timeout: no timer, no message,
-     * until something is to be done (R54). Whether the leader of a sleeping group lives, nobody
-     * notices: the host tells by raft_unreachable(node, leader) on the followers.
+     * until something is to be done (R54). It takes the option on all voters, and all of them
+     * alive. Whether the leader of a sleeping group lives, nobody notices: the host tells by
+     * raft_unreachable(node, leader) on the followers.
      */
     uint8_t quiesce;
 
@@ -695,15 +710,17 @@ RAFT_API int raft_bootstrap_at(raft *node, const raft_membership *membership,
 /*
  * Gives back what persist stored, as one write or many, in the order of storing. A host that keeps
  * a journal replays its writes as they were; a host that keeps tables gives one write with the
- * state, the meta and all entries. Entries that were compacted away may be missing at the front.
- * Last comes the metadata of the newest snapshot, if one was taken since, as a write with nothing
- * else: what the log holds at its index stays, and a log that does not hold it is dropped. The
- * state machine must be as that snapshot says (or see raft_restore_applied). Borrows everything;
- * copies the entries. Before raft_start.
+ * state, the meta of the newest snapshot and all entries, those in front of its end too. Entries
+ * that were compacted away may be missing at the front: the first one is at most one behind the
+ * newest snapshot's last, and whatever truncations concern lost ones is passed over. Last comes the
+ * metadata of the newest snapshot, if one was taken since, as a write with nothing else: the log
+ * stays if it holds the entry that the snapshot ends with, else it is dropped. base_index and
+ * base_term may be left 0 there. The state machine must be as that snapshot says (or see
+ * raft_restore_applied). Borrows everything; copies the entries. Before raft_start.
  * RAFT_OK; RAFT_EARG; RAFT_ESTATE: started, or bootstrapped; RAFT_ECORRUPT: the write contradicts
- * what was restored before it (a gap, falling terms, malformed entries or meta); RAFT_EVERSION:
- * meta of a later format; RAFT_EFULL; RAFT_ENOMEM. On any error but RAFT_EARG and RAFT_ESTATE, free
- * the node: it refuses to be started.
+ * what was restored before it (a gap, falling terms, malformed entries or meta, a snapshot older
+ * than one before); RAFT_EVERSION: meta of a later format; RAFT_EFULL: and there is no read_log;
+ * RAFT_ENOMEM. On any error but RAFT_EARG and RAFT_ESTATE, free the node: it refuses to be started.
  */
 RAFT_API int raft_restore(raft *node, const raft_write *write);
 
@@ -718,7 +735,8 @@ RAFT_API int raft_restore_applied(raft *node, raft_index index);
 
 /*
  * Begins: timers run from now_ms on. RAFT_OK; RAFT_EARG; RAFT_ESTATE: started already, or a
- * raft_restore failed; RAFT_ECORRUPT: the restored hard state is older than the restored log.
+ * raft_restore failed; RAFT_ECORRUPT: the restored hard state is older than the restored log, or
+ * entries are missing at its front that no restored snapshot covers.
  */
 RAFT_API int raft_start(raft *node, uint64_t now_ms);
 
@@ -745,8 +763,9 @@ RAFT_API int raft_stop(raft *node);
 /*
  * Frees the node; null is allowed. Proposals and reads not answered by then will not be: their
  * outcome is unknown. Writes and applies still outstanding are the host's to finish or abandon, but
- * the bytes they were lent are gone: finish them first. RAFT_OK; RAFT_EREENTRY: from inside a
- * callback.
+ * the bytes they were lent are gone: finish them first. So are the buffers lent to read_log,
+ * snapshot_read and snapshot_write: nothing may be written to them any more. RAFT_OK;
+ * RAFT_EREENTRY: from inside a callback.
  */
 RAFT_API int raft_free(raft *node);
 
@@ -887,17 +906,20 @@ RAFT_API int raft_read_lease(raft *node, uint64_t tag);
 RAFT_API int raft_campaign(raft *node);
 
 /*
- * Hands leadership over to a voter, 0: to the one that is furthest. Until it has happened, and for
- * one election timeout at most, proposals are refused with RAFT_ETRANSFER; then it is given up,
- * which RAFT_EVENT_TRANSFER tells. The same target again changes nothing, another one replaces it.
+ * Hands leadership over to a voter, 0: to the one that is furthest of those that answer. Until it
+ * has happened, and for one election timeout at most, proposals are refused with RAFT_ETRANSFER.
+ * RAFT_EVENT_ROLE tells when this server leads no longer; RAFT_EVENT_TRANSFER that it was given up:
+ * RAFT_ETIMEOUT, RAFT_ENOTMEMBER (the target may not lead any more), RAFT_ENOLEADER (leadership was
+ * lost in this term). The same target again, or 0 while one is under way, changes nothing; another
+ * one replaces it, without an event.
  * RAFT_OK; RAFT_EARG: the target is this server or not a voter with data, or there is none;
  * RAFT_ENOTMEMBER, RAFT_ENOTLEADER, RAFT_ENOLEADER; RAFT_ESTATE; RAFT_EREENTRY; fatal.
  */
 RAFT_API int raft_transfer(raft *node, raft_id target);
 
 /*
- * Leaves leadership at once, at the same term, without a successor. Nothing on a server that does
- * not lead. RAFT_OK; RAFT_EARG; RAFT_ESTATE; RAFT_EREENTRY; fatal.
+ * Leaves leadership at once, at the same term, without a successor; raft_transfer is kinder. Does
+ * nothing on a server that does not lead. RAFT_OK; RAFT_EARG; RAFT_ESTATE; RAFT_EREENTRY; fatal.
  */
 RAFT_API int raft_step_down(raft *node);
 
@@ -952,7 +974,9 @@ RAFT_API int raft_get_member(const raft *node, size_t position, raft_member *mem
  * and membership. *size is their number of bytes. Call it when the state is frozen, store the bytes
  * with the data, atomically, and give them to raft_compact when both are durable. RAFT_OK;
  * RAFT_EARG; RAFT_ESIZE: capacity is too small (RAFT_META_MAX never is); RAFT_ENOTMEMBER: no
- * membership is known yet, so there is nothing to take; RAFT_ESTATE.
+ * membership is known yet, so there is nothing to take; RAFT_EBUSY: apply or snapshot_load has
+ * something in hand, or a snapshot is to be loaded: the state is not that of any index;
+ * RAFT_ESTATE: not started, or stopped by an error.
  */
 RAFT_API int raft_snapshot_meta(const raft *node, void *out, size_t capacity, size_t *size);
 
@@ -960,8 +984,8 @@ RAFT_API int raft_snapshot_meta(const raft *node, void *out, size_t capacity, si
  * The snapshot with this metadata is durable and can be read: the log in front of it is given up
  * but for trailing_bytes of it, whoever still needs it. Storage may drop what is below first_index
  * of raft_status. From inside apply and notify, too. Borrows. RAFT_OK, also where a newer one is
- * known; RAFT_EARG: not metadata of an applied entry of this group; RAFT_ESTATE; RAFT_EREENTRY;
- * fatal.
+ * known; RAFT_EARG: not metadata of an applied entry of this very log; RAFT_ENOMEM; RAFT_ESTATE;
+ * RAFT_EREENTRY: from inside another callback; fatal.
  */
 RAFT_API int raft_compact(raft *node, const void *meta, size_t size);
 
@@ -972,9 +996,10 @@ RAFT_API int raft_meta_read(const void *meta, size_t size, raft_index *index, ra
 /*
  * For hosts that ship snapshots themselves. On the receiver: the snapshot with this metadata has
  * arrived and is durable beside the one in use; it goes into use as after the last snapshot_write,
- * and the leader learns it from the acknowledgement. RAFT_OK, also where it is not newer than what
- * is committed here; RAFT_EARG; RAFT_ECORRUPT, RAFT_EVERSION; RAFT_EMALFORMED: of a term that this
- * server has not reached; RAFT_EBUSY: another is being installed; RAFT_ENOMEM; RAFT_ESTATE;
+ * and the leader learns it from the acknowledgement. RAFT_OK, also where the log holds its last
+ * entry, which is committed then; RAFT_EARG; RAFT_ECORRUPT, RAFT_EVERSION; RAFT_EMALFORMED: of a
+ * term that this server has not reached, or one that its leader's log denies; RAFT_EBUSY: another
+ * is arriving or being installed; RAFT_ENOMEM; RAFT_ESTATE: also without a snapshot_load;
  * RAFT_EREENTRY; fatal. On the sender, optional: shipping to peer ended. RAFT_OK; RAFT_EARG: a
  * positive status; ... as above.
  */

@@ -374,7 +374,7 @@ struct raft__peer {
     uint64_t round_echoed;  /* the newest round it answered (R49) */
     uint64_t since_round;   /* replies to older rounds say nothing of the present probe or window */
     uint64_t session_round; /* replies to older rounds are of an earlier membership (R28) */
-    uint64_t match_round;   /* the round of the reply that raised match last */
+    uint64_t match_round;   /* the newest round begun when match rose last */
     uint64_t lease_end_ms;  /* by the own clock, until when its credit counts; 0: none (R50) */
     uint64_t heard_ms;      /* the sample at which it answered last; 0: never */
     uint64_t retry_ms;      /* a snapshot or stored entries are not tried for before */
@@ -517,6 +517,8 @@ struct raft__transfer {
     uint8_t ordered; /* the target was told to campaign */
 };
 
+enum { RAFT__PULL_ASK = 1, RAFT__PULL_ANSWER = 2 };
+
 /* The pull before a campaign, on either side (N7). See pull.c. */
 struct raft__pull {
     raft_id source;        /* pre-candidate: who is asked; 0: no pull */
@@ -530,11 +532,11 @@ struct raft__pull {
     raft_index best_index;
     raft_term best_term;
     raft__set behind; /* pre-candidate: who said no for the log only */
-    raft_id asked_by; /* the question that is to be answered; 0: none */
+    raft_id asked_by; /* being pulled from: by whom, and the question */
     uint64_t asked_round;
     raft_index asked_index;
     raft_term asked_index_term;
-    uint8_t request_due;
+    uint8_t due;         /* RAFT__PULL_ASK, RAFT__PULL_ANSWER: waits to be sent */
     uint8_t has_changed; /* the log, or the term, was changed by this pull */
 };
 
@@ -780,6 +782,7 @@ struct raft {
     uint8_t attempts;            /* campaigns since a leader was last heard */
     uint8_t options_lowered;     /* at run time: what is in use may be above its bound */
 
+    raft_term start_term;    /* the term that this run began in */
     raft_index told_version; /* of the membership; and whether it was said to be committed */
     uint8_t told_committed;
     uint8_t regression_due;    /* a peer's loss is to be told */

@@ -518,7 +518,7 @@ static void receive_ack(raft *node, struct raft__peer *peer, raft_index index, u
     int moved = index > peer->match;
     if (moved) {
         peer->match = index;
-        peer->match_round = round;
+        peer->match_round = node->round;
         node->match_moved = 1;
     }
     if (peer->state == RAFT_PEER_REPLICATE) {

@@ -105,29 +105,45 @@ static int look_up(const struct host_port *parts, struct address *out)
     return 0;
 }
 
-int address_parse(const char *text, struct address *out)
+/* 0; -EINVAL: not of that form; -ENOENT: a name, which somebody else has to be asked for. */
+static int parse_numeric(const char *text, struct host_port *parts, struct address *out)
 {
-    struct host_port parts;
     struct in_addr v4;
     struct in6_addr v6;
-    int status = text ? split(text, &parts) : -EINVAL;
+    int status = text ? split(text, parts) : -EINVAL;
 
     if (status) {
         return status;
     }
     memset(out, 0, sizeof *out);
-    if (parts.bracketed) {
-        if (inet_pton(AF_INET6, parts.host, &v6) != 1) {
+    if (parts->bracketed) {
+        if (inet_pton(AF_INET6, parts->host, &v6) != 1) {
             return -EINVAL;
         }
-        make_v6(&v6, parts.port, out);
+        make_v6(&v6, parts->port, out);
         return 0;
     }
-    if (inet_pton(AF_INET, parts.host, &v4) == 1) {
-        make_v4(v4, parts.port, out);
-        return 0;
+    if (inet_pton(AF_INET, parts->host, &v4) != 1) {
+        return -ENOENT;
     }
-    return look_up(&parts, out);
+    make_v4(v4, parts->port, out);
+    return 0;
+}
+
+int address_is_numeric(const char *text)
+{
+    struct host_port parts;
+    struct address ignored;
+
+    return parse_numeric(text, &parts, &ignored) == 0;
+}
+
+int address_parse(const char *text, struct address *out)
+{
+    struct host_port parts;
+    int status = parse_numeric(text, &parts, out);
+
+    return status == -ENOENT ? look_up(&parts, out) : status;
 }
 
 static struct sockaddr_in as_v4(const struct address *address)

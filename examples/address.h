@@ -21,6 +21,9 @@ struct address {
 /* 0; -EINVAL: not of that form, or a port above 65535; -ENOENT: the name is not known. */
 int address_parse(const char *text, struct address *out);
 
+/* Nonzero where the text is an address that address_parse reads without asking anybody. */
+int address_is_numeric(const char *text);
+
 /* Nonzero where only this machine can reach it: 127.0.0.0/8, ::1. */
 int address_is_loopback(const struct address *address);
 

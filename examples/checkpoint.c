@@ -203,8 +203,7 @@ static void fill_blocks(checkpoint_writer *writer, struct checkpoint_job *blocks
                         const uint8_t *data, size_t size)
 {
     size_t full = writer->store->options.block_bytes + CHECKPOINT_BLOCK_HEAD;
-    writer->size += size;
-    while (size > 0) {
+    while (size > 0 && (writer->filling != NULL || blocks != NULL)) {
         struct checkpoint_job *block = writer->filling;
         if (block == NULL) {
             block = blocks;
@@ -215,6 +214,7 @@ static void fill_blocks(checkpoint_writer *writer, struct checkpoint_job *blocks
         size_t piece = size < full - block->size ? size : full - block->size;
         memcpy(block->bytes + block->size, data, piece);
         block->size += piece;
+        writer->size += piece;
         data += piece;
         size -= piece;
         if (block->size == full) {

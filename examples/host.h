@@ -26,7 +26,7 @@
 struct host;
 struct loop;
 
-#define HOST_ERROR_MAX 256u
+#define HOST_ERROR_MAX 512u
 
 struct host_options {
     const char *directory; /* of the log; made where it is missing, but not its parents */

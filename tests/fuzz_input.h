@@ -93,12 +93,45 @@ static inline raft_term fuzz_term_at(fuzz_input *in, const lone *l, raft_index i
     return term;
 }
 
+/* What servers ask each other for their hosts, and the answers; numbers are small, so they meet. */
+static inline int fuzz_receive_forwarded(fuzz_input *in, lone *l, uint8_t kind, uint8_t flags)
+{
+    raft_status s = lone_status(l);
+    raft_message m = lone_message(RAFT_MESSAGE_READ + kind % 4, 2 + flags % 3, fuzz_term(in, &s));
+    lone_batch batch;
+    memset(&batch, 0, sizeof batch);
+    m.nonce = flags >> 3 & 3;
+    m.request = fuzz_byte(in) & 127;
+    m.round = m.kind == RAFT_MESSAGE_PROPOSE ? fuzz_byte(in) & 15 : 0;
+    m.refused = (m.kind == RAFT_MESSAGE_READ_REPLY || m.kind == RAFT_MESSAGE_PROPOSE_REPLY) &&
+                (flags >> 5 & 1) != 0;
+    if (m.kind == RAFT_MESSAGE_PROPOSE) {
+        for (int n = flags >> 6; n >= 0; n--) {
+            static const uint8_t payload[64] = {0};
+            uint8_t size = fuzz_byte(in);
+            lone_batch_add(&batch, payload, size % 64,
+                           size == 255 ? RAFT_ENTRY_STRIPPED : RAFT_ENTRY_DATA);
+        }
+        m.chunk.data = batch.data;
+        m.chunk.size = batch.size;
+    } else if (m.kind != RAFT_MESSAGE_READ && !m.refused) {
+        m.index = fuzz_index(in, &s);
+        m.index_term = fuzz_term_at(in, l, m.index, &s);
+    }
+    int code = lone_receive(l, &m);
+    free(batch.data);
+    return code;
+}
+
 /* Hands a forged message to the node; most are plausible, none needs to be honest. */
 static inline int fuzz_receive_forged(fuzz_input *in, lone *l)
 {
     raft_status s = lone_status(l);
     uint8_t kind = fuzz_byte(in);
     uint8_t flags = fuzz_byte(in);
+    if (kind >= 192) {
+        return fuzz_receive_forwarded(in, l, kind, flags);
+    }
     raft_message m = lone_message(1 + kind % 8, 2 + flags % 3, fuzz_term(in, &s));
     m.refused = flags >> 4 & 1;
     m.round = flags >> 5 & 1 ? fuzz_byte(in) : flags >> 6;
@@ -107,6 +140,12 @@ static inline int fuzz_receive_forged(fuzz_input *in, lone *l)
     m.commit = fuzz_index(in, &s);
     m.refused_index = fuzz_index(in, &s);
     m.asked_term = fuzz_term(in, &s);
+    if (kind >= 128) {
+        m.flags = m.kind == RAFT_MESSAGE_HEARTBEAT ? RAFT_FLAG_CREDIT : 0;
+        m.credit_ms = m.kind == RAFT_MESSAGE_HEARTBEAT_REPLY ? fuzz_byte(in) * 16u : 0;
+        m.tag_term = m.kind == RAFT_MESSAGE_VOTE ? fuzz_term(in, &s) : 0;
+        m.tag_round = m.tag_term != 0 ? fuzz_byte(in) : 0;
+    }
     lone_batch batches[2];
     memset(batches, 0, sizeof batches);
     if (m.kind == RAFT_MESSAGE_APPEND) {

@@ -3,7 +3,7 @@
  *
  *   byte 0   options and role: 1 no pre-vote, 2 no check-quorum, 4 slow disk, 8 slow state machine,
  *            16 begin as leader, 32 apply ahead, 64 small log, 128 small windows
- *   byte 1   entries in its log to begin with
+ *   byte 1   entries in its log to begin with; 64 leases, 128 reads and proposals elsewhere
  *   steps    first byte % 4: 0 raw bytes (u16 length, bytes), 1 a forged message, 2 a poll some
  *            time later, 3 completions
  *
@@ -31,6 +31,12 @@ static void set_up(lone *l, uint8_t flags, uint8_t entries)
         l->options.append_bytes_max = 100;
         l->options.apply_bytes_max = 100;
     }
+    l->lease_ms = entries & 64 ? 700 : 0;
+    if (entries & 128) {
+        l->options.incarnation = 1;
+        l->options.forward_bytes_max = 512;
+        l->options.reads_max = 50;
+    }
     for (size_t i = 0; i < count; i++) {
         terms[i] = 1 + i / 3;
     }
@@ -39,6 +45,7 @@ static void set_up(lone *l, uint8_t flags, uint8_t entries)
         lone_blame(l, "a node does not restart from a sound disk");
     }
     if (flags & 16) {
+        lone_wait(l, l->lease_ms == 0 ? 0 : l->lease_ms + 1u); /* it withholds itself so long */
         lone_lead(l);
     }
     l->persist_result = flags & 4 ? RAFT_PENDING : RAFT_OK;
@@ -89,6 +96,12 @@ static void step(fuzz_input *in, lone *l)
         }
         if (op & 64) {
             raft_read(l->node, op);
+        }
+        if (op & 32) {
+            raft_read_lease(l->node, op);
+        }
+        if (op & 16) {
+            raft_forward(l->node, &op, 1, op);
         }
         break;
     }

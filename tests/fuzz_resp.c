@@ -213,7 +213,9 @@ static void run_stream(const uint8_t *data, size_t size, int unauthenticated)
 static void run_payload(const char *payload, size_t size)
 {
     struct replica both[2] = {replica_new(1), replica_new(2)};
-    int result = apply_to_both(both, payload, size);
+    int result = command_verify(payload, size);
+
+    require(apply_to_both(both, payload, size) == result);
 
     require(result == COMMAND_OK || result == COMMAND_EFORMAT);
     if (result == COMMAND_EFORMAT) {

@@ -637,7 +637,8 @@ static int apply(const char *payload, size_t size)
 
     CHECK(exact != NULL);
     memcpy(exact, payload, size);
-    result = command_apply(store, exact, size, NULL);
+    result = command_verify(exact, size);
+    CHECK_EQ(command_apply(store, exact, size, NULL), result);
     free(exact);
     return result;
 }

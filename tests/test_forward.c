@@ -624,6 +624,21 @@ static void what_is_on_its_way_is_unknown_when_storage_fails_and_what_is_not_is_
     CLUSTER_DONE(cluster);
 }
 
+static void when_a_server_is_stopped_what_it_forwarded_is_answered(void)
+{
+    struct cluster *cluster = led(3);
+    cluster_cut(cluster, 2, 1);
+    CHECK_EQ(forward(cluster, 2, "lost", 1), RAFT_OK);
+    cluster_poll(cluster, 2);
+    CHECK_EQ(raft_stop(cluster->nodes[2].raft), RAFT_OK);
+    CHECK_EQ(forward(cluster, 2, "late", 2), RAFT_ETRANSFER);
+    cluster_run(cluster, 2 * LONGEST);
+    CHECK_EQ(cluster_status(cluster, 2).error, RAFT_ESTOPPED);
+    CHECK_EQ(status_of(cluster, 2, 1), RAFT_EUNKNOWN);
+    CHECK(outcome(cluster, 2, 2) == NULL);
+    CLUSTER_DONE(cluster);
+}
+
 /* Handed in from inside notify, as a host does that repeats what was dropped. */
 static void forward_again(struct cluster *cluster, raft_id id, int callback, const void *argument)
 {
@@ -955,5 +970,6 @@ int main(void)
     RUN(answers_to_what_was_never_asked_change_nothing);
     RUN(an_answer_that_comes_after_the_entry_says_what_became_of_it);
     RUN(an_answer_that_comes_after_another_entry_in_its_place_says_dropped);
+    RUN(when_a_server_is_stopped_what_it_forwarded_is_answered);
     return check_done();
 }

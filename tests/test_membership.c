@@ -518,6 +518,13 @@ static void leader_that_removes_itself_does_not_count_itself(void)
     cluster_heal_all(cluster);
     cluster_settle(cluster);
     CHECK_EQ(cluster_commit(cluster, 1), later);
+    cluster_run(cluster, 4 * LONGEST);
+    raft_id leader = cluster_stable_leader(cluster);
+    CHECK(leader == 2 || leader == 3);
+    CHECK_EQ(raft_campaign(cluster->nodes[1].raft), RAFT_ENOTMEMBER);
+    CHECK(cluster_propose(cluster, leader, "without it") > 0);
+    cluster_run(cluster, T);
+    CHECK(cluster_commit(cluster, leader) > later + 1);
     CLUSTER_DONE(cluster);
 }
 
@@ -580,6 +587,63 @@ static void acknowledgement_of_an_earlier_membership_raises_nothing(void)
     cluster_heal_all(cluster);
     cluster_run(cluster, T);
     CHECK_EQ(cluster_peer(cluster, 1, 4).match, cluster_status(cluster, 1).last_index);
+    CLUSTER_DONE(cluster);
+}
+
+/*
+ * R48 must not be mistaken: what a peer refused before a restart may arrive after what it
+ * acknowledged since, with a higher round than that, because a restart forgets rounds.
+ */
+static void late_refusal_from_before_a_restart_is_no_loss(void)
+{
+    struct cluster *cluster = group(3, 3);
+    cluster_run(cluster, LONGEST);
+    uint64_t round = cluster->sent[cluster->sent_count - 1].message.round; /* a heartbeat's */
+    cluster_crash(cluster, 3);
+    raft_index index = cluster_propose(cluster, 1, "missed");
+    cluster_run(cluster, T / 2);
+    CHECK_EQ(cluster_restart(cluster, 3), RAFT_OK);
+    cluster_run(cluster, LONGEST);
+    CHECK_EQ(cluster_peer(cluster, 1, 3).match, index);
+    raft_message late =
+        cluster_forge(cluster, 3, 1, cluster_term(cluster, 1), RAFT_MESSAGE_APPEND_REPLY);
+    late.refused = 1;
+    late.round = round;
+    late.refused_index = index;
+    late.index = index - 1;
+    late.index_term = 1;
+    CHECK_EQ(cluster_inject(cluster, 1, &late), RAFT_OK);
+    CHECK_EQ(cluster_peer(cluster, 1, 3).state, RAFT_PEER_REPLICATE);
+    CHECK(cluster_event(cluster, 1, 0, RAFT_EVENT_REGRESSION) == NULL);
+    CLUSTER_DONE(cluster);
+}
+
+/* R42: leaving is a change like another; a new leader commits something of its own first. */
+static void new_leader_leaves_a_joint_membership_only_behind_its_no_op(void)
+{
+    struct cluster *cluster = group(3, 5);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4l 5l"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    cluster_hold(cluster, 1, 2); /* so that 2 gets the joint entry and its commit, no more */
+    CHECK_EQ(change(cluster, 1, "1 2 3 4 5"), RAFT_OK);
+    raft_index joint = version_at(cluster, 1);
+    for (int i = 0; i < 40 && cluster_commit(cluster, 2) < joint; i++) {
+        cluster_settle(cluster);
+        cluster_deliver(cluster, 1, 2);
+    }
+    CHECK(cluster_commit(cluster, 2) >= joint);
+    cluster_crash(cluster, 1);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, 6 * LONGEST);
+    raft_id leader = cluster_stable_leader(cluster);
+    CHECK(leader != 0);
+    CHECK_STR(members_at(cluster, leader), "1 2 3 4 5");
+    raft_term own = cluster_term(cluster, leader);
+    raft_index index = joint + 1;
+    while (cluster_stored(cluster, leader, index)->term < own) {
+        index++;
+    }
+    CHECK_EQ(cluster_stored(cluster, leader, index)->kind, RAFT_ENTRY_NOOP);
     CLUSTER_DONE(cluster);
 }
 
@@ -843,6 +907,8 @@ int main(void)
     RUN(survivor_of_two_that_holds_the_removal_elects_itself);
     RUN(survivor_of_two_without_the_removal_waits_for_the_other);
     RUN(acknowledgement_of_an_earlier_membership_raises_nothing);
+    RUN(late_refusal_from_before_a_restart_is_no_loss);
+    RUN(new_leader_leaves_a_joint_membership_only_behind_its_no_op);
     RUN(member_that_lost_its_log_is_reported_and_counts_for_nothing);
     RUN(witness_keeps_headers_and_memberships_and_applies_nothing);
     RUN(witness_commits_with_the_leader_when_the_other_is_gone);

@@ -424,6 +424,26 @@ static void a_source_that_has_nothing_to_give_is_left_until_the_timer(void)
     CHECK_STR(lone_close(&l), "sound");
 }
 
+/*
+ * What it acknowledged before a restart, a server does not know any more: it leaves the term before
+ * it cuts anything, or that term's leader could go on counting what is gone.
+ */
+static void what_is_cut_after_a_restart_may_have_been_acknowledged(void)
+{
+    lone l;
+    pre_candidate(&l, TERMS(1, 1, 2, 2), 4, 6);
+    begin_pull(&l, 9, 5);
+    hint(&l, 3, 2, 1);
+    CHECK_EQ(lone_status(&l).term, 6);
+    CHECK_EQ(give(&l, 3, 2, 1, 3, 2, 0), RAFT_OK);
+    CHECK_EQ(lone_status(&l).term, 7);
+    CHECK_EQ(lone_append(&l, 2, 6, 4, 2, 5, 1, 0), RAFT_OK); /* of the term that was left */
+    lone_settle(&l);
+    CHECK_EQ(lone_status(&l).last_index, 4);
+    CHECK_EQ(stored_term(&l, 4), 3);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
 static void a_half_pulled_log_is_legal_and_survives_a_crash(void)
 {
     lone l;
@@ -435,7 +455,7 @@ static void a_half_pulled_log_is_legal_and_survives_a_crash(void)
     CHECK_EQ(lone_restart(&l), RAFT_OK);
     CHECK_EQ(lone_status(&l).last_index, 4);
     CHECK_EQ(stored_term(&l, 4), 3);
-    CHECK_EQ(lone_append(&l, 4, 6, 4, 3, 5, 1, 0), RAFT_OK); /* whoever leads goes on from there */
+    CHECK_EQ(lone_append(&l, 4, 7, 4, 3, 5, 1, 0), RAFT_OK); /* whoever leads goes on from there */
     lone_settle(&l);
     CHECK_EQ(lone_status(&l).last_index, 5);
     CHECK_STR(lone_close(&l), "sound");
@@ -788,6 +808,7 @@ int main(void)
     RUN(replies_from_others_or_to_other_questions_change_nothing);
     RUN(nothing_is_cut_below_the_own_commit_index);
     RUN(a_source_that_has_nothing_to_give_is_left_until_the_timer);
+    RUN(what_is_cut_after_a_restart_may_have_been_acknowledged);
     RUN(a_half_pulled_log_is_legal_and_survives_a_crash);
     RUN(without_memory_the_question_is_asked_again);
     RUN(with_no_pull_a_worse_log_just_loses);

@@ -804,6 +804,31 @@ static void reads_that_ask_the_leader_are_told_when_storage_fails(void)
     CLUSTER_DONE(cluster);
 }
 
+/* Whoever is being stopped takes no more, and answers what it has taken. */
+static void when_a_server_is_stopped_its_reads_are_answered_and_new_ones_refused(void)
+{
+    struct cluster *cluster = asking_cluster(3, 3);
+    cluster_cut(cluster, 2, 1);
+    cluster_cut(cluster, 3, 1);
+    CHECK_EQ(ask(cluster, 1, 1), RAFT_OK);
+    CHECK_EQ(ask(cluster, 2, 1), RAFT_OK);
+    cluster_poll(cluster, 1);
+    cluster_poll(cluster, 2);
+    for (raft_id id = 1; id <= 2; id++) {
+        CHECK_EQ(raft_stop(cluster->nodes[id].raft), RAFT_OK);
+        CHECK_EQ(ask(cluster, id, 2), RAFT_ETRANSFER);
+        CHECK_EQ(raft_read_lease(cluster->nodes[id].raft, 2), RAFT_ETRANSFER);
+    }
+    cluster_run(cluster, 2 * LONGEST);
+    for (raft_id id = 1; id <= 2; id++) {
+        CHECK_EQ(cluster_status(cluster, id).error, RAFT_ESTOPPED);
+        CHECK_EQ(cluster_read_answers(cluster, id, 1), 1);
+        CHECK(answer_of(cluster, id, 1) < 0);
+        CHECK_EQ(cluster_read_answers(cluster, id, 2), 0);
+    }
+    CLUSTER_DONE(cluster);
+}
+
 /* The asker becomes leader before it has an answer. */
 static void a_server_that_comes_to_lead_ends_what_it_had_asked_for(void)
 {
@@ -897,5 +922,6 @@ int main(void)
     RUN(reads_of_a_learner_are_served_by_a_single_voter);
     RUN(reads_are_released_when_the_voter_they_wait_for_is_removed);
     RUN(another_server_is_told_at_least_the_no_op_and_all_that_is_committed);
+    RUN(when_a_server_is_stopped_its_reads_are_answered_and_new_ones_refused);
     return check_done();
 }

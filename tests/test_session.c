@@ -529,7 +529,7 @@ static void model_remove(struct model *model, size_t place)
 
 static void model_trim(struct model *model)
 {
-    size_t bytes;
+    uint64_t bytes;
 
     do {
         bytes = 0;

@@ -200,6 +200,7 @@ static void snapshot_at_or_below_the_commit_index_is_answered_with_it(void)
     cluster_run(c, LONGEST);
     CHECK(caught_up(c, 1, 3));
     const struct cluster_message *piece = cluster_sent(c, 0, 1, 3, RAFT_MESSAGE_SNAPSHOT);
+    raft_index piece_index = piece->message.index;
     uint64_t mark = cluster_mark(c);
     uint64_t installed = cluster_status(c, 3).counters.snapshots_installed;
     while (piece != NULL && piece->number <= mark) {
@@ -211,6 +212,17 @@ static void snapshot_at_or_below_the_commit_index_is_answered_with_it(void)
         piece = cluster_sent(c, piece->number, 1, 3, RAFT_MESSAGE_SNAPSHOT);
     }
     CHECK_EQ(cluster_status(c, 3).counters.snapshots_installed, installed);
+    CHECK_EQ(cluster_transfers(c, 3), 0);
+    for (int i = 0; i < 40 && cluster_status(c, 3).first_index <= piece_index + 1; i++) {
+        work(c, 1, 150); /* and where the log has let go of its last entry */
+        CHECK_EQ(cluster_compact(c, 3), RAFT_OK);
+    }
+    mark = cluster_mark(c);
+    piece = cluster_sent(c, 0, 1, 3, RAFT_MESSAGE_SNAPSHOT);
+    CHECK_EQ(cluster_replay(c, piece->number), RAFT_OK);
+    const struct cluster_message *reply = cluster_sent(c, mark, 3, 1, 0);
+    CHECK(reply != NULL && reply->message.kind == RAFT_MESSAGE_APPEND_REPLY);
+    CHECK_EQ(reply->message.index, cluster_commit(c, 3));
     CHECK_EQ(cluster_transfers(c, 3), 0);
     CLUSTER_DONE(c);
 }
@@ -785,17 +797,18 @@ static void apply_in_hand_ends_before_the_snapshot_is_loaded(void)
 {
     struct cluster *c = start_group(3);
     c->nodes[3].apply_async = 1;
-    work(c, 1, 5);
+    work(c, 1, 20); /* some are handed out, and the rest is committed */
     CHECK(c->nodes[3].apply_pending != 0);
+    CHECK(c->nodes[3].apply_pending < cluster_commit(c, 3));
     leave_behind(c, 1, 3);
-    cluster_heal_all(c);
-    for (int i = 0; i < 500 && cluster_status(c, 3).counters.snapshots_installed == 0; i++) {
-        cluster_run(c, 5);
-    }
-    cluster_run(c, 200);
+    stop_before_the_install(c);
     CHECK(cluster_status(c, 3).applied_index < cluster_status(c, 3).snapshot_index);
     c->nodes[3].apply_async = 0;
     cluster_complete_apply(c, 3); /* the harness looks at the bytes */
+    cluster_run(c, 200);
+    CHECK(cluster_status(c, 3).applied_index < cluster_status(c, 3).snapshot_index);
+    cluster_store_async(c, 3, 0);
+    cluster_complete(c, 3);
     cluster_run(c, LONGEST);
     CHECK(caught_up(c, 1, 3));
     CLUSTER_DONE(c);

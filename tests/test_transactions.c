@@ -436,7 +436,8 @@ static int apply_exactly(const char *bytes, size_t size)
 
     CHECK(exact != NULL);
     memcpy(exact, bytes, size);
-    status = command_apply(store, exact, size, NULL);
+    status = command_verify(exact, size);
+    CHECK_EQ(command_apply(store, exact, size, NULL), status);
     free(exact);
     return status;
 }

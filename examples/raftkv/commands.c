@@ -558,9 +558,8 @@ static void pass_time(struct store *store, uint64_t now_ms)
     store_remove_overdue(store, ENTRY_REMOVALS_MAX);
 }
 
-/* The body of a write must fill the rest of the entry. */
-static int apply_write(struct call *call, struct slice rest, uint64_t now_ms,
-                       struct arguments *arguments)
+/* The body of a write must fill the rest of the entry. What it is is in call then. */
+static int verify_write(struct call *call, struct slice rest, struct arguments *arguments)
 {
     struct call silent;
     int status = take_body(&rest, arguments, call);
@@ -571,14 +570,27 @@ static int apply_write(struct call *call, struct slice rest, uint64_t now_ms,
     silent = *call;
     silent.reply = NULL;
     silent.store = NULL;
-    if (rest.size != 0 || call->command->kind != COMMAND_WRITE || !check(&silent)) {
-        return COMMAND_EFORMAT;
+    return rest.size == 0 && call->command->kind == COMMAND_WRITE && check(&silent)
+               ? COMMAND_OK
+               : COMMAND_EFORMAT;
+}
+
+static int apply_write(struct call *call, struct slice rest, uint64_t now_ms,
+                       struct arguments *arguments)
+{
+    int status = verify_write(call, rest, arguments);
+
+    if (status != COMMAND_OK) {
+        return status;
     }
     pass_time(call->store, now_ms);
     return call->command->run(call);
 }
 
-/* Are all watched keys as they were? Returns 1 and the rest, 0 where the entry is damaged. */
+/*
+ * Are all watched keys as they were? Returns 1 and the rest, 0 where the entry is damaged. Without
+ * a store that is all there is to know.
+ */
 static int take_watches(const struct store *store, struct slice *rest, int *unchanged)
 {
     size_t count;
@@ -594,7 +606,7 @@ static int take_watches(const struct store *store, struct slice *rest, int *unch
         if (!take_argument(rest, &key) || !take_u64(rest, &version)) {
             return 0;
         }
-        *unchanged &= store_version(store, key) == version;
+        *unchanged &= store == NULL || store_version(store, key) == version;
     }
     return 1;
 }
@@ -634,19 +646,29 @@ static int each_queued(struct call *call, struct slice rest, size_t count,
     return status == COMMAND_OK && rest.size > 0 ? COMMAND_EFORMAT : status;
 }
 
+/* Takes what is in front of a transaction's commands and verifies these; rest is theirs then. */
+static int verify_transaction(struct call *call, struct slice *rest, size_t *count,
+                              struct arguments *arguments)
+{
+    int unchanged;
+
+    rest->data++; /* the number of EXEC */
+    rest->size--;
+    if (!take_watches(NULL, rest, &unchanged) || !take_number(rest, count)) {
+        return COMMAND_EFORMAT;
+    }
+    return each_queued(call, *rest, *count, arguments, admit_queued);
+}
+
 /* Twice over the commands: nothing is executed of an entry that is damaged further on. */
 static int apply_transaction(struct call *call, struct slice rest, uint64_t now_ms,
                              struct arguments *arguments)
 {
-    struct slice watches = rest;
+    struct slice watches = {rest.data + 1, rest.size - 1};
     size_t count;
     int unchanged;
-    int status;
+    int status = verify_transaction(call, &rest, &count, arguments);
 
-    if (!take_watches(call->store, &rest, &unchanged) || !take_number(&rest, &count)) {
-        return COMMAND_EFORMAT;
-    }
-    status = each_queued(call, rest, count, arguments, admit_queued);
     if (status != COMMAND_OK) {
         return status;
     }
@@ -660,6 +682,11 @@ static int apply_transaction(struct call *call, struct slice rest, uint64_t now_
     return each_queued(call, rest, count, arguments, run_queued);
 }
 
+static int is_transaction(struct slice body)
+{
+    return (unsigned char)body.data[0] == COMMAND_EXEC;
+}
+
 int command_apply(struct store *store, const void *payload, size_t size, struct buffer *reply)
 {
     struct slice rest = {payload, size};
@@ -671,13 +698,26 @@ int command_apply(struct store *store, const void *payload, size_t size, struct 
     if (!take_head(&rest, &now_ms) || rest.size == 0) {
         return COMMAND_EFORMAT;
     }
-    if ((unsigned char)rest.data[0] == COMMAND_EXEC) {
-        rest.data++;
-        rest.size--;
-        status = apply_transaction(&call, rest, now_ms, &arguments);
-    } else {
-        status = apply_write(&call, rest, now_ms, &arguments);
+    status = is_transaction(rest) ? apply_transaction(&call, rest, now_ms, &arguments)
+                                  : apply_write(&call, rest, now_ms, &arguments);
+    free(arguments.items);
+    return status;
+}
+
+int command_verify(const void *payload, size_t size)
+{
+    struct slice rest = {payload, size};
+    struct call call = {.store = NULL};
+    struct arguments arguments = {.items = NULL};
+    uint64_t now_ms;
+    size_t count;
+    int status;
+
+    if (!take_head(&rest, &now_ms) || rest.size == 0) {
+        return COMMAND_EFORMAT;
     }
+    status = is_transaction(rest) ? verify_transaction(&call, &rest, &count, &arguments)
+                                  : verify_write(&call, rest, &arguments);
     free(arguments.items);
     return status;
 }

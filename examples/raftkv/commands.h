@@ -221,6 +221,12 @@ int command_set_time(void *payload, size_t size, uint64_t now_ms);
 int command_apply(struct store *store, const void *payload, size_t size, struct buffer *reply);
 
 /*
+ * Would command_apply take this payload for an entry? For whoever proposes what came from elsewhere:
+ * an entry that no replica takes stops them all. COMMAND_OK, COMMAND_EFORMAT or COMMAND_ENOMEM.
+ */
+int command_verify(const void *payload, size_t size);
+
+/*
  * Executes a checked COMMAND_READ and adds its reply. now_ms is the reader's time, or 0. Changes no
  * content of the store.
  */

@@ -21,6 +21,9 @@
 /* Uncommitted bytes above which requests wait in their buffers, half of what the engine takes. */
 #define CONGESTED_BYTES ((uint64_t)32 << 20)
 
+/* Of the log in front of a checkpoint, kept for those that are a little behind. */
+#define TRAILING_BYTES_MAX ((uint64_t)4 << 20)
+
 enum {
     BATCH_MIN = 64,
     READERS_MIN = 64,
@@ -181,7 +184,7 @@ static void on_read(struct server *server, const raft_event *event)
 static void on_members(struct server *server)
 {
     topology_load(server);
-    (void)topology_connect(server); /* an address that is not allowed was said to be so */
+    (void)topology_connect(server, 0); /* an address that is not allowed was said to be so */
 }
 
 static void on_dropped(struct server *server, const raft_event *event)
@@ -275,6 +278,8 @@ static int open_node(struct server *server, char error[SERVER_ERROR_MAX])
     options.heartbeat_ms = given->heartbeat_ms;
     options.log_bytes_max = given->log_bytes;
     options.snapshot_log_bytes = given->log_bytes / 4;
+    options.trailing_bytes =
+        given->log_bytes / 16 < TRAILING_BYTES_MAX ? given->log_bytes / 16 : TRAILING_BYTES_MAX;
     options.apply_ahead = 1; /* the keyspace is rebuilt from the log */
     server->io->random(server->io->ctx, &options.seed, sizeof options.seed);
     server->io->random(server->io->ctx, &options.incarnation, sizeof options.incarnation);

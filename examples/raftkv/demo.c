@@ -2,7 +2,8 @@
  * raftkv-demo: a cluster's worst day in under twenty seconds.
  *
  * Three nodes on loopback are written to, the leader is killed in the midst of it, another takes
- * over, the dead one comes back and catches up, and everything that was acknowledged is read back.
+ * over, the dead one comes back and catches up, a checkpoint is taken, a fourth node joins and gets
+ * it, one is removed, and everything that was acknowledged is read back. Writing goes on meanwhile.
  * Exit status 0 only if nothing acknowledged was lost. Nothing is left running or on disk, also
  * when it is interrupted.
  */
@@ -21,11 +22,14 @@
 #include "launch.h"
 
 enum {
-    NODES = 3,
+    FOUNDERS = 3,
+    NODES = FOUNDERS + 1,
     KEYS = 6000,
     PIPELINE = 8,
     KILL_AT = KEYS / 3,
-    RESTART_AT = 2 * KEYS / 3,
+    RESTART_AT = KEYS / 2,
+    JOIN_AT = 2 * KEYS / 3,
+    REMOVE_AT = 5 * KEYS / 6,
     ASK_MS = 1000,
     GIVE_UP_MS = 8000, /* without any answer */
     BAR_WIDTH = 40
@@ -112,7 +116,9 @@ static int connect_next(struct demo *demo)
         return 0;
     }
     if (demo->port == 0) {
-        demo->leader = (demo->leader + 1) % NODES;
+        do {
+            demo->leader = (demo->leader + 1) % NODES;
+        } while (demo->fleet.nodes[demo->leader].pid <= 0);
         demo->port = demo->fleet.nodes[demo->leader].port;
     }
     if (caller_connect(&demo->caller, demo->port, ASK_MS)) {
@@ -222,7 +228,7 @@ static int write_until(struct demo *demo, int until)
 static int start_nodes(struct demo *demo)
 {
     printf("Three nodes in %s\n", demo->fleet.directory);
-    for (int i = 0; i < NODES; i++) {
+    for (int i = 0; i < FOUNDERS; i++) {
         if (fleet_start(&demo->fleet, i, GIVE_UP_MS)) {
             char tail[1024];
 
@@ -326,6 +332,89 @@ static int watch_catch_up(struct demo *demo, int node)
     return 0;
 }
 
+/* Asks the leader for something that is answered with OK when it is done. 0, or -1. */
+static int command(const struct demo *demo, const char *words)
+{
+    struct caller caller;
+    struct reply reply;
+    uint64_t deadline = now_ms() + GIVE_UP_MS;
+    int node = demo->leader;
+    int status = -1;
+
+    caller_init(&caller);
+    while (status && now_ms() < deadline && !interrupted) {
+        int moved;
+
+        if (caller_connect(&caller, demo->fleet.nodes[node].port, ASK_MS) ||
+            caller_ask(&caller, words, &reply, GIVE_UP_MS)) {
+            sleep_ms(5);
+            continue;
+        }
+        status = reply.kind == REPLY_STATUS ? 0 : -1;
+        moved = fleet_node_of(&demo->fleet, reply_moved_to(&reply));
+        node = moved >= 0 ? moved : node;
+    }
+    caller_free(&caller);
+    return status;
+}
+
+static int take_checkpoint(const struct demo *demo)
+{
+    char index[64] = "?";
+
+    end_bar(demo);
+    if (command(demo, "RAFT.CHECKPOINT") ||
+        ask_field(demo, demo->leader, "snapshot", "snapshot_index:", index)) {
+        printf("  no checkpoint was taken\n");
+        return -1;
+    }
+    printf("  node %d has taken a checkpoint of its first %s entries\n", demo->leader + 1, index);
+    return 0;
+}
+
+/* A server with an empty directory becomes one of the cluster. */
+static int add_node(struct demo *demo)
+{
+    const int node = FOUNDERS;
+    char words[128], address[64], installed[64] = "?";
+
+    end_bar(demo);
+    if (fleet_start(&demo->fleet, node, GIVE_UP_MS)) {
+        printf("  node %d does not start\n", node + 1);
+        return -1;
+    }
+    fleet_address(&demo->fleet, node, address);
+    snprintf(words, sizeof words, "RAFT.ADD %d %s", node + 1, address);
+    if (command(demo, words) || await_equal(demo, node) ||
+        ask_field(demo, node, "snapshot", "snapshots_installed:", installed)) {
+        printf("  node %d does not join\n", node + 1);
+        return -1;
+    }
+    printf("  node %d has joined: it got %sthe log, has caught up, and votes now\n", node + 1,
+           strcmp(installed, "0") ? "the checkpoint, the rest of " : "");
+    return 0;
+}
+
+/* The one that leads goes, as the hardest case: it hands over first. */
+static int remove_node(struct demo *demo)
+{
+    int node = demo->leader;
+    char words[64];
+
+    end_bar(demo);
+    snprintf(words, sizeof words, "RAFT.REMOVE %d", node + 1);
+    if (command(demo, words)) {
+        printf("  node %d cannot be removed\n", node + 1);
+        return -1;
+    }
+    if (fleet_stop(&demo->fleet, node, GIVE_UP_MS)) {
+        printf("  node %d does not stop\n", node + 1);
+        return -1;
+    }
+    printf("  node %d, which led, is removed and stopped\n", node + 1);
+    return 0;
+}
+
 /* Reads one key back. 1: as written, 0: not, -1: no answer. */
 static int check_key(struct demo *demo, int number)
 {
@@ -390,9 +479,12 @@ static int tell(struct demo *demo)
     }
     dead = kill_leader(demo);
     if (dead < 0 || write_until(demo, RESTART_AT) || restart_node(demo, dead) ||
-        write_until(demo, KEYS) || watch_catch_up(demo, dead)) {
+        write_until(demo, JOIN_AT) || watch_catch_up(demo, dead) || take_checkpoint(demo) ||
+        add_node(demo) || write_until(demo, REMOVE_AT) || remove_node(demo) ||
+        write_until(demo, KEYS)) {
         return -1;
     }
+    end_bar(demo);
     printf("Reading everything back\n");
     if (read_back(demo)) {
         return -1;
@@ -426,6 +518,7 @@ static void catch_signals(void)
 
 int main(int argc, char **argv)
 {
+    static const char *const flags[] = {"--log-bytes", "1m", NULL};
     struct demo demo = {.leader = -1, .is_terminal = isatty(STDOUT_FILENO)};
     char program[512];
     int status;
@@ -434,10 +527,11 @@ int main(int argc, char **argv)
     catch_signals();
     find_server(argv[0], program, sizeof program);
     caller_init(&demo.caller);
-    if (fleet_make(&demo.fleet, program, NODES)) {
+    if (fleet_make_with_spares(&demo.fleet, program, FOUNDERS, NODES - FOUNDERS)) {
         perror("raftkv-demo");
         return 1;
     }
+    demo.fleet.flags = flags; /* a small log, so that who joins needs the checkpoint */
     status = tell(&demo);
     caller_free(&demo.caller);
     fleet_remove(&demo.fleet);

@@ -92,24 +92,39 @@ static int choose_ports(struct fleet *fleet)
             errno = EADDRINUSE;
             return -1;
         }
-        used += (size_t)snprintf(fleet->peers + used, sizeof fleet->peers - used,
-                                 "%s%d=127.0.0.1:%u/127.0.0.1:%u", i ? "," : "", i + 1,
-                                 node->peer_port, node->port);
+        node->id = (unsigned)i + 1;
+        if (i < fleet->founders) {
+            used += (size_t)snprintf(fleet->peers + used, sizeof fleet->peers - used,
+                                     "%s%d=127.0.0.1:%u/127.0.0.1:%u", i ? "," : "", i + 1,
+                                     node->peer_port, node->port);
+        }
     }
     return 0;
 }
 
+void fleet_address(const struct fleet *fleet, int node, char out[64])
+{
+    snprintf(out, 64, "127.0.0.1:%u/127.0.0.1:%u", fleet->nodes[node].peer_port,
+             fleet->nodes[node].port);
+}
+
 int fleet_make(struct fleet *fleet, const char *program, int size)
+{
+    return fleet_make_with_spares(fleet, program, size, 0);
+}
+
+int fleet_make_with_spares(struct fleet *fleet, const char *program, int founders, int spares)
 {
     const char *parent = getenv("TMPDIR");
     char directory[sizeof fleet->directory];
 
     memset(fleet, 0, sizeof *fleet);
-    if (size < 1 || size > FLEET_SIZE_MAX) {
+    if (founders < 1 || spares < 0 || founders + spares > FLEET_SIZE_MAX) {
         errno = EINVAL;
         return -1;
     }
-    fleet->size = size;
+    fleet->founders = founders;
+    fleet->size = founders + spares;
     snprintf(fleet->program, sizeof fleet->program, "%s", program);
     snprintf(directory, sizeof directory, "%s/raftkv-XXXXXX", parent && *parent ? parent : "/tmp");
     if (choose_ports(fleet) || !mkdtemp(directory)) {
@@ -121,6 +136,11 @@ int fleet_make(struct fleet *fleet, const char *program, int size)
 
 /* ---- Starting ---- */
 
+static void directory_path(const struct fleet *fleet, int node, char *out, size_t size)
+{
+    snprintf(out, size, "%s/%u", fleet->directory, fleet->nodes[node].id);
+}
+
 static void log_path(const struct fleet *fleet, int node, char *out, size_t size)
 {
     snprintf(out, size, "%s/%d.log", fleet->directory, node + 1);
@@ -128,16 +148,25 @@ static void log_path(const struct fleet *fleet, int node, char *out, size_t size
 
 static void run_child(const struct fleet *fleet, int node, int ready_fd)
 {
-    char id[16], directory[320], listen[64], log[320];
-    const char *arguments[ARGUMENTS_MAX] = {fleet->program, "--id",    id,
-                                            "--dir",        directory, "--listen",
-                                            listen,         "--peers", fleet->peers};
-    int count = 9;
+    char id[16], directory[320], listen[64], peer[64], log[320];
+    const char *arguments[ARGUMENTS_MAX] = {fleet->program, "--id",     id,    "--dir",
+                                            directory,      "--listen", listen};
+    unsigned number = fleet->nodes[node].id;
+    int count = 7;
     int log_fd;
 
-    snprintf(id, sizeof id, "%d", node + 1);
-    snprintf(directory, sizeof directory, "%s/%d", fleet->directory, node + 1);
+    snprintf(id, sizeof id, "%u", number);
+    directory_path(fleet, node, directory, sizeof directory);
     snprintf(listen, sizeof listen, "127.0.0.1:%u", fleet->nodes[node].port);
+    snprintf(peer, sizeof peer, "127.0.0.1:%u", fleet->nodes[node].peer_port);
+    if (number <= (unsigned)fleet->founders) {
+        arguments[count++] = "--peers";
+        arguments[count++] = fleet->peers;
+    } else {
+        arguments[count++] = "--join";
+        arguments[count++] = "--peer-listen";
+        arguments[count++] = peer;
+    }
     for (int i = 0; fleet->flags && fleet->flags[i] && count < ARGUMENTS_MAX - 1; i++) {
         arguments[count++] = fleet->flags[i];
     }
@@ -279,6 +308,15 @@ static int remove_entry(const char *path, const struct stat *about, int kind, st
     (void)kind;
     (void)where;
     return remove(path);
+}
+
+void fleet_renew(struct fleet *fleet, int node, unsigned id)
+{
+    char directory[320];
+
+    directory_path(fleet, node, directory, sizeof directory);
+    nftw(directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    fleet->nodes[node].id = id;
 }
 
 void fleet_remove(struct fleet *fleet)

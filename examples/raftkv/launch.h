@@ -13,6 +13,7 @@
 
 struct fleet_node {
     pid_t pid;     /* 0: it does not run */
+    unsigned id;   /* of the server at this place: the place, counted from 1, if it is a founder */
     unsigned port; /* for clients */
     unsigned peer_port;
     int is_paused;
@@ -23,12 +24,25 @@ struct fleet {
     char program[512];
     char peers[1024];
     const char *const *flags; /* more of the command line, ended by null; may be null */
-    struct fleet_node nodes[FLEET_SIZE_MAX]; /* node i has id i + 1 */
+    struct fleet_node nodes[FLEET_SIZE_MAX];
     int size;
+    int founders; /* servers with ids up to this found the cluster, others wait to be added */
 };
 
 /* Makes the directory (under $TMPDIR or /tmp) and chooses ports. 0, or -1 with errno set. */
 int fleet_make(struct fleet *fleet, const char *program, int size);
+
+/*
+ * The same, but only the first servers found the cluster: the others start empty and wait to be
+ * added, each with fleet_start and then RAFT.ADD of its id and address.
+ */
+int fleet_make_with_spares(struct fleet *fleet, const char *program, int founders, int spares);
+
+/* "HOST:PORT/HOST:PORT" of a place: for servers and for clients, as RAFT.ADD takes it. */
+void fleet_address(const struct fleet *fleet, int node, char out[64]);
+
+/* Gives a place, where nothing runs, to another server: a new id, and nothing on its disk. */
+void fleet_renew(struct fleet *fleet, int node, unsigned id);
 
 /* Starts a node and waits until it says that it is ready. 0, or -1: it ended, or took too long. */
 int fleet_start(struct fleet *fleet, int node, int timeout_ms);

@@ -598,7 +598,7 @@ static const char *peer_address(const struct server *server)
 
 static int add_peers(struct server *server, char error[SERVER_ERROR_MAX])
 {
-    raft_id refused = topology_connect(server);
+    raft_id refused = topology_connect(server, 1);
 
     if (refused) {
         snprintf(error, SERVER_ERROR_MAX,
@@ -785,6 +785,7 @@ int server_close(struct server *server)
 {
     int status = consensus_close(server);
 
+    peers_close(server);
     transport_close(server->transport);
     close_clients(server);
     if (server->listen_fd >= 0) {

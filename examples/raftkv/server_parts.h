@@ -4,6 +4,7 @@
  *   server.c     opening and closing, the turn of the event loop, connections
  *   requests.c   from bytes to commands, and from outcomes to answers, in each client's order
  *   session.c    commands about a connection or the process: AUTH, HELLO, CLIENT, WAIT, SHUTDOWN
+ *   peers.c      where the other servers are, names included
  *   topology.c   who is in the cluster and who leads: redirects, CLUSTER, ROLE, RAFT.MEMBERS
  *   admin.c      changing the cluster: RAFT.ADD and the like
  *   info.c       INFO
@@ -140,6 +141,7 @@ struct server {
     struct loop *loop;
     wal *log;
     struct transport *transport; /* null in a cluster of one without --peer-listen */
+    struct resolver *resolver;   /* null until the address of a server is a name not known yet */
     raft *node;
     struct store *store;
     uint64_t cluster;
@@ -257,10 +259,11 @@ int session_needs_auth(const struct server *server, const struct client *client)
 void topology_load(struct server *server);
 
 /*
- * Tells the transport the addresses of the others, and to forget who is no member any more.
- * Returns the first one whose address is not allowed without protection, or 0.
+ * Tells the transport the addresses of the others, and to forget who is no member any more. Names
+ * are waited for where that may be: not while the server serves. Returns the first one whose
+ * address is not allowed without protection, or 0.
  */
-raft_id topology_connect(struct server *server);
+raft_id topology_connect(struct server *server, int may_wait);
 
 /* The member of an id, or null. */
 const struct member *topology_member(const struct server *server, raft_id id);
@@ -279,6 +282,22 @@ size_t topology_holders(const struct server *server, raft_index index);
 
 const char *topology_role_name(int role);
 const char *topology_kind_name(int kind);
+
+/* ---- peers.c ---- */
+
+/*
+ * Tells the transport where a member is, another address than before included. A name is looked up
+ * at once where that may wait, which it may not while the server serves; one that is not known is
+ * looked up beside the loop until it is, and that is no error. 0; -EACCES: outside loopback, see
+ * transport_peer; or another negated errno. Of each a warning is said.
+ */
+int peers_connect(struct server *server, const struct member *member, int may_wait);
+
+/* Neither calls this one nor asks for its name any more. */
+void peers_forget(struct server *server, raft_id id);
+
+/* Looks for nobody any more. Before the loop is freed. */
+void peers_close(struct server *server);
 
 /* ---- info.c ---- */
 

@@ -63,13 +63,13 @@ static void forget_strangers(struct server *server)
 {
     for (size_t i = 0; i < server->connected_count; i++) {
         if (!topology_member(server, server->connected[i])) {
-            transport_forget(server->transport, server->connected[i]);
+            peers_forget(server, server->connected[i]);
         }
     }
     server->connected_count = 0;
 }
 
-raft_id topology_connect(struct server *server)
+raft_id topology_connect(struct server *server, int may_wait)
 {
     raft_id refused = 0;
 
@@ -84,14 +84,10 @@ raft_id topology_connect(struct server *server)
         if (member->id == server->options->id || !member->peer[0]) {
             continue;
         }
-        status = transport_peer(server->transport, member->id, member->peer);
+        status = peers_connect(server, member, may_wait);
         server->connected[server->connected_count++] = member->id;
         if (status == -EACCES && refused == 0) {
             refused = member->id;
-        }
-        if (status) {
-            say(server->options->log_level, LOG_WARN, "server %llu at %s: %s",
-                (unsigned long long)member->id, member->peer, strerror(-status));
         }
     }
     return refused;

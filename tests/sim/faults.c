@@ -22,6 +22,7 @@ enum fault {
     FAULT_HINT,
     FAULT_CAMPAIGN,
     FAULT_MEMBERS,
+    FAULT_HANDOVER,
     FAULT_SNAPSHOT, /* no fault: a host takes one */
     FAULT_COUNT
 };
@@ -33,7 +34,8 @@ static uint64_t mean_distance(const struct plan *plan, enum fault fault)
         plan->clog_every_us,        plan->replay_every_us,     plan->pause_every_us,
         plan->clock_every_us,       plan->hang_every_us,       plan->write_fault_every_us,
         plan->apply_fault_every_us, plan->allocation_every_us, plan->hint_every_us,
-        plan->campaign_every_us,    plan->members_every_us,    plan->snapshot_every_us};
+        plan->campaign_every_us,    plan->members_every_us,    plan->handover_every_us,
+        plan->snapshot_every_us};
     return distances[fault];
 }
 
@@ -145,6 +147,14 @@ static void strike_hint(struct sim *sim)
     node_hint(node, sim->nodes[rng_below(&sim->rng, (uint64_t)sim->node_count)].id);
 }
 
+static void strike_handover(struct sim *sim)
+{
+    struct node *node = choose_victim(sim);
+    uint64_t how = rng_below(&sim->rng, 8);
+    const struct node *target = &sim->nodes[rng_below(&sim->rng, (uint64_t)sim->node_count)];
+    node_hand_over(node, how, rng_chance(&sim->rng, 300000) ? 0 : target->id);
+}
+
 static void strike(struct sim *sim, enum fault fault)
 {
     struct node *node;
@@ -191,6 +201,9 @@ static void strike(struct sim *sim, enum fault fault)
         break;
     case FAULT_MEMBERS:
         members_change(sim);
+        break;
+    case FAULT_HANDOVER:
+        strike_handover(sim);
         break;
     case FAULT_SNAPSHOT:
         snapshots_take(&sim->nodes[rng_below(&sim->rng, (uint64_t)sim->node_count)]);

@@ -580,6 +580,7 @@ static void fill_options(const struct node *node, raft_options *options)
     options->no_pre_vote = (uint8_t)plan->no_pre_vote;
     options->no_check_quorum = (uint8_t)plan->no_check_quorum;
     options->no_stickiness = (uint8_t)plan->no_stickiness;
+    options->no_pull = (uint8_t)plan->no_pull;
     options->apply_ahead = (uint8_t)plan->apply_ahead;
     options->snapshot_log_bytes = plan->snapshot_log_bytes;
     options->trailing_bytes = plan->trailing_bytes;
@@ -871,6 +872,22 @@ void node_campaign(struct node *node)
         raft_campaign(node->raft);
         node_changed(node);
     }
+}
+
+/* A host that wants another leader, or believes that there is none any more. */
+void node_hand_over(struct node *node, uint64_t how, raft_id target)
+{
+    if (node->raft == NULL || node_is_paused(node)) {
+        return;
+    }
+    if (how == 0) {
+        raft_step_down(node->raft);
+    } else if (how == 1) {
+        raft_forget_leader(node->raft);
+    } else {
+        raft_transfer(node->raft, target);
+    }
+    node_changed(node);
 }
 
 void node_hint(struct node *node, raft_id peer)

@@ -176,6 +176,8 @@ struct plan plan_draw(uint64_t seed, enum plan_store store)
     } else {
         draw_network_faults(&plan, &rng);
         draw_node_faults(&plan, &rng);
+        plan.handover_every_us = plan.timeout_ms * 1000 * maybe(&rng, 300000, 1, 20);
+        plan.no_pull = flag(&rng, 200000);
     }
     return plan;
 }

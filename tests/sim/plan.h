@@ -30,6 +30,7 @@ enum plan_store {
     X(no_pre_vote)                                                                                 \
     X(no_check_quorum)                                                                             \
     X(no_stickiness)                                                                               \
+    X(no_pull)                                                                                     \
     X(apply_ahead)                                                                                 \
     X(wide_ids) /* ids that need all their bits */                                                 \
     X(log_bytes_max)                                                                               \
@@ -93,6 +94,7 @@ enum plan_store {
     X(allocation_every_us)                                                                         \
     X(hint_every_us)                                                                               \
     X(campaign_every_us)                                                                           \
+    X(handover_every_us) /* transfers, leaders that step down or are forgotten */                  \
     X(members_every_us)
 
 struct plan {

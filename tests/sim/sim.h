@@ -224,6 +224,9 @@ void node_synced(struct node *node, uint64_t seq);
 void node_persisted(struct node *node, uint64_t seq);
 void node_applied(struct node *node, raft_index index);
 void node_campaign(struct node *node);
+
+/* how: 0 steps down, 1 forgets the leader, else transfers to target, or to the best if that is 0. */
+void node_hand_over(struct node *node, uint64_t how, raft_id target);
 void node_hint(struct node *node, raft_id peer);
 uint64_t node_now_ms(const struct node *node);
 void node_set_rate(struct node *node, uint64_t millionths); /* of a true clock's */

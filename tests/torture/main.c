@@ -1,8 +1,10 @@
 /*
  * torture: real raftkv processes on free loopback ports, under load, killed and started again.
  *
- * Rounds of four kinds: one node is killed, whoever it is; the leader is killed; all are killed at
- * once; the leader is paused and goes on later as if nothing had happened. At the end everything is
+ * Rounds of five kinds: one node is killed, whoever it is; the leader is killed; all are killed at
+ * once; the leader is paused and goes on later as if nothing had happened; the membership changes: a
+ * new server is added, one is removed or replaced, the leader as well as another, leadership is
+ * handed over, and now and then the leader is killed in the midst of it. At the end everything is
  * read back: the history must be linearizable, no acknowledged write may be missing, and the
  * replicas must hold the same. Exit status 0 only then; 2 for flags that make no sense.
  */
@@ -21,7 +23,10 @@
 #include "workload.h"
 
 enum {
-    NODES = 3,
+    FOUNDERS = 3,
+    SPARES = 2, /* places for servers that are added */
+    NODES = FOUNDERS + SPARES,
+    CHANGE_MS = 40000, /* until a change of the membership is through */
     START_MS = 20000,
     RECOVER_MS = 20000, /* until a write is acknowledged again */
     SETTLE_MS = 20000,  /* until the replicas agree at the end */
@@ -29,7 +34,7 @@ enum {
     STOP_MS = 5000
 };
 
-enum round_kind { ROUND_ONE, ROUND_LEADER, ROUND_ALL, ROUND_PAUSE, ROUND_KINDS };
+enum round_kind { ROUND_ONE, ROUND_LEADER, ROUND_ALL, ROUND_PAUSE, ROUND_MEMBERS, ROUND_KINDS };
 
 struct flags {
     const char *program;
@@ -43,7 +48,7 @@ struct flags {
 /* Set by the signal handler. */
 static volatile sig_atomic_t interrupted;
 
-static const char *const round_names[ROUND_KINDS] = {"one", "leader", "all", "pause"};
+static const char *const round_names[ROUND_KINDS] = {"one", "leader", "all", "pause", "members"};
 
 static void on_signal(int number)
 {
@@ -55,15 +60,18 @@ static void on_signal(int number)
 
 static int usage(const char *what)
 {
-    fprintf(stderr,
-            "torture: %s\n"
-            "usage: torture [--one N] [--leader N] [--all N] [--pause N] [--clients N] [--seed N]\n"
-            "               [--raftkv PATH] [--reads linearizable|stale] [--history PATH]\n"
-            "  rounds in which one node, the leader or all three are killed (20 of each), or the\n"
-            "  leader is paused (5); concurrent clients (8); where the server is (build/raftkv);\n"
-            "  with stale reads a run has to fail, which shows that it can; the file to\n"
-            "  write the history of a key to that is not linearizable\n",
-            what);
+    fprintf(
+        stderr,
+        "torture: %s\n"
+        "usage: torture [--one N] [--leader N] [--all N] [--pause N] [--members N]\n"
+        "               [--clients N] [--seed N] [--raftkv PATH]\n"
+        "               [--reads linearizable|lease|stale] [--history PATH]\n"
+        "  rounds in which one node, the leader or all are killed (20 of each), the leader is\n"
+        "  paused (5), or the membership changes (20); concurrent clients (8); where the server\n"
+        "  is (build/raftkv); how it reads (lease);\n"
+        "  with stale reads a run has to fail, which shows that it can; the file to\n"
+        "  write the history of a key to that is not linearizable\n",
+        what);
     return 2;
 }
 
@@ -116,7 +124,7 @@ static int read_flags(struct flags *flags, int argc, char **argv)
     const char *program = getenv("RAFTKV");
 
     *flags = (struct flags){
-        program ? program : "build/raftkv", "linearizable", NULL, {20, 20, 20, 5}, 8, 0};
+        program ? program : "build/raftkv", "lease", NULL, {20, 20, 20, 5, 20}, 8, 0};
     flags->seed = (uint64_t)time(NULL);
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 == argc || read_flag(flags, argv[i], argv[i + 1])) {
@@ -232,6 +240,27 @@ static int await_progress(struct workload *workload)
 
 /* ---- Rounds ---- */
 
+static unsigned running(const struct fleet *fleet)
+{
+    unsigned set = 0;
+
+    for (int i = 0; i < NODES; i++) {
+        set |= fleet->nodes[i].pid > 0 ? 1u << i : 0;
+    }
+    return set;
+}
+
+/* One of the places in a set, which is not empty. */
+static int one_of(unsigned set, uint64_t *random)
+{
+    int node;
+
+    do {
+        node = (int)random_below(random, NODES);
+    } while (!(set & 1u << node));
+    return node;
+}
+
 /* The nodes that a round concerns, as a set of bits. */
 static unsigned choose_victims(const struct fleet *fleet, enum round_kind kind, uint64_t *random)
 {
@@ -239,12 +268,12 @@ static unsigned choose_victims(const struct fleet *fleet, enum round_kind kind, 
 
     switch (kind) {
     case ROUND_ONE:
-        return 1u << random_below(random, NODES);
+        return 1u << one_of(running(fleet), random);
     case ROUND_ALL:
-        return (1u << NODES) - 1;
+        return running(fleet);
     default:
         leader = find_leader(fleet);
-        return 1u << (leader >= 0 ? (uint32_t)leader : random_below(random, NODES));
+        return 1u << (leader >= 0 ? leader : one_of(running(fleet), random));
     }
 }
 
@@ -279,11 +308,125 @@ static int repair(struct fleet *fleet, enum round_kind kind, unsigned victims)
     return 0;
 }
 
+/* ---- Changes of the membership ---- */
+
+/*
+ * Says a command to whoever leads until it is answered with OK: it is safe to repeat. Once, if
+ * `kills` is set, the leader is killed right after it was told.
+ */
+static int command_leader(struct fleet *fleet, const char *words, int kills)
+{
+    uint64_t deadline = now_ms() + CHANGE_MS;
+
+    while (now_ms() < deadline && !interrupted) {
+        int leader = find_leader(fleet);
+        struct caller caller;
+        struct reply reply;
+        int is_done = 0;
+
+        if (leader < 0) {
+            sleep_ms(20);
+            continue;
+        }
+        caller_init(&caller);
+        if (!caller_connect(&caller, fleet->nodes[leader].port, ASK_MS)) {
+            if (kills) {
+                caller_ask(&caller, words, &reply, 5);
+                fleet_kill(fleet, leader);
+                kills = 0;
+                if (start_node(fleet, leader)) {
+                    caller_free(&caller);
+                    return -1;
+                }
+            } else {
+                is_done =
+                    !caller_ask(&caller, words, &reply, CHANGE_MS) && reply.kind == REPLY_STATUS;
+            }
+        }
+        caller_free(&caller);
+        if (is_done) {
+            return 0;
+        }
+        sleep_ms(20);
+    }
+    printf("FAIL %s is not done\n", words);
+    return -1;
+}
+
+/* Starts a server that never was, in a free place, and adds it. */
+static int add_server(struct fleet *fleet, unsigned *last_id, int kills, uint64_t *random)
+{
+    char words[128], address[64];
+    int node = one_of(~running(fleet), random);
+
+    fleet_renew(fleet, node, ++*last_id);
+    if (start_node(fleet, node)) {
+        return -1;
+    }
+    fleet_address(fleet, node, address);
+    snprintf(words, sizeof words, "RAFT.ADD %u %s", fleet->nodes[node].id, address);
+    return command_leader(fleet, words, kills);
+}
+
+static int remove_server(struct fleet *fleet, int kills, uint64_t *random)
+{
+    char words[64];
+    int leader = find_leader(fleet);
+    int node = leader >= 0 && random_below(random, 2) ? leader : one_of(running(fleet), random);
+
+    snprintf(words, sizeof words, "RAFT.REMOVE %u", fleet->nodes[node].id);
+    if (command_leader(fleet, words, kills)) {
+        return -1;
+    }
+    sleep_ms(random_below(random, 200)); /* it may go on for a while, knowing it or not */
+    fleet_kill(fleet, node);
+    return 0;
+}
+
+static int hand_over(struct fleet *fleet, uint64_t *random)
+{
+    char words[64];
+
+    snprintf(words, sizeof words, "RAFT.TRANSFER %u",
+             fleet->nodes[one_of(running(fleet), random)].id);
+    return command_leader(fleet, words, 0);
+}
+
+static int count_of(unsigned set)
+{
+    int count = 0;
+
+    for (; set; set &= set - 1) {
+        count++;
+    }
+    return count;
+}
+
+static int change_members(struct fleet *fleet, unsigned *last_id, uint64_t *random)
+{
+    int size = count_of(running(fleet));
+    int kills = random_below(random, 3) == 0;
+
+    if (random_below(random, 5) == 0) {
+        return hand_over(fleet, random);
+    }
+    if (size == NODES || (size > FOUNDERS && random_below(random, 2))) {
+        return remove_server(fleet, kills, random);
+    }
+    if (add_server(fleet, last_id, kills, random)) {
+        return -1;
+    }
+    return size > FOUNDERS || random_below(random, 2) ? remove_server(fleet, 0, random) : 0;
+}
+
 static int run_round(struct fleet *fleet, struct workload *workload, enum round_kind kind,
-                     uint64_t *random)
+                     unsigned *last_id, uint64_t *random)
 {
     unsigned victims;
 
+    if (kind == ROUND_MEMBERS) {
+        return change_members(fleet, last_id, random) || await_progress(workload) ? -1 : 0;
+    }
     sleep_ms(random_below(random, 300));
     victims = choose_victims(fleet, kind, random);
     strike(fleet, kind, victims);
@@ -307,6 +450,7 @@ static int run_rounds(struct fleet *fleet, struct workload *workload, const stru
 {
     int left[ROUND_KINDS];
     int total = 0;
+    unsigned last_id = FOUNDERS + SPARES;
     uint64_t random = flags->seed;
 
     memcpy(left, flags->rounds, sizeof left);
@@ -318,7 +462,7 @@ static int run_rounds(struct fleet *fleet, struct workload *workload, const stru
         struct workload_counts counts;
 
         left[kind]--;
-        if (interrupted || run_round(fleet, workload, kind, &random)) {
+        if (interrupted || run_round(fleet, workload, kind, &last_id, &random)) {
             return -1;
         }
         counts = workload_count(workload);
@@ -356,25 +500,35 @@ static void show_states(const struct fleet *fleet)
 
 static int replicas_agree(const struct fleet *fleet)
 {
-    char digests[NODES][32];
+    char digests[NODES][32] = {{0}};
+    const char *first = NULL;
     uint64_t deadline = now_ms() + SETTLE_MS;
 
     while (now_ms() < deadline) {
         int equal = 1;
 
+        first = NULL;
         for (int i = 0; i < NODES; i++) {
+            if (fleet->nodes[i].pid <= 0) {
+                continue;
+            }
             if (ask_field(fleet, i, "digest", "keyspace_digest", digests[i], sizeof digests[i])) {
                 snprintf(digests[i], sizeof digests[i], "no answer");
                 equal = 0;
             }
-            equal = equal && !strcmp(digests[0], digests[i]);
+            first = first ? first : digests[i];
+            equal = equal && !strcmp(first, digests[i]);
         }
         if (equal) {
             return 1;
         }
         sleep_ms(50);
     }
-    printf("FAIL the replicas differ: %s, %s, %s\n", digests[0], digests[1], digests[2]);
+    printf("FAIL the replicas differ:");
+    for (int i = 0; i < NODES; i++) {
+        printf(" %s", digests[i][0] ? digests[i] : "-");
+    }
+    printf("\n");
     show_states(fleet);
     return 0;
 }
@@ -435,7 +589,7 @@ static int nodes_stop_well(struct fleet *fleet)
     int is_well = 1;
 
     for (int i = 0; i < NODES; i++) {
-        int status = fleet_stop(fleet, i, STOP_MS);
+        int status = fleet->nodes[i].pid > 0 ? fleet_stop(fleet, i, STOP_MS) : 0;
 
         if (status != 0) {
             printf("FAIL node %d ended with status %d\n", i + 1, status);
@@ -468,7 +622,7 @@ static int torture(struct fleet *fleet, const struct flags *flags)
 
     for (int i = 0; i < NODES; i++) {
         ports[i] = fleet->nodes[i].port;
-        if (start_node(fleet, i)) {
+        if (i < FOUNDERS && start_node(fleet, i)) {
             return -1;
         }
     }
@@ -503,7 +657,8 @@ static void catch_signals(void)
 int main(int argc, char **argv)
 {
     const char *node_flags[] = {
-        "--election-ms", "150", "--heartbeat-ms", "30", "--reads", NULL, NULL};
+        "--election-ms", "150", "--heartbeat-ms",       "30",   "--reads", NULL,
+        "--log-bytes",   "8m",  "--checkpoint-entries", "3000", NULL};
     struct fleet fleet;
     struct flags flags;
     int status = read_flags(&flags, argc, argv);
@@ -512,7 +667,7 @@ int main(int argc, char **argv)
         return status;
     }
     catch_signals();
-    if (fleet_make(&fleet, flags.program, NODES)) {
+    if (fleet_make_with_spares(&fleet, flags.program, FOUNDERS, SPARES)) {
         perror("torture");
         return 1;
     }

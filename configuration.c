@@ -254,6 +254,28 @@ static void pop_item(raft *node)
     raft__config_discard(node, &node->configs.items[--node->configs.count]);
 }
 
+/*
+ * Nobody is known any more. What was made ready stays: the entry that cuts the log may hold the
+ * next membership.
+ */
+static void forget_all(raft *node)
+{
+    while (node->configs.count > 0) {
+        pop_item(node);
+    }
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        raft__peer_free(node, &node->peers[i]);
+    }
+    memset(&node->quorums, 0, sizeof(node->quorums));
+    node->peer_count = 0;
+    node->self = 0;
+    node->witnesses = 0;
+    node->learners = 0;
+    node->zones = 0;
+    raft__lease_lengths(node, 0, 0);
+    raft__membership_changed(node);
+}
+
 void raft__config_truncate(raft *node, raft_index from)
 {
     uint32_t count = node->configs.count;
@@ -261,7 +283,7 @@ void raft__config_truncate(raft *node, raft_index from)
         pop_item(node);
     }
     if (node->configs.count == 1 && from > 0 && raft__config_index(node) >= from) {
-        raft__configs_free(node); /* a joiner: the only one it ever heard of is gone again */
+        forget_all(node); /* a joiner: the only one it ever heard of is gone again */
     } else if (node->configs.count < count) {
         put_in_force(node);
     }
@@ -307,25 +329,13 @@ void raft__config_reset(raft *node, raft_index version, struct raft__held *held)
 
 void raft__configs_free(raft *node)
 {
-    while (node->configs.count > 0) {
-        pop_item(node);
-    }
-    for (uint32_t i = 0; i < node->peer_count; i++) {
-        raft__peer_free(node, &node->peers[i]);
-    }
+    forget_all(node);
     raft__free(&node->memory, node->configs.items,
                node->configs.capacity * sizeof(*node->configs.items));
     raft__free(&node->memory, node->peers, node->peer_capacity * sizeof(*node->peers));
     memset(&node->configs, 0, sizeof(node->configs));
-    memset(&node->quorums, 0, sizeof(node->quorums));
     node->peers = NULL;
-    node->peer_count = 0;
     node->peer_capacity = 0;
-    node->self = 0;
-    node->witnesses = 0;
-    node->learners = 0;
-    raft__lease_lengths(node, 0, 0);
-    raft__membership_changed(node);
 }
 
 /* ---- Changing ------------------------------------------------------------------------------- */

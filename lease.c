@@ -40,14 +40,15 @@ struct raft__lease {
 /* ---- What a follower owes ------------------------------------------------------------------- */
 
 /*
- * What a restart may have made forgotten is kept, whoever orders a campaign: no tag is high enough.
+ * What a restart may have made forgotten is kept, whoever orders a campaign: its tag is not known.
+ * That ends with the longest lease, whatever is promised meanwhile: a promise of this run has a tag
+ * of its own, and is not bound against its own leader's order for ever (R50, R53).
  */
 void raft__lease_restart(raft *node)
 {
     if (node->state.lease_max_ms > 0 && node->state.term > 0) {
-        node->promised_until_ms = node->now_ms + node->state.lease_max_ms + 1;
-        node->promise_term = UINT64_MAX;
-        node->promise_round = UINT64_MAX;
+        node->withheld_until_ms = node->now_ms + node->state.lease_max_ms + 1;
+        node->promised_until_ms = node->withheld_until_ms;
     }
 }
 
@@ -83,7 +84,7 @@ int raft__promise_binds(const raft *node, raft_term tag_term, uint64_t tag_round
     if (node->now_ms >= node->promised_until_ms) {
         return 0;
     }
-    return tag_term == 0 ||
+    return tag_term == 0 || node->now_ms < node->withheld_until_ms ||
            tag_is_below(tag_term, tag_round, node->promise_term, node->promise_round);
 }
 
@@ -263,6 +264,9 @@ const char *raft__lease_check(const raft *node)
 {
     if (node->credit_ms != 0 && node->credit_ms > node->state.lease_max_ms) {
         return "no credit is longer than a restart remembers"; /* R50 */
+    }
+    if (node->withheld_until_ms > node->promised_until_ms) {
+        return "what is withheld after a restart counts as promised"; /* R50 */
     }
     if (node->credit_round > node->leader_round) {
         return "credit is asked for by a round that was heard";

@@ -20,7 +20,7 @@ static int log_is_quiet(const raft *node)
 {
     return node->log.last_index == node->applied_index && node->applying_index == 0 &&
            node->pending_count == 0 && raft__reads_waiting(node) == 0 &&
-           raft__forwards_waiting(node) == 0 && !node->stopping;
+           raft__forwards_waiting(node) == 0 && node->install == NULL && !node->stopping;
 }
 
 /* ---- Falling asleep ------------------------------------------------------------------------- */

@@ -698,6 +698,7 @@ struct raft {
     raft__set heard;   /* leader: who answered since the last quorum check */
 
     /* Leases (R50). */
+    uint64_t withheld_until_ms; /* after a restart, by nobody's order: not above the next */
     uint64_t promised_until_ms; /* nobody else is helped to lead before this sample, */
     raft_term promise_term;     /* unless an order comes that is at least as new as this round */
     uint64_t promise_round;

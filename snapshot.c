@@ -162,13 +162,25 @@ static int describes(const raft *node, const raft_message *message)
            meta.index == message->index && meta.term == message->index_term;
 }
 
+/* Whether a snapshot that ends so denies the log up to `fixed`, or lets the terms fall (R35). */
+static int denies(const raft *node, raft_index fixed, raft_index index, raft_term term)
+{
+    if (index > fixed) {
+        return term < raft__log_term(&node->log, fixed);
+    }
+    return index >= node->log.base_index && raft__log_term(&node->log, index) != term;
+}
+
+/* What is committed, and what a leader of the present term has certified, stays as it is. */
+static raft_index fixed_index(const raft *node)
+{
+    return node->certified > node->commit_index ? node->certified : node->commit_index;
+}
+
 int raft__snapshot_contradicts(const raft *node, const raft_message *message)
 {
     int bare = (message->flags & RAFT_FLAG_BARE) != 0;
-    raft_index fixed = node->commit_index;
-    if (message->term == node->state.term && node->certified > fixed) {
-        fixed = node->certified;
-    }
+    raft_index fixed = message->term == node->state.term ? fixed_index(node) : node->commit_index;
     if (message->chunk.size > PIECE_BYTES_MAX || (bare && is_data_member(node)) ||
         (!bare && node->self < node->peer_count && !is_data_member(node))) {
         return 1;
@@ -176,8 +188,7 @@ int raft__snapshot_contradicts(const raft *node, const raft_message *message)
     if (message->offset == 0 && !describes(node, message)) {
         return 1;
     }
-    return message->index <= fixed && message->index >= node->log.base_index &&
-           raft__log_term(&node->log, message->index) != message->index_term;
+    return denies(node, fixed, message->index, message->index_term);
 }
 
 static void tell_end(raft *node, const struct raft__install *install, int status)
@@ -435,11 +446,18 @@ static void replace_log(raft *node, struct raft__install *install, struct raft__
     raft__snapshot_rearm(node);
 }
 
-/* Everything has arrived and is durable beside the state in use. */
+/*
+ * Everything has arrived and is durable beside the state in use. Another leader may have certified
+ * something else since it began to come; one of the two is none, and the log is not the liar's.
+ */
 static void put_into_use(raft *node)
 {
     struct raft__install *install = node->install;
     raft_index index = install->meta.index;
+    if (denies(node, fixed_index(node), index, install->meta.term)) {
+        end_install(node, RAFT_EMALFORMED);
+        return;
+    }
     if (index > node->commit_index && !log_holds(node, index, install->meta.term)) {
         struct raft__held held;
         if (raft__config_prepare(node, install->meta.config, install->meta.config_size, &held) !=
@@ -531,7 +549,7 @@ int raft_chunk_written(raft *node, int status)
 static int check_shipped(const raft *node, const struct raft__meta *meta)
 {
     if (node->role == RAFT_ROLE_LEADER || meta->term > node->state.term ||
-        meta->index <= node->certified) {
+        denies(node, fixed_index(node), meta->index, meta->term)) {
         return RAFT_EMALFORMED; /* a leader's log lacks nothing that is committed (I13) */
     }
     if (node->callbacks.snapshot_load == NULL && !node->is_witness) {
@@ -565,6 +583,7 @@ int raft_snapshot_received(raft *node, const void *meta_bytes, size_t size)
     if (status != RAFT_OK) {
         return status;
     }
+    raft__wake(node); /* R54 */
     node->install = install_new(node, meta_bytes, size);
     if (node->install == NULL) {
         return RAFT_ENOMEM;

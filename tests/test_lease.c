@@ -292,6 +292,33 @@ static void a_restarted_server_withholds_itself_for_the_longest_lease_it_may_hav
     CHECK_STR(lone_close(&l), "sound");
 }
 
+/* What is promised after the restart binds against everybody but the leader's own, later order. */
+static void what_a_restart_withholds_ends_under_a_leader_that_goes_on_asking(void)
+{
+    lone l;
+    boot(&l, (uint32_t)L);
+    promise(&l, 1, 7);
+    lone_settle(&l);
+    lone_crash(&l);
+    CHECK_EQ(lone_restart(&l), RAFT_OK);
+    uint64_t until_ms = l.now_ms + L + 1;
+    uint64_t round = 8;
+    for (; l.now_ms + 400 < until_ms; round++) {
+        promise(&l, 1, round);
+        l.now_ms += 400;
+    }
+    CHECK(!asks_for_vote(&l, 2, 1, round)); /* withheld from all */
+    for (; l.now_ms < until_ms; round++) {
+        promise(&l, 1, round);
+        l.now_ms += 400;
+    }
+    promise(&l, 1, round);
+    CHECK(!asks_for_vote(&l, 2, 0, 0));
+    CHECK(!asks_for_vote(&l, 2, 1, round - 1));
+    CHECK(asks_for_vote(&l, 2, 1, round));
+    CHECK_STR(lone_close(&l), "sound");
+}
+
 /* Nobody can have been promised anything before the first election. */
 static void a_fresh_founder_withholds_nothing(void)
 {
@@ -1385,6 +1412,7 @@ int main(void)
     RUN(a_campaign_waits_for_the_end_of_the_promise_and_half_a_timeout_at_most);
     RUN(the_deadline_tells_when_a_promise_ends);
     RUN(a_restarted_server_withholds_itself_for_the_longest_lease_it_may_have_promised);
+    RUN(what_a_restart_withholds_ends_under_a_leader_that_goes_on_asking);
     RUN(a_fresh_founder_withholds_nothing);
     RUN(what_withholds_is_the_longest_lease_ever_and_not_the_present_one);
     RUN(the_longest_lease_is_stored_with_the_founding_and_with_every_state_after_it);

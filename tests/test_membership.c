@@ -331,6 +331,51 @@ static void truncated_membership_gives_way_to_the_one_before(void)
     CLUSTER_DONE(cluster);
 }
 
+/* The payload of a membership with node 4, as it stands in an entry; returns the entry's size. */
+static size_t entry_with_membership(struct cluster *cluster, uint8_t *out)
+{
+    CHECK_EQ(change(cluster, 1, "1 2 3 4l"), RAFT_OK);
+    cluster_run(cluster, T);
+    const struct cluster_entry *entry = cluster_stored(cluster, 1, version_at(cluster, 1));
+    memset(out, 0, RAFT_META_MAX);
+    out[0] = (uint8_t)entry->size;
+    out[1] = (uint8_t)(entry->size >> 8);
+    out[4] = RAFT_ENTRY_CONFIG;
+    memcpy(out + 8, entry->data, entry->size);
+    return raft_entry_size(entry->size);
+}
+
+/*
+ * R41: a joiner's only membership is cut by the entry that holds another. The older term comes
+ * last: whoever wrote 2:term 5 was deposed by one that had 1:term 4 and lacked the rest.
+ */
+static void only_membership_of_a_joiner_gives_way_to_another_at_once(void)
+{
+    struct cluster *cluster = group(3, 4);
+    uint8_t bytes[RAFT_META_MAX + 8] = {0, 0, 0, 0, RAFT_ENTRY_NOOP, 0, 0, 0};
+    cluster_isolate(cluster, 4);
+    size_t size = entry_with_membership(cluster, bytes + 8);
+    raft_message first = cluster_forge(cluster, 1, 4, 5, RAFT_MESSAGE_APPEND);
+    first.range_count = 1;
+    first.ranges[0] = (raft_range){1, 5, 2, 8 + size, bytes};
+    CHECK_EQ(cluster_inject(cluster, 4, &first), RAFT_OK);
+    CHECK_STR(members_at(cluster, 4), "1 2 3 4l");
+    CHECK_EQ(version_at(cluster, 4), 2);
+    raft_message second = cluster_forge(cluster, 2, 4, 6, RAFT_MESSAGE_APPEND);
+    second.range_count = 1;
+    second.ranges[0] = (raft_range){1, 4, 1, size, bytes + 8};
+    CHECK_EQ(cluster_inject(cluster, 4, &second), RAFT_OK);
+    CHECK_STR(members_at(cluster, 4), "1 2 3 4l");
+    CHECK_EQ(version_at(cluster, 4), 1);
+    raft_message third = cluster_forge(cluster, 3, 4, 7, RAFT_MESSAGE_APPEND);
+    third.range_count = 1;
+    third.ranges[0] = (raft_range){1, 7, 1, 8, bytes};
+    CHECK_EQ(cluster_inject(cluster, 4, &third), RAFT_OK);
+    CHECK_STR(members_at(cluster, 4), "none");
+    CHECK(raft_check(cluster->nodes[4].raft) == NULL);
+    CLUSTER_DONE(cluster);
+}
+
 /* Catalogue 46: what is in the log governs, after a restart too, committed or not. */
 static void uncommitted_membership_governs_after_a_restart(void)
 {
@@ -895,6 +940,7 @@ int main(void)
     RUN(rival_changes_of_two_leaders_never_both_commit);
     RUN(change_waits_for_the_leaders_own_no_op);
     RUN(truncated_membership_gives_way_to_the_one_before);
+    RUN(only_membership_of_a_joiner_gives_way_to_another_at_once);
     RUN(uncommitted_membership_governs_after_a_restart);
     RUN(joint_membership_is_left_exactly_once);
     RUN(joint_membership_is_left_by_the_next_leader);

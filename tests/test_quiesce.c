@@ -418,6 +418,31 @@ static void groups_that_doze_and_work_lose_nothing_and_keep_their_leader(void)
     }
 }
 
+static void a_snapshot_that_the_host_ships_wakes_a_follower(void)
+{
+    struct cluster *cluster = cluster_create(3);
+    cluster->snapshots = 1;
+    for (raft_id id = 1; id <= 3; id++) {
+        cluster->nodes[id].options.quiesce = 1;
+        cluster->nodes[id].options.trailing_bytes = 1;
+    }
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, 1));
+    CHECK(cluster_run_until(cluster, all_asleep, 3 * LONGEST));
+    cluster_settle(cluster);
+    cluster_isolate(cluster, 3);
+    CHECK(cluster_propose(cluster, 1, "what 3 does not hear of") > 0);
+    cluster_run(cluster, T / 2);
+    CHECK_EQ(cluster_compact(cluster, 1), RAFT_OK);
+    CHECK(cluster_status(cluster, 3).asleep);
+    CHECK_EQ(cluster_ship(cluster, 1, 3), RAFT_OK);
+    CHECK(!cluster_status(cluster, 3).asleep);
+    cluster_run(cluster, T / 4);
+    CHECK_EQ(cluster_status(cluster, 3).applied_index, cluster_status(cluster, 1).applied_index);
+    CHECK(raft_check(cluster->nodes[3].raft) == NULL);
+    CLUSTER_DONE(cluster);
+}
+
 int main(void)
 {
     RUN(an_idle_group_sleeps_after_one_timeout_and_costs_nothing);
@@ -430,6 +455,7 @@ int main(void)
     RUN(a_read_wakes_and_is_confirmed_by_a_round);
     RUN(a_woken_leader_whose_peers_are_gone_yields_within_two_windows);
     RUN(anything_that_a_host_asks_of_a_follower_wakes_it);
+    RUN(a_snapshot_that_the_host_ships_wakes_a_follower);
     RUN(what_refuses_to_change_anything_does_not_wake);
     RUN(told_that_the_leader_is_dead_a_follower_campaigns_at_once);
     RUN(told_so_by_mistake_a_live_leader_or_a_new_one_leads_soon);

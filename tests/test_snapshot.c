@@ -1136,6 +1136,58 @@ static void snapshot_of_another_history_is_refused(void)
     CLUSTER_DONE(c);
 }
 
+/* R35: terms never fall; a restart would not accept what this would leave behind. */
+static void snapshot_of_a_lower_term_than_what_is_committed_is_refused(void)
+{
+    struct cluster *c = start_group(3);
+    struct cluster *other = start_group(3);
+    uint8_t meta[RAFT_META_MAX];
+    work(other, 1, 60);
+    CHECK(cluster_elect(c, 2));
+    CHECK(cluster_elect(c, 1));
+    work(c, 1, 5);
+    size_t size = meta_of(other, 1, meta);
+    raft_message m = first_piece(c, 1, 3, meta, size);
+    CHECK(m.index > cluster_commit(c, 3) && m.index_term < cluster_term(c, 3));
+    uint64_t before = cluster_fingerprint(c, 3);
+    CHECK_EQ(cluster_inject(c, 3, &m), RAFT_EMALFORMED);
+    CHECK_EQ(cluster_fingerprint(c, 3), before);
+    CHECK_EQ(raft_snapshot_received(c->nodes[3].raft, meta, size), RAFT_EMALFORMED);
+    CLUSTER_DONE(other);
+    CLUSTER_DONE(c);
+}
+
+/* What the leader of a newer term has certified meanwhile is not replaced by what denies it. */
+static void snapshot_that_the_log_denies_by_now_is_not_put_into_use(void)
+{
+    struct cluster *c = start_group(3);
+    uint8_t meta[RAFT_META_MAX];
+    leave_behind(c, 1, 3);
+    raft_index known = cluster_status(c, 3).last_index;
+    size_t size = meta_of(c, 1, meta);
+    raft_index index = 0;
+    raft_term term = 0;
+    CHECK_EQ(raft_meta_read(meta, size, &index, &term), RAFT_OK);
+    size_t count = (size_t)(index - known) + 2;
+    uint8_t *noops = calloc(count, 8);
+    for (size_t i = 0; i < count; i++) {
+        noops[8 * i + 4] = RAFT_ENTRY_NOOP;
+    }
+    CHECK_EQ(raft_snapshot_received(c->nodes[3].raft, meta, size), RAFT_OK);
+    raft_message m = cluster_forge(c, 2, 3, term + 1, RAFT_MESSAGE_APPEND);
+    m.index = known;
+    m.index_term = term;
+    m.range_count = 1;
+    m.ranges[0] = (raft_range){known + 1, term + 1, count, 8 * count, noops};
+    CHECK_EQ(cluster_inject(c, 3, &m), RAFT_OK);
+    cluster_run(c, 50);
+    CHECK(raft_check(c->nodes[3].raft) == NULL);
+    CHECK_EQ(cluster_status(c, 3).last_index, index + 2);
+    CHECK_EQ(cluster_status(c, 3).snapshot_index, 0);
+    free(noops);
+    CLUSTER_DONE(c);
+}
+
 static void server_without_the_callbacks_refuses_and_stays_behind(void)
 {
     struct cluster *c = make_group(3);
@@ -1450,6 +1502,8 @@ int main(void)
     RUN(witness_gets_metadata_alone);
     RUN(snapshots_that_contradict_are_refused_and_change_nothing);
     RUN(snapshot_of_another_history_is_refused);
+    RUN(snapshot_of_a_lower_term_than_what_is_committed_is_refused);
+    RUN(snapshot_that_the_log_denies_by_now_is_not_put_into_use);
     RUN(server_without_the_callbacks_refuses_and_stays_behind);
     RUN(snapshot_that_the_host_ships_goes_into_use_like_any);
     RUN(shipped_metadata_is_checked);

@@ -31,11 +31,12 @@
  * Inputs and the flush. Every function that changes a node changes memory only, raft_poll apart:
  * raft_poll is the only function that calls the host back (the allocator apart). It hands out, in
  * this order, persist, then send, then apply, then notify; snapshot_write comes behind persist,
- * read_log and snapshot_read just before what they are for is sent, snapshot_load in place of apply.
+ * read_log and snapshot_read just before what they are for is sent, snapshot_load in place of
+ * apply.
  *
  * Re-entrancy. From inside apply and notify the host may call raft_propose, raft_propose_many,
- * raft_read and raft_compact on the same node, and from inside any callback the functions that take a
- * const raft pointer. Every other call on the same node from inside a callback is refused with
+ * raft_read and raft_compact on the same node, and from inside any callback the functions that take
+ * a const raft pointer. Every other call on the same node from inside a callback is refused with
  * RAFT_EREENTRY and changes nothing. The allocator is no place for any of them: it runs in the
  * midst of a change, and nothing guards it. Other nodes may be used freely.
  *
@@ -176,7 +177,10 @@ typedef struct raft_range {
  */
 RAFT_API int raft_range_next(raft_range *range, raft_entry *entry);
 
-/* Bytes that an entry with this payload takes when encoded. */
+/*
+ * Bytes that an entry with this payload takes when encoded; SIZE_MAX where that does not fit. No
+ * payload of 2^30 bytes or more can be encoded.
+ */
 RAFT_API size_t raft_entry_size(size_t payload_size);
 
 /*
@@ -207,7 +211,7 @@ enum {
     /* Try elsewhere: this server cannot, another may. */
     RAFT_ENOTLEADER = -20, /* another server leads; raft_status.leader says which */
     RAFT_ENOLEADER = -21,  /* no leader is known */
-    RAFT_ENOTMEMBER = -22, /* this server is not a member of the group that it knows */
+    RAFT_ENOTMEMBER = -22, /* not in the membership that this server knows, or not in that role */
 
     /* Busy: try again later. */
     RAFT_ENOMEM = -40,    /* the allocator failed */
@@ -431,9 +435,9 @@ typedef struct raft_callbacks {
      * of the node, no-ops and memberships included (so that a durable state machine can store the
      * index), but for those that a snapshot covers. Never called on a witness. May return
      * RAFT_PENDING and be completed later with raft_applied; one call is outstanding at a time. Any
-     * other return stops the node with
-     * RAFT_EAPPLY. After a restart entries are applied again from the one behind the newest
-     * restored snapshot on, or behind raft_restore_applied, once they are known to be committed.
+     * other return stops the node with RAFT_EAPPLY. After a restart entries are applied again from
+     * the one behind the newest restored snapshot on, or behind raft_restore_applied, once they are
+     * known to be committed.
      * Lends *range until it returns; lends its bytes until the call is completed.
      */
     int (*apply)(void *host, const raft_range *range);
@@ -537,8 +541,9 @@ typedef struct raft_options {
     /*
      * Memory of the log. At the bound, proposals are refused with RAFT_EFULL; a follower goes on
      * for another eighth and 256 KiB, so that it can hold what a leader with the same bound took.
-     * Empty entries and memberships pass, or no leader could begin, nor a change come to its end. What is applied leaves memory by raft_compact,
-     * or, where there is a read_log, by itself when half of the bound is used. 0: 256 MiB.
+     * Empty entries and memberships pass, or no leader could begin, nor a change come to its end.
+     * What is applied leaves memory by raft_compact, or, where there is a read_log, by itself when
+     * half of the bound is used. 0: 256 MiB.
      */
     uint64_t log_bytes_max;
     /*
@@ -845,8 +850,10 @@ RAFT_API int raft_unreachable(raft *node, raft_id peer);
  * its place) or that its fate cannot be known here any more. What is proposed again for want of an
  * answer may be applied twice; to tell repeats is up to the state machine.
  * RAFT_OK; RAFT_EARG; RAFT_ESTATE; RAFT_EREENTRY: from inside persist or send; RAFT_ESIZE;
- * RAFT_ENOTMEMBER, RAFT_ENOTLEADER, RAFT_ENOLEADER; RAFT_ENOMEM, RAFT_EFULL, RAFT_EBUSY;
- * RAFT_ELIMIT; fatal.
+ * RAFT_ENOTLEADER, RAFT_ENOLEADER: a member that does not lead, learners included;
+ * RAFT_ENOTMEMBER: no member of the membership that governs here; RAFT_ENOMEM, RAFT_EFULL,
+ * RAFT_EBUSY; RAFT_ETRANSFER: leadership is being handed over, or the node stopped; RAFT_ELIMIT;
+ * fatal.
  */
 RAFT_API int raft_propose(raft *node, const void *data, size_t size, raft_index *index,
                           raft_term *term);
@@ -901,7 +908,7 @@ RAFT_API int raft_read_lease(raft *node, uint64_t tag);
  * promises hold as ever. Does nothing on a leader. RAFT_OK; RAFT_EARG; RAFT_ESTATE; RAFT_EREENTRY;
  * RAFT_ENOTMEMBER: this server is not a voter with data; RAFT_EBUSY: a write is outstanding (the
  * founding one right after raft_bootstrap and raft_start, for instance), a snapshot is being
- * installed, or the own promise of a lease lasts; RAFT_ELIMIT; fatal.
+ * installed, the own promise of a lease lasts, or the node is being stopped; RAFT_ELIMIT; fatal.
  */
 RAFT_API int raft_campaign(raft *node);
 

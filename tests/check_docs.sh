@@ -47,5 +47,38 @@ for page in $pages; do
     done
 done
 
+# What scenarios.md and evidence call tests are tests: every name of four words or more between
+# backquotes. An ellipsis stands for what the name before it began, or goes on, with.
+cat tests/test_*.c | grep -o 'RUN([a-z0-9_]*' | sed 's/RUN(//' | sort -u >"$work/tests"
+for page in docs/scenarios.md docs/hosts.md docs/clients.md; do
+    missing=$(grep -o '`[a-z0-9_]*`' "$page" | tr -d '`' | grep '_.*_.*_' | sort -u |
+        grep -v '^raft_\|^test_\|_max$\|_bytes$\|_ms$' | while read -r test; do
+        grep -qx "$test" "$work/tests" || echo "$test"
+    done)
+    [ -z "$missing" ]
+    result $? "$(basename "$page" .md)_names_tests_that_exist" "$page names $missing"
+done
+
+# Every test program has its place in the table, and each one named there exists.
+for program in $(grep -o '`test_[a-z0-9_]*' docs/scenarios.md | tr -d '`' | sort -u); do
+    [ -e "tests/$program.c" ]
+    result $? "scenarios_names_the_program_$program" "there is no tests/$program.c"
+done
+for program in tests/test_*.c; do
+    grep -q "$(basename "$program" .c)\b" docs/scenarios.md
+    result $? "$(basename "$program" .c)_is_in_scenarios" "docs/scenarios.md says nothing of it"
+done
+
+# Every number that sources, tests and mutants cite is explained.
+for number in $(grep -ohE '\b([RQN][0-9]{1,2}|[IV][0-9]{1,2})\b' ./*.c ./*.h examples/*.[ch] \
+    examples/raftkv/*.[ch] tests/test_*.c tests/sim/*.[ch] | sort -u); do
+    case $number in
+    R51 | R52) continue ;; # other ways, not used
+    I98 | I99) continue ;; # made up by test_sim
+    esac
+    grep -q "\*\*$number\*\*" docs/rules.md
+    result $? "rules_explains_$number" "cited in the sources, not explained in docs/rules.md"
+done
+
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -516,6 +516,13 @@ static void the_old_servers_are_refused_by_the_new_ones(void)
     connect_to(2);
     expect_error("SET nobody listens", "CLUSTERDOWN");
     CHECK(info_has("raft", "leader_id:0\r\n"));
+    for (uint64_t deadline = now_ms() + WAIT_MS; now_ms() < deadline;) {
+        if (info_has("transport", "(the other side belongs to another cluster)")) {
+            break;
+        }
+        sleep_ms(10);
+    }
+    CHECK(info_has("transport", "(the other side belongs to another cluster)"));
     fleet = fresh;
     connect_to(leader);
     expect_keys("k", 20);

@@ -226,6 +226,137 @@ static void a_locked_directory_is_refused_until_it_is_closed(void)
     CHECK_EQ(open_log(), RAFT_OK);
 }
 
+/* ---- Only looked at ---- */
+
+static int open_read_only(void)
+{
+    t.options.read_only = 1;
+    t.options.writer_thread = 0;
+    return open_log();
+}
+
+/* Leaves 60 writes in the directory, of which the last is cut short. */
+static void leave_torn_log(void)
+{
+    struct stat status;
+    char path[PATH_BYTES];
+    uint8_t rest = 1;
+    begin(0);
+    CHECK_EQ(open_log(), RAFT_OK);
+    append_and_wait(60, 8000);
+    struct wal_stats stats;
+    wal_get_stats(t.log_handle, &stats);
+    CHECK_EQ(close_log(), RAFT_OK);
+    snprintf(path, sizeof path, "%s/%016x.wal", t.log, (unsigned)stats.segments);
+    CHECK_EQ(stat(path, &status), 0);
+    int fd = open(path, O_RDWR);
+    CHECK_EQ(pwrite(fd, &rest, 1, status.st_size - 100), 1); /* of a batch whose rest is lost */
+    close(fd);
+}
+
+/* Names, sizes and times; what has a name more or less, or was written to, gives another sum. */
+static uint64_t directory_sum(void)
+{
+    DIR *directory = opendir(t.log);
+    const struct dirent *item;
+    uint64_t sum = 0;
+    CHECK(directory != NULL);
+    while ((item = readdir(directory)) != NULL) {
+        char path[PATH_BYTES + 256];
+        struct stat status;
+        snprintf(path, sizeof path, "%s/%s", t.log, item->d_name);
+        CHECK_EQ(stat(path, &status), 0);
+        sum += (uint64_t)status.st_ino * 31 + (uint64_t)status.st_size +
+               (uint64_t)status.st_mtim.tv_sec * 7 + (uint64_t)status.st_mtim.tv_nsec;
+    }
+    closedir(directory);
+    return sum;
+}
+
+static void a_log_that_is_only_looked_at_is_not_changed(void)
+{
+    raft_range range = {1, 1, 1, 8, t.pool};
+    raft_write write = {.seq = 1, .ranges = &range, .range_count = 1};
+    leave_torn_log();
+    uint64_t before = directory_sum();
+    t.options.cluster = 0;
+    t.options.node = 0;
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(open_read_only(), RAFT_OK);
+        CHECK_EQ(t.replayed_count, 60);
+        CHECK(wal_recovered(t.log_handle)->torn);
+        CHECK_EQ(wal_recovered(t.log_handle)->cluster, 1);
+        CHECK_EQ(wal_recovered(t.log_handle)->node, 2);
+        CHECK_EQ(wal_append(t.log_handle, 1, &write), RAFT_ESTORAGE);
+        CHECK_EQ(wal_trim(t.log_handle, 1, 50, 50), RAFT_OK);
+        CHECK_EQ(wal_failed(t.log_handle), EROFS);
+        CHECK_EQ(close_log(), RAFT_OK);
+    }
+    CHECK_EQ(directory_sum(), before);
+    t.options.node = 3;
+    CHECK_EQ(open_read_only(), RAFT_EFOREIGN);
+}
+
+static void who_only_looks_makes_nothing_and_minds_the_lock(void)
+{
+    wal *second = NULL;
+    char path[PATH_BYTES];
+    begin(0);
+    CHECK_EQ(open_read_only(), RAFT_ESTORAGE); /* there is no directory, and there will be none */
+    CHECK_EQ(t.error.system, ENOENT);
+    t.options.read_only = 0;
+    CHECK_EQ(open_log(), RAFT_OK);
+    struct wal_options looking = t.options;
+    looking.read_only = 1;
+    CHECK_EQ(wal_open(&looking, NULL, NULL, &t.error, &second), RAFT_EBUSY);
+    CHECK_EQ(close_log(), RAFT_OK);
+    snprintf(path, sizeof path, "%s/lock", t.log);
+    CHECK_EQ(unlink(path), 0);
+    CHECK_EQ(open_read_only(), RAFT_OK);
+    CHECK_EQ(access(path, F_OK), -1);
+    CHECK_EQ(close_log(), RAFT_OK);
+    t.options.writer_thread = 1;
+    CHECK_EQ(open_log(), RAFT_EARG);
+}
+
+static void expect_stored(void *ctx, uint64_t group, uint64_t seq, int status)
+{
+    (void)ctx;
+    (void)group;
+    (void)seq;
+    CHECK_EQ(status, RAFT_OK);
+}
+
+/* Entries of terms 1, 1, 2, 2: whoever does not know that is told, and gets those of one term. */
+static void entries_are_read_by_who_does_not_know_their_term(void)
+{
+    raft_entry entry = {.data = "payload", .size = 7, .kind = RAFT_ENTRY_DATA};
+    uint8_t bytes[16];
+    uint8_t room[64];
+    begin(0);
+    CHECK_EQ(raft_entry_encode(&entry, bytes, sizeof bytes), RAFT_OK);
+    CHECK_EQ(open_log(), RAFT_OK);
+    for (raft_index index = 1; index <= 4; index++) {
+        raft_range range = {index, 1 + (index > 2), 1, 16, bytes};
+        raft_write write = {.seq = index, .ranges = &range, .range_count = 1};
+        CHECK_EQ(wal_append(t.log_handle, 1, &write), RAFT_PENDING);
+    }
+    CHECK_EQ(wal_commit(t.log_handle), RAFT_OK);
+    CHECK_EQ(wal_collect(t.log_handle, expect_stored, NULL), 4);
+    for (raft_index first = 1; first <= 4; first++) {
+        raft_fetch fetch = {1, first, 4, 0, room, sizeof room, 0, 0};
+        CHECK_EQ(wal_read(t.log_handle, 1, &fetch), RAFT_OK);
+        CHECK_EQ(fetch.term, 1 + (first > 2));
+        CHECK_EQ(fetch.count, first % 2 == 1 ? 2 : 1);
+    }
+    raft_fetch wrong = {1, 2, 3, 1, room, sizeof room, 0, 0};
+    CHECK_EQ(wal_read(t.log_handle, 1, &wrong), RAFT_ECORRUPT); /* who thinks to know is told so */
+    raft_fetch narrow = {1, 3, 4, 0, room, 8, 0, 0};
+    CHECK_EQ(wal_read(t.log_handle, 1, &narrow), RAFT_ESIZE);
+    CHECK_EQ(narrow.size, 16);
+    CHECK_EQ(narrow.term, 2);
+}
+
 static void a_directory_that_cannot_be_made_is_an_error(void)
 {
     begin(0);
@@ -545,6 +676,9 @@ int main(void)
     RUN(symbolic_links_are_not_followed);
     RUN(no_descriptor_is_left_open);
     RUN(a_locked_directory_is_refused_until_it_is_closed);
+    RUN(a_log_that_is_only_looked_at_is_not_changed);
+    RUN(who_only_looks_makes_nothing_and_minds_the_lock);
+    RUN(entries_are_read_by_who_does_not_know_their_term);
     RUN(a_directory_that_cannot_be_made_is_an_error);
     RUN(the_writer_thread_reports_in_order);
     RUN(closing_finishes_what_the_thread_has_not_begun);

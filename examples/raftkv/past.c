@@ -111,6 +111,7 @@ static int make_node(struct past *past)
     options.cluster = past->cluster;
     options.group = SERVER_GROUP;
     options.log_bytes_max = (uint64_t)1 << 62; /* all that was ever stored */
+    options.apply_ahead = 1;                   /* as the server says: judged as at its start */
     raft_callbacks_init(&callbacks);
     callbacks.persist = persist_nothing;
     callbacks.send = send_nothing;

@@ -562,6 +562,52 @@ static void of_several_directories_the_longest_log_is_taken(void)
     end_all();
 }
 
+/*
+ * R12: more entries of an older term count for less. They were never acknowledged; what the later
+ * leader acknowledged has to win.
+ */
+static void a_later_term_counts_for_more_than_more_entries(void)
+{
+    char stale[320], later[320], line[400], to[320];
+    int leader;
+
+    begin(3, quick);
+    leader = connect_to_leader();
+    fleet_kill(&fleet, (leader + 1) % 3);
+    fleet_kill(&fleet, (leader + 2) % 3);
+    for (int i = 0; i < 500; i++) {
+        struct slice args[3] = {slice_of("SET"), slice_of("lost"), slice_of("unacknowledged")};
+
+        caller_add(&caller, args, 3);
+    }
+    CHECK_EQ(caller_send(&caller, WAIT_MS), 0);
+    CHECK_EQ(caller_receive(&caller, &reply, WAIT_MS), 0); /* it has stepped down: in its log */
+    CHECK_EQ(reply.kind, REPLY_ERROR);
+    fleet_kill(&fleet, leader);
+    CHECK_EQ(fleet_start(&fleet, (leader + 1) % 3, WAIT_MS), 0);
+    CHECK_EQ(fleet_start(&fleet, (leader + 2) % 3, WAIT_MS), 0);
+    connect_to_leader();
+    set_keys("later", 5);
+    expect_integer("WAIT 1 10000", 1);
+    for (int i = 0; i < 3; i++) {
+        fleet_kill(&fleet, i);
+    }
+    directory_of(leader, stale);
+    directory_of((leader + 1) % 3, later);
+    CHECK_EQ(fleet_make(&fresh, program, 1), 0);
+    fresh.flags = renamed;
+    snprintf(to, sizeof to, "%s/1", fresh.directory);
+    expect_exit(0, "raftkv-recover", "--dir", stale, "--dir", later, "--to", to, "--id", "1",
+                "--peers", fresh.peers, "--cluster", "fresh", NULL);
+    snprintf(line, sizeof line, "taking %s: ", later);
+    expect_said(line);
+    move_to_fresh();
+    connect_to_leader();
+    expect_keys("later", 5);
+    expect_integer("EXISTS lost", 0);
+    end_all();
+}
+
 /* The checkpoint is taken and copied while writes are on their way. */
 static void a_backup_taken_under_load_is_restored_into_a_new_cluster(void)
 {
@@ -637,6 +683,7 @@ int main(int argc, char **argv)
     RUN(a_lost_quorum_is_recovered_from_the_survivor);
     RUN(the_old_servers_are_refused_by_the_new_ones);
     RUN(of_several_directories_the_longest_log_is_taken);
+    RUN(a_later_term_counts_for_more_than_more_entries);
     RUN(a_backup_taken_under_load_is_restored_into_a_new_cluster);
     end_all();
     caller_free(&caller);

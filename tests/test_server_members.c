@@ -1,0 +1,259 @@
+/*
+ * A cluster that changes while it serves: servers are added and removed, the lead is handed over,
+ * checkpoints are taken and started from, and reads are answered by followers and under leases.
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include "servers.h"
+
+enum { LARGE_BYTES = 200000, LARGE_COUNT = 40 }; /* together more than what trails a checkpoint */
+
+static void begin_with_spares(int founders, int spares, const char *const *flags)
+{
+    fleet_remove(&fleet);
+    CHECK_EQ(fleet_make_with_spares(&fleet, program, founders, spares), 0);
+    fleet.flags = flags;
+    for (int i = 0; i < founders + spares; i++) {
+        CHECK_EQ(fleet_start(&fleet, i, WAIT_MS), 0);
+    }
+}
+
+/* INCRs that are sent together, and whose answers are awaited later. */
+static void send_increments(int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct slice args[2] = {slice_of("INCR"), slice_of("n")};
+
+        caller_add(&caller, args, 2);
+    }
+    CHECK_EQ(caller_send(&caller, WAIT_MS), 0);
+}
+
+static void await_increments(int count)
+{
+    for (int i = 0; i < count; i++) {
+        CHECK_EQ(caller_receive(&caller, &reply, WAIT_MS), 0);
+        CHECK_EQ(reply.kind, REPLY_INTEGER);
+        CHECK_EQ(reply.integer, i + 1);
+    }
+}
+
+/* The number behind "name:" in a section of INFO. */
+static uint64_t info_number(const char *section, const char *name)
+{
+    char words[64], text[8192];
+    const char *found;
+
+    snprintf(words, sizeof words, "INFO %s", section);
+    ask(words);
+    snprintf(text, sizeof text, "\n%.*s", (int)reply.text.size, reply.text.data);
+    snprintf(words, sizeof words, "\n%s:", name);
+    found = strstr(text, words);
+    CHECK(found != NULL);
+    return strtoull(found + strlen(words), NULL, 10);
+}
+
+static void digest_of(int node, char out[64])
+{
+    connect_to(node);
+    ask("INFO digest");
+    snprintf(out, 64, "%.*s", (int)reply.text.size, reply.text.data);
+}
+
+/* Two servers that hold the same, once both have applied everything. */
+static void await_same_keyspace(int one, int other)
+{
+    char left[64], right[64];
+    uint64_t deadline = now_ms() + WAIT_MS;
+
+    do {
+        digest_of(one, left);
+        digest_of(other, right);
+    } while (strcmp(left, right) != 0 && now_ms() < deadline);
+    CHECK_STR(left, right);
+}
+
+static void set_large_keys(void)
+{
+    static char value[LARGE_BYTES];
+    char key[32];
+
+    memset(value, 'v', sizeof value);
+    for (int i = 0; i < LARGE_COUNT; i++) {
+        struct slice args[3] = {slice_of("SET"), {key, 0}, {value, sizeof value}};
+
+        args[1].size = (size_t)snprintf(key, sizeof key, "large%d", i);
+        caller_add(&caller, args, 3);
+        CHECK_EQ(caller_send(&caller, WAIT_MS), 0);
+        CHECK_EQ(caller_receive(&caller, &reply, WAIT_MS), 0);
+        CHECK_EQ(reply.kind, REPLY_STATUS);
+    }
+}
+
+static void add_server(struct caller *admin, int node)
+{
+    char address[64], words[128];
+    struct reply answer;
+
+    fleet_address(&fleet, node, address);
+    snprintf(words, sizeof words, "RAFT.ADD %u %s", fleet.nodes[node].id, address);
+    CHECK_EQ(caller_ask(admin, words, &answer, 2 * WAIT_MS), 0);
+    if (answer.kind != REPLY_STATUS) {
+        printf("%s: %.*s\n", words, (int)answer.text.size, answer.text.data);
+    }
+    CHECK_EQ(answer.kind, REPLY_STATUS);
+}
+
+/* Its log begins behind the checkpoint, so the checkpoint is what the empty server gets first. */
+static void an_empty_server_is_added_under_load(void)
+{
+    enum { LOAD = 20000 };
+
+    struct caller admin;
+    int leader;
+
+    caller_init(&admin);
+    begin_with_spares(3, 1, quick);
+    leader = connect_to_leader();
+    set_large_keys();
+    expect_text("RAFT.CHECKPOINT", "OK");
+    CHECK(info_number("raft", "first_index") > 1);
+    send_increments(LOAD);
+    CHECK_EQ(caller_connect(&admin, fleet.nodes[leader].port, WAIT_MS), 0);
+    add_server(&admin, 3);
+    caller_free(&admin);
+    await_increments(LOAD);
+    connect_to(leader);
+    CHECK_EQ(info_number("raft", "voters"), 4);
+    await_same_keyspace(leader, 3);
+    CHECK(info_number("snapshot", "snapshots_installed") > 0);
+    connect_to_leader();
+    expect_integer("DBSIZE", LARGE_COUNT + 2); /* with n and leader */
+    end();
+}
+
+static void the_lead_is_handed_to_whom_is_named(void)
+{
+    char words[64];
+    int leader, other;
+
+    begin(3, quick);
+    leader = connect_to_leader();
+    other = (leader + 1) % 3;
+    expect_text("SET a 1", "OK");
+    snprintf(words, sizeof words, "RAFT.TRANSFER %d", other + 1);
+    expect_text(words, "OK");
+    CHECK_EQ(connect_to_leader(), other);
+    expect_integer("INCR a", 2);
+    end();
+}
+
+/* It commits its own removal, hands over, and is silent from then on. */
+static void a_leader_is_removed_and_nothing_is_lost(void)
+{
+    char words[64];
+    int leader, next;
+
+    begin(3, quick);
+    leader = connect_to_leader();
+    for (int i = 0; i < 100; i++) {
+        expect_integer("INCR n", i + 1);
+    }
+    snprintf(words, sizeof words, "RAFT.REMOVE %d", leader + 1);
+    expect_text(words, "OK");
+    CHECK_EQ(fleet_stop(&fleet, leader, WAIT_MS), 0);
+    next = connect_to_leader();
+    CHECK(next != leader);
+    expect_integer("INCR n", 101);
+    CHECK_EQ(info_number("raft", "voters"), 2);
+    end();
+}
+
+/* What the checkpoint covers is not applied again: n would count twice. */
+static void a_server_starts_from_its_checkpoint(void)
+{
+    char tail[4096];
+    uint64_t index;
+
+    begin(1, NULL);
+    connect_to_leader();
+    set_large_keys();
+    send_increments(1000);
+    await_increments(1000);
+    expect_text("RAFT.CHECKPOINT", "OK");
+    index = info_number("raft", "applied_index");
+    expect_text("SET later 1", "OK");
+    fleet_kill(&fleet, 0);
+    CHECK_EQ(fleet_start(&fleet, 0, WAIT_MS), 0);
+    connect_to_leader();
+    expect_text("GET n", "1000");
+    expect_text("GET later", "1");
+    CHECK(info_number("snapshot", "snapshot_index") >= index);
+    fleet_log_tail(&fleet, 0, tail, sizeof tail);
+    CHECK(strstr(tail, "loaded the checkpoint at "));
+    end();
+}
+
+/* Each sees what was acknowledged before it asked. */
+static void followers_answer_reads_that_are_linearizable(void)
+{
+    char words[64], value[32];
+    struct caller reader;
+    struct reply answer;
+    int leader;
+
+    caller_init(&reader);
+    begin(3, quick);
+    leader = connect_to_leader();
+    CHECK_EQ(caller_connect(&reader, fleet.nodes[(leader + 1) % 3].port, WAIT_MS), 0);
+    CHECK_EQ(caller_ask(&reader, "GET k", &answer, WAIT_MS), 0);
+    CHECK(answer.kind == REPLY_ERROR);
+    CHECK_EQ(caller_ask(&reader, "READONLY", &answer, WAIT_MS), 0);
+    for (int i = 0; i < 100; i++) {
+        snprintf(words, sizeof words, "SET k %d", i);
+        snprintf(value, sizeof value, "%d", i);
+        expect_text(words, "OK");
+        CHECK_EQ(caller_ask(&reader, "GET k", &answer, WAIT_MS), 0);
+        CHECK(slice_equal(answer.text, slice_of(value)));
+    }
+    CHECK_EQ(caller_ask(&reader, "READWRITE", &answer, WAIT_MS), 0);
+    CHECK_EQ(caller_ask(&reader, "GET k", &answer, WAIT_MS), 0);
+    CHECK(answer.kind == REPLY_ERROR);
+    caller_free(&reader);
+    end();
+}
+
+static void reads_are_answered_under_a_lease(void)
+{
+    static const char *const flags[] = {
+        "--reads", "lease", "--election-ms", "400", "--heartbeat-ms", "20", NULL};
+    uint64_t deadline = now_ms() + WAIT_MS;
+
+    begin(3, flags);
+    connect_to_leader();
+    expect_text("SET k 1", "OK");
+    while (info_number("raft", "reads_by_lease") == 0 && now_ms() < deadline) {
+        expect_text("GET k", "1");
+    }
+    CHECK(info_number("raft", "reads_by_lease") > 0);
+    end();
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    if (find_program(argv[0])) {
+        printf("skip: %s is not built\n", program);
+        return check_done();
+    }
+    caller_init(&caller);
+    RUN(an_empty_server_is_added_under_load);
+    RUN(the_lead_is_handed_to_whom_is_named);
+    RUN(a_leader_is_removed_and_nothing_is_lost);
+    RUN(a_server_starts_from_its_checkpoint);
+    RUN(followers_answer_reads_that_are_linearizable);
+    RUN(reads_are_answered_under_a_lease);
+    end();
+    caller_free(&caller);
+    return check_done();
+}

@@ -23,9 +23,13 @@
  * compacted or read back by read_log, and no buffers of the host's own for groups that are idle.
  *
  * Nobody notices that the leader of a sleeping group has died but the host. When the connection to
- * a server is lost, it calls raft_unreachable(node, server) and groups_touch for every group: where
- * that server led, the others elect a new leader at once; leaders note it, and wake. A host that
- * has many groups spreads their leaders over the servers (raft_transfer, or priorities).
+ * a server is lost it goes through its groups, once what was lent is flushed: where
+ * raft_status.leader is that server it calls raft_unreachable(node, server) and groups_touch, which
+ * makes the node campaign at once. Not all servers at the same moment, or the votes are split and a
+ * timeout decides: let the host of one member do it first, another one in each group, and the
+ * others a timeout later, where the leader is still that server (tests/bench_groups.c does so). The
+ * other groups need not be told, and sleep on. A host of many groups spreads their leaders over the
+ * servers (raft_transfer, or priorities).
  *
  * Callbacks of a node, which run inside groups_poll, may touch any group, and use other nodes only
  * as far as these are not in the same groups: what such a node lent in this turn is not sent yet.

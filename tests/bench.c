@@ -1,6 +1,7 @@
 /*
  * build/bench                        everything
  * build/bench engine                 the engine alone
+ * build/bench groups [COUNT]         many groups in one process; so many idle ones, 10000 by default
  * build/bench raftkv [PATH]          three raftkv processes, of PATH or the binary beside this one
  * build/bench --list                 the configurations of --count
  * build/bench --count NAME ROUNDS    one configuration, silently; see bench_instructions.sh
@@ -14,6 +15,8 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { GROUPS_IDLE = 10000 };
 
 uint64_t bench_now_ns(void)
 {
@@ -55,6 +58,14 @@ static int count(char **argv)
     return 0;
 }
 
+/* 0, or the number that a text is, where it is a sensible one. */
+static size_t parse_groups(const char *text)
+{
+    char *end;
+    unsigned long count = strtoul(text, &end, 10);
+    return *end || count > 1000000 ? 0 : count;
+}
+
 static void run_raftkv(const char *path)
 {
     if (access(path, X_OK)) {
@@ -70,9 +81,14 @@ int main(int argc, char **argv)
     find_server(argv[0], server, sizeof server);
     if (argc == 1) {
         bench_engine();
+        bench_groups(GROUPS_IDLE);
         run_raftkv(server);
     } else if (argc == 2 && !strcmp(argv[1], "engine")) {
         bench_engine();
+    } else if (argc == 2 && !strcmp(argv[1], "groups")) {
+        bench_groups(GROUPS_IDLE);
+    } else if (argc == 3 && !strcmp(argv[1], "groups") && parse_groups(argv[2]) > 0) {
+        bench_groups(parse_groups(argv[2]));
     } else if (argc <= 3 && !strcmp(argv[1], "raftkv")) {
         run_raftkv(argc == 3 ? argv[2] : server);
     } else if (argc == 2 && !strcmp(argv[1], "--list")) {
@@ -80,7 +96,8 @@ int main(int argc, char **argv)
     } else if (argc == 4 && !strcmp(argv[1], "--count")) {
         return count(argv + 2);
     } else {
-        fprintf(stderr, "usage: bench [engine | raftkv [PATH] | --list | --count NAME ROUNDS]\n");
+        fprintf(stderr, "usage: bench [engine | groups [COUNT] | raftkv [PATH] | --list | "
+                        "--count NAME ROUNDS]\n");
         return 2;
     }
     return 0;

@@ -6,6 +6,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* Nanoseconds of a monotonic clock. */
@@ -29,6 +30,9 @@ int bench_count(const char *name, uint64_t rounds, uint64_t *per_round);
 
 /* Prints the names that bench_count knows, one a line, with what a round has and its unit. */
 void bench_list(void);
+
+/* Many groups in one process: so many idle ones, and up to a hundred busy ones beside them. */
+void bench_groups(size_t idle);
 
 /* raftkv: three processes on loopback with real fsync, of the binary at path. */
 void bench_raftkv(const char *path);

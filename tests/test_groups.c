@@ -283,6 +283,32 @@ static void polls_are_those_that_looking_at_each_would_find(void)
     close_servers();
 }
 
+/* Deadlines set, moved and taken away at random; after each step the earliest is in front. */
+static void the_heap_is_in_order_whatever_is_moved_or_removed(void)
+{
+    static struct group plain[GROUPS];
+    struct groups groups;
+    random_state = 7;
+    groups_init(&groups);
+    for (size_t i = 0; i < GROUPS; i++) {
+        CHECK_EQ(groups_add(&groups, &plain[i], NULL), 0);
+    }
+    for (int step = 0; step < 20000; step++) {
+        uint64_t deadline = random_below(3) == 0 ? RAFT_NEVER : random_below(1000);
+        set_deadline(&groups, &plain[random_below(GROUPS)], deadline);
+        for (size_t i = 0; i < groups.heap_count; i++) {
+            CHECK_EQ(groups.heap[i]->place, i + 1);
+            CHECK(groups.heap[(i - (i > 0)) / 2]->deadline_ms <= groups.heap[i]->deadline_ms);
+        }
+        size_t with_deadline = 0;
+        for (size_t i = 0; i < GROUPS; i++) {
+            with_deadline += plain[i].deadline_ms != RAFT_NEVER;
+        }
+        CHECK_EQ(groups.heap_count, with_deadline);
+    }
+    groups_free(&groups);
+}
+
 static void what_a_callback_touches_is_polled_next_time(void)
 {
     open_sleeping_servers();
@@ -393,6 +419,7 @@ static void only_adding_needs_memory_and_its_failure_changes_nothing(void)
 int main(void)
 {
     RUN(polls_are_those_that_looking_at_each_would_find);
+    RUN(the_heap_is_in_order_whatever_is_moved_or_removed);
     RUN(what_a_callback_touches_is_polled_next_time);
     RUN(a_node_that_failed_is_not_due);
     RUN(sleeping_groups_are_never_polled);

@@ -653,6 +653,44 @@ static void a_backup_taken_under_load_is_restored_into_a_new_cluster(void)
     end_all();
 }
 
+/* R56: a witness has the entries' terms, and not what they say. */
+static void a_witness_is_described_and_is_no_source(void)
+{
+    char directory[320], to[320], address[64], words[128];
+
+    fleet_remove(&fleet);
+    CHECK_EQ(fleet_make_with_spares(&fleet, program, 2, 1), 0);
+    fleet.flags = quick;
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(fleet_start(&fleet, i, WAIT_MS), 0);
+    }
+    connect_to_leader();
+    fleet_address(&fleet, 2, address);
+    snprintf(words, sizeof words, "RAFT.ADD 3 %s witness", address);
+    expect_text(words, "OK");
+    set_keys("k", 10);
+    connect_to(2);
+    for (uint64_t deadline = now_ms() + WAIT_MS; now_ms() < deadline;) {
+        if (info_has("raft", "\r\nwitnesses:1\r\n")) {
+            break;
+        }
+        sleep_ms(10);
+    }
+    for (int i = 0; i < 3; i++) {
+        fleet_kill(&fleet, i);
+    }
+    directory_of(2, directory);
+    expect_exit(0, "raftkv-check", directory, NULL);
+    expect_said("member 3: witness");
+    expect_said("keyspace: none, this is a witness\n");
+    snprintf(to, sizeof to, "%s/to", fleet.directory);
+    expect_exit(1, "raftkv-recover", "--dir", directory, "--to", to, "--id", "1", "--cluster", "x",
+                "--peers", "1=127.0.0.1:7001", NULL);
+    expect_said("only witnesses are left");
+    CHECK_EQ(access(to, F_OK), -1);
+    end_all();
+}
+
 /* The tools lie beside the server. */
 static void find_tools(void)
 {
@@ -684,6 +722,7 @@ int main(int argc, char **argv)
     RUN(the_old_servers_are_refused_by_the_new_ones);
     RUN(of_several_directories_the_longest_log_is_taken);
     RUN(a_later_term_counts_for_more_than_more_entries);
+    RUN(a_witness_is_described_and_is_no_source);
     RUN(a_backup_taken_under_load_is_restored_into_a_new_cluster);
     end_all();
     caller_free(&caller);

@@ -36,6 +36,11 @@ void raft__log_init(struct raft__log *log, uint64_t bytes_max)
     memset(log, 0, sizeof(*log));
     log->front_index = 1;
     log->bytes_max = bytes_max;
+    log->segment_max = SEGMENT_BYTES_MAX;
+    if (bytes_max / 8 < SEGMENT_BYTES_MAX) { /* what is given up is whole segments */
+        log->segment_max = bytes_max / 8 > SEGMENT_BYTES_MIN ? (size_t)(bytes_max / 8) & ~(size_t)7
+                                                             : SEGMENT_BYTES_MIN;
+    }
 }
 
 void raft__log_begin(struct raft__log *log, raft_index index, raft_term term)
@@ -117,7 +122,7 @@ static size_t segment_preference(const struct raft__log *log)
         return SEGMENT_BYTES_MIN;
     }
     size_t larger = (size_t)tail->capacity * 4;
-    return larger > SEGMENT_BYTES_MAX ? SEGMENT_BYTES_MAX : larger;
+    return larger > log->segment_max ? log->segment_max : larger;
 }
 
 static int array_reserve(const struct raft__memory *memory, void **array, uint32_t *capacity,

@@ -282,9 +282,10 @@ int raft_new(const raft_options *options, const raft_callbacks *callbacks, void 
     node->random = raft__mix(node->random + own_options.group);
     node->phase = RAFT__FRESH;
     node->election_at_ms = RAFT_NEVER;
-    /* A log that may leave memory again is restored whatever its size. */
-    raft__log_init(&node->log,
-                   own_callbacks.read_log != NULL ? UINT64_MAX : own_options.log_bytes_max);
+    raft__log_init(&node->log, own_options.log_bytes_max);
+    if (own_callbacks.read_log != NULL) {
+        node->log.bytes_max = UINT64_MAX; /* until the start: it may leave memory again */
+    }
     *out = node;
     return RAFT_OK;
 }

@@ -139,6 +139,7 @@ struct raft__log {
     uint64_t end_position; /* bytes of all entries ever up to the last */
     uint64_t bytes;        /* memory of all segments */
     uint64_t bytes_max;
+    size_t segment_max; /* bytes for entries in one segment, unless an entry needs more */
     uint32_t segment_count;
     uint32_t segment_capacity;
     uint32_t run_count;

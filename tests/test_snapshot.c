@@ -1264,6 +1264,7 @@ static int live_with_failure(raft_id victim, uint64_t fail_at, int fail_on)
     struct cluster_memory *memory = &c->nodes[victim].memory;
     for (raft_id id = 1; id <= 3; id++) {
         c->nodes[id].options.log_bytes_max = 16 << 10;
+        c->nodes[id].options.trailing_bytes = 512;
     }
     CHECK_EQ(cluster_start(c), RAFT_OK);
     CHECK(cluster_elect(c, 1));
@@ -1285,8 +1286,10 @@ static int live_with_failure(raft_id victim, uint64_t fail_at, int fail_on)
     for (int i = 0; i < 60; i++) {
         cluster_run(c, 50);
         raft_id leader = cluster_leader(c);
-        if (leader != 0 && i % 5 == 0) {
-            cluster_propose(c, leader, "and so on");
+        if (leader != 0) {
+            cluster_propose(c, leader,
+                            "and so on, so that the log goes on growing meanwhile: it "
+                            "needs memory of its own, beside what the transfer needs");
         }
     }
     int failed = memory->failed > 0;

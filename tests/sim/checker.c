@@ -579,12 +579,26 @@ void checker_restarting(struct checker *checker, int node)
     memset(&it->restored_state, 0, sizeof it->restored_state);
 }
 
+/* The memberships that a snapshot covers are known, whatever of their entries was restored. */
+static void know_memberships(struct checker *checker, struct checker_log *log, raft_index index)
+{
+    for (raft_index i = 0; i < log->count; i++) {
+        struct checker_link *link = &log->links[i];
+        if (i < index) {
+            link->config = checker->chosen.links[i].config;
+        } else if (link->config != i + 1) {
+            link->config = config_at(log, i);
+        }
+    }
+}
+
 /* A log that holds the last entry of the snapshot stays, another one is dropped (R35). */
 static void settle(struct checker *checker, struct checker_log *log, raft_index index, int replaces)
 {
     if (replaces || !log_holds(log, index, chain_at(&checker->chosen, index))) {
         log_assign(log, &checker->chosen, index);
     }
+    know_memberships(checker, log, index);
 }
 
 /*

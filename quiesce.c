@@ -25,8 +25,28 @@ static int log_is_quiet(const raft *node)
 
 /* ---- Falling asleep ------------------------------------------------------------------------- */
 
+/*
+ * A group that was busy keeps nothing of it: rings that are empty are made anew when they are
+ * needed, as they were the first time.
+ */
+static void give_back_rings(raft *node)
+{
+    raft__reads_free(node); /* 1: nobody waits */
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        struct raft__window *window = &node->peers[i].window;
+        if (window->count == 0) {
+            raft__free(&node->memory, window->last, window->capacity * sizeof(*window->last));
+            window->last = NULL;
+            window->capacity = 0;
+            window->head = 0;
+        }
+    }
+}
+
 static void fall_asleep(raft *node)
 {
+    RAFT_ASSERT(raft__reads_waiting(node) == 0);
+    give_back_rings(node);
     node->asleep = 1;
     node->timer_reset = 0;
     node->contact = 0;

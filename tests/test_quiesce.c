@@ -153,6 +153,39 @@ static void a_transfer_under_way_keeps_it_awake(void)
     CLUSTER_DONE(cluster);
 }
 
+/* Rings that grew under load go; the log stays, until it is compacted. */
+static void a_group_that_was_busy_sleeps_in_as_little_memory(void)
+{
+    enum { MESSAGES = 8 }; /* so few that the log needs no second segment */
+    struct cluster *cluster = sleeping_cluster(3);
+    uint64_t quiet_bytes[4];
+    for (raft_id id = 1; id <= 3; id++) {
+        quiet_bytes[id] =
+            cluster->nodes[id].memory.live_bytes - cluster_status(cluster, id).log_bytes;
+    }
+    for (uint64_t i = 0; i < MESSAGES;
+         i++) { /* each in a message of its own, and nobody answers yet */
+        CHECK(cluster_propose(cluster, 1, "work") > 0);
+        CHECK_EQ(raft_read(cluster->nodes[1].raft, i), RAFT_OK);
+        cluster_advance(cluster, 0);
+    }
+    cluster_settle(cluster);
+    uint64_t busy_bytes =
+        cluster->nodes[1].memory.live_bytes - cluster_status(cluster, 1).log_bytes;
+    CHECK(busy_bytes > quiet_bytes[1] + MESSAGES * 2 * sizeof(raft_index));
+    CHECK(cluster_run_until(cluster, all_asleep, 3 * LONGEST));
+    cluster_settle(cluster);
+    for (raft_id id = 1; id <= 3; id++) {
+        CHECK_EQ(cluster->nodes[id].memory.live_bytes - cluster_status(cluster, id).log_bytes,
+                 quiet_bytes[id]);
+    }
+    raft_index index = cluster_propose(cluster, 1, "and again");
+    CHECK(index > 0);
+    cluster_settle(cluster);
+    CHECK_STR(cluster_applied_text(cluster, 3, index), "and again");
+    CLUSTER_DONE(cluster);
+}
+
 /* ---- Waking --------------------------------------------------------------------------------- */
 
 static void a_proposal_wakes_the_leader_and_the_leader_all_others(void)
@@ -451,6 +484,7 @@ int main(void)
     RUN(it_does_not_sleep_while_a_voter_is_silent_or_behind);
     RUN(reads_and_proposals_put_the_sleep_off);
     RUN(a_transfer_under_way_keeps_it_awake);
+    RUN(a_group_that_was_busy_sleeps_in_as_little_memory);
     RUN(a_proposal_wakes_the_leader_and_the_leader_all_others);
     RUN(a_read_wakes_and_is_confirmed_by_a_round);
     RUN(a_woken_leader_whose_peers_are_gone_yields_within_two_windows);

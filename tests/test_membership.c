@@ -533,6 +533,36 @@ static void removed_server_moves_no_term(void)
     CLUSTER_DONE(cluster);
 }
 
+/* It does not know that it is a learner by now, and has campaigned alone meanwhile (R19, R21). */
+static void demoted_voter_that_comes_back_with_a_higher_term_settles(void)
+{
+    struct cluster *cluster = cluster_create(4);
+    cluster->nodes[4].options.no_pre_vote = 1;
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, 1));
+    CHECK(cluster_propose(cluster, 1, "before") > 0);
+    cluster_run(cluster, T);
+    cluster_isolate(cluster, 4);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4l"), RAFT_OK);
+    cluster_run(cluster, 5 * LONGEST);
+    CHECK_STR(members_at(cluster, 1), "1 2 3 4l");
+    CHECK_STR(members_at(cluster, 4), "1 2 3 4");
+    CHECK(cluster_term(cluster, 4) > cluster_term(cluster, 1) + 1);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, 5 * LONGEST);
+    raft_id leader = cluster_stable_leader(cluster);
+    CHECK(leader >= 1 && leader <= 3);
+    CHECK_STR(members_at(cluster, 4), "1 2 3 4l");
+    CHECK_EQ(cluster_status(cluster, 4).leader, leader);
+    raft_term term = cluster_term(cluster, leader);
+    CHECK(cluster_propose(cluster, leader, "after") > 0);
+    cluster_run(cluster, 20 * LONGEST);
+    CHECK_EQ(cluster_stable_leader(cluster), leader);
+    CHECK_EQ(cluster_term(cluster, 4), term);
+    CHECK(cluster_converged(cluster));
+    CLUSTER_DONE(cluster);
+}
+
 static void removed_server_that_knows_it_stays_silent(void)
 {
     struct cluster *cluster = group(4, 4);
@@ -948,6 +978,7 @@ int main(void)
     RUN(entries_commit_when_the_voter_that_was_missing_is_removed);
     RUN(learners_count_for_nothing);
     RUN(removed_server_moves_no_term);
+    RUN(demoted_voter_that_comes_back_with_a_higher_term_settles);
     RUN(removed_server_that_knows_it_stays_silent);
     RUN(leader_that_removes_itself_does_not_count_itself);
     RUN(survivor_of_two_that_holds_the_removal_elects_itself);

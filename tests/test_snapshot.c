@@ -458,6 +458,47 @@ static void everybody_restarts_from_snapshot_and_log(void)
     }
 }
 
+/*
+ * What a leader sent long ago comes again, to a server that has compacted what is before it, and
+ * that has forgotten in a restart how much is committed: it matches, and nothing is cut (R7, R24).
+ */
+static void append_from_before_the_snapshot_cuts_nothing_after_a_restart(void)
+{
+    struct cluster *c = start_group(3);
+    for (int i = 0; i < 40 && cluster_status(c, 3).first_index < 100; i++) {
+        work(c, 1, 150);
+        CHECK_EQ(cluster_compact(c, 3), RAFT_OK);
+    }
+    raft_index first = cluster_status(c, 3).first_index;
+    CHECK(first >= 100);
+    work(c, 1, 25);
+    uint64_t mark = cluster_mark(c);
+    cluster_crash(c, 3);
+    CHECK_EQ(cluster_restart(c, 3), RAFT_OK);
+    raft_index last = cluster_status(c, 3).last_index;
+    CHECK(cluster_commit(c, 3) < last);
+    int below = 0;
+    const struct cluster_message *old = NULL;
+    uint64_t number = 0;
+    while ((old = cluster_sent(c, number, 1, 3, RAFT_MESSAGE_APPEND)) != NULL) {
+        number = old->number;
+        if (number > mark) {
+            break;
+        }
+        below += old->message.index + 1 < first && old->message.range_count > 0;
+        uint64_t before = cluster_mark(c);
+        CHECK_EQ(cluster_replay(c, number), RAFT_OK);
+        CHECK_EQ(cluster_status(c, 3).last_index, last);
+        CHECK_EQ(cluster_status(c, 3).first_index, first);
+        const struct cluster_message *reply = cluster_sent(c, before, 3, 1, 0);
+        CHECK(reply == NULL || !reply->message.refused);
+    }
+    CHECK(below > 10);
+    cluster_run(c, LONGEST);
+    CHECK(cluster_converged(c));
+    CLUSTER_DONE(c);
+}
+
 /* ---- Pieces that go astray ------------------------------------------------------------------ */
 
 static void pieces_lost_repeated_and_reordered_arrive_all_the_same(void)
@@ -933,6 +974,33 @@ static void joiner_learns_the_membership_from_a_snapshot(void)
     CHECK_EQ(cluster_status(c, 4).learner_count, 1);
     cluster_run(c, LONGEST);
     CHECK(caught_up(c, 1, 4));
+    CLUSTER_DONE(c);
+}
+
+/* The entries that held the membership are gone from the log; each snapshot carries it on (R36). */
+static void membership_outlives_every_compaction(void)
+{
+    static const int demoted[CLUSTER_MAX + 1] = {0, V, V, L};
+    struct cluster *c = start_group(3);
+    change_and_settle(c, 1, demoted);
+    raft_index version = cluster_status(c, 1).membership_version;
+    CHECK(version > 0);
+    for (int round = 0; round < 3; round++) {
+        raft_index first = cluster_status(c, 1).first_index;
+        for (int i = 0; i < 40 && cluster_status(c, 1).first_index <= first; i++) {
+            work(c, 1, 150);
+            CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+        }
+        CHECK(cluster_status(c, 1).first_index > version);
+        CHECK(cluster_status(c, 1).first_index > first);
+        cluster_crash(c, 1);
+        CHECK_EQ(cluster_restart(c, 1), RAFT_OK);
+        CHECK_EQ(cluster_status(c, 1).membership_version, version);
+        CHECK_EQ(cluster_status(c, 1).learner_count, 1);
+        CHECK(cluster_elect(c, 1));
+        cluster_run(c, 200);
+    }
+    CHECK(cluster_converged(c));
     CLUSTER_DONE(c);
 }
 
@@ -1481,6 +1549,8 @@ int main(void)
     RUN(crash_at_each_step_of_an_install_leaves_the_old_state_or_the_new);
     RUN(crash_at_every_moment_of_a_transfer_is_recovered_from);
     RUN(everybody_restarts_from_snapshot_and_log);
+    RUN(membership_outlives_every_compaction);
+    RUN(append_from_before_the_snapshot_cuts_nothing_after_a_restart);
     RUN(pieces_lost_repeated_and_reordered_arrive_all_the_same);
     RUN(repeated_answers_do_not_breed_pieces);
     RUN(receiver_that_restarts_is_begun_with_anew);

@@ -465,16 +465,23 @@ static void everybody_restarts_from_snapshot_and_log(void)
 static void append_from_before_the_snapshot_cuts_nothing_after_a_restart(void)
 {
     struct cluster *c = start_group(3);
+    cluster_isolate(c, 3); /* so that entries of an older term come in messages of this one */
+    work(c, 1, 60);
+    CHECK(cluster_elect(c, 2));
+    CHECK(cluster_elect(c, 1));
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK_EQ(cluster_leader(c), 1);
     for (int i = 0; i < 40 && cluster_status(c, 3).first_index < 100; i++) {
         work(c, 1, 150);
         CHECK_EQ(cluster_compact(c, 3), RAFT_OK);
     }
-    raft_index first = cluster_status(c, 3).first_index;
-    CHECK(first >= 100);
+    CHECK(cluster_status(c, 3).first_index >= 100);
     work(c, 1, 25);
     uint64_t mark = cluster_mark(c);
     cluster_crash(c, 3);
     CHECK_EQ(cluster_restart(c, 3), RAFT_OK);
+    raft_index first = cluster_status(c, 3).first_index;
     raft_index last = cluster_status(c, 3).last_index;
     CHECK(cluster_commit(c, 3) < last);
     int below = 0;
@@ -485,7 +492,9 @@ static void append_from_before_the_snapshot_cuts_nothing_after_a_restart(void)
         if (number > mark) {
             break;
         }
-        below += old->message.index + 1 < first && old->message.range_count > 0;
+        below += old->message.index + 1 < first && old->message.range_count > 0 &&
+                 old->message.term == cluster_term(c, 3) &&
+                 old->message.index_term < old->message.term;
         uint64_t before = cluster_mark(c);
         CHECK_EQ(cluster_replay(c, number), RAFT_OK);
         CHECK_EQ(cluster_status(c, 3).last_index, last);
@@ -493,7 +502,7 @@ static void append_from_before_the_snapshot_cuts_nothing_after_a_restart(void)
         const struct cluster_message *reply = cluster_sent(c, before, 3, 1, 0);
         CHECK(reply == NULL || !reply->message.refused);
     }
-    CHECK(below > 10);
+    CHECK(below > 0);
     cluster_run(c, LONGEST);
     CHECK(cluster_converged(c));
     CLUSTER_DONE(c);

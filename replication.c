@@ -71,6 +71,13 @@ RAFT_APART static void refuse_append(raft *node, const raft_message *message)
     node->refusal_due = 1;
 }
 
+/* Whether a range holds the entry that the log begins behind, in another term. */
+static int denies_base(const raft *node, const raft_range *range, raft_index last)
+{
+    raft_index base = node->log.base_index;
+    return range->first <= base && last >= base && range->term != raft__log_term(&node->log, base);
+}
+
 /* Whether an entry at or below `fixed` has another term here. */
 RAFT_APART static int ranges_contradict(const raft *node, const raft_message *message,
                                         raft_index fixed)
@@ -78,7 +85,8 @@ RAFT_APART static int ranges_contradict(const raft *node, const raft_message *me
     for (size_t i = 0; i < message->range_count; i++) {
         const raft_range *range = &message->ranges[i];
         raft_index last = range->first + range->count - 1;
-        if (raft__log_mismatch(&node->log, range->first, last < fixed ? last : fixed,
+        if (denies_base(node, range, last) ||
+            raft__log_mismatch(&node->log, range->first, last < fixed ? last : fixed,
                                range->term) != 0) {
             return 1;
         }

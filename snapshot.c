@@ -253,6 +253,9 @@ static int log_holds(const raft *node, raft_index index, raft_term term)
 static void acknowledge(raft *node, raft_index index)
 {
     raft__commit_to(node, index);
+    if (node->pull.source != 0 && node->pull.index < node->commit_index) {
+        raft__pull_end(node); /* it joins no further back than what is committed (N7) */
+    }
     if (node->role == RAFT_ROLE_FOLLOWER && node->leader != 0) {
         if (node->commit_index > node->certified) {
             node->certified = node->commit_index; /* R25 */

@@ -451,6 +451,25 @@ static void groups_that_doze_and_work_lose_nothing_and_keep_their_leader(void)
     }
 }
 
+static void a_note_in_a_term_that_is_not_durable_yet_is_not_obeyed(void)
+{
+    struct cluster *cluster = sleepy_cluster(3);
+    cluster_run(cluster, T / 2);
+    cluster_isolate(cluster, 3);
+    cluster_store_async(cluster, 3, 1);
+    raft_message note =
+        cluster_forge(cluster, 2, 3, cluster_term(cluster, 3) + 1, RAFT_MESSAGE_HEARTBEAT);
+    note.round = 5;
+    note.commit = cluster_commit(cluster, 3);
+    note.flags = RAFT_FLAG_SLEEP;
+    CHECK_EQ(cluster_inject(cluster, 3, &note), RAFT_OK);
+    CHECK(!cluster_status(cluster, 3).asleep);
+    cluster_settle(cluster);
+    CHECK(raft_check(cluster->nodes[3].raft) == NULL);
+    cluster_store_async(cluster, 3, 0);
+    CLUSTER_DONE(cluster);
+}
+
 static void a_snapshot_that_the_host_ships_wakes_a_follower(void)
 {
     struct cluster *cluster = cluster_create(3);
@@ -489,6 +508,7 @@ int main(void)
     RUN(a_read_wakes_and_is_confirmed_by_a_round);
     RUN(a_woken_leader_whose_peers_are_gone_yields_within_two_windows);
     RUN(anything_that_a_host_asks_of_a_follower_wakes_it);
+    RUN(a_note_in_a_term_that_is_not_durable_yet_is_not_obeyed);
     RUN(a_snapshot_that_the_host_ships_wakes_a_follower);
     RUN(what_refuses_to_change_anything_does_not_wake);
     RUN(told_that_the_leader_is_dead_a_follower_campaigns_at_once);

@@ -1234,6 +1234,31 @@ static void snapshot_of_a_lower_term_than_what_is_committed_is_refused(void)
     CLUSTER_DONE(c);
 }
 
+/* R24: what joins in front of the log may differ in nothing that is known, its beginning included. */
+static void append_across_the_beginning_of_the_log_denies_no_term(void)
+{
+    struct cluster *c = start_group(3);
+    CHECK(cluster_elect(c, 2));
+    CHECK(cluster_elect(c, 1));
+    leave_behind(c, 1, 3);
+    CHECK_EQ(cluster_ship(c, 1, 3), RAFT_OK);
+    cluster_run(c, 50);
+    raft_status status = cluster_status(c, 3);
+    CHECK_EQ(status.last_index, status.snapshot_index);
+    size_t count = (size_t)status.last_index + 1;
+    uint8_t *noops = calloc(count, 8);
+    for (size_t i = 0; i < count; i++) {
+        noops[8 * i + 4] = RAFT_ENTRY_NOOP;
+    }
+    raft_message m = cluster_forge(c, 1, 3, status.term, RAFT_MESSAGE_APPEND);
+    m.range_count = 1;
+    m.ranges[0] = (raft_range){1, 1, count, 8 * count, noops};
+    CHECK_EQ(cluster_inject(c, 3, &m), RAFT_EMALFORMED);
+    CHECK_EQ(cluster_status(c, 3).last_index, status.last_index);
+    free(noops);
+    CLUSTER_DONE(c);
+}
+
 /* What the leader of a newer term has certified meanwhile is not replaced by what denies it. */
 static void snapshot_that_the_log_denies_by_now_is_not_put_into_use(void)
 {
@@ -1585,6 +1610,7 @@ int main(void)
     RUN(snapshots_that_contradict_are_refused_and_change_nothing);
     RUN(snapshot_of_another_history_is_refused);
     RUN(snapshot_of_a_lower_term_than_what_is_committed_is_refused);
+    RUN(append_across_the_beginning_of_the_log_denies_no_term);
     RUN(snapshot_that_the_log_denies_by_now_is_not_put_into_use);
     RUN(server_without_the_callbacks_refuses_and_stays_behind);
     RUN(snapshot_that_the_host_ships_goes_into_use_like_any);

@@ -9,6 +9,12 @@
 #include <dirent.h>
 #include <sys/stat.h>
 
+#ifdef __APPLE__
+#define MODIFIED(about) ((about).st_mtimespec)
+#else
+#define MODIFIED(about) ((about).st_mtim)
+#endif
+
 static struct fleet fresh; /* the new cluster */
 static char tools[512];    /* where the programs lie */
 static char said[32768];   /* by a tool, on stdout and stderr */
@@ -116,8 +122,8 @@ static uint64_t fingerprint(const char *directory)
             one = (one ^ (uint8_t)*c) * 1099511628211u;
         }
         one = (one ^ (uint64_t)about.st_size) * 1099511628211u;
-        one = (one ^ (uint64_t)about.st_mtim.tv_sec) * 1099511628211u;
-        one = (one ^ (uint64_t)about.st_mtim.tv_nsec) * 1099511628211u;
+        one = (one ^ (uint64_t)MODIFIED(about).tv_sec) * 1099511628211u;
+        one = (one ^ (uint64_t)MODIFIED(about).tv_nsec) * 1099511628211u;
         sum += one + (S_ISDIR(about.st_mode) ? fingerprint(path) : 0); /* in any order */
     }
     closedir(list);

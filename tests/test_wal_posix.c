@@ -20,6 +20,12 @@
 
 #define PATH_BYTES 512
 
+#ifdef __APPLE__
+#define MODIFIED(about) ((about).st_mtimespec)
+#else
+#define MODIFIED(about) ((about).st_mtim)
+#endif
+
 /* A directory of one test, and a log in it. */
 static struct {
     char root[PATH_BYTES - 64];
@@ -267,7 +273,7 @@ static uint64_t directory_sum(void)
         snprintf(path, sizeof path, "%s/%s", t.log, item->d_name);
         CHECK_EQ(stat(path, &status), 0);
         sum += (uint64_t)status.st_ino * 31 + (uint64_t)status.st_size +
-               (uint64_t)status.st_mtim.tv_sec * 7 + (uint64_t)status.st_mtim.tv_nsec;
+               (uint64_t)MODIFIED(status).tv_sec * 7 + (uint64_t)MODIFIED(status).tv_nsec;
     }
     closedir(directory);
     return sum;

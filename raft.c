@@ -1176,7 +1176,7 @@ int raft_poll(raft *node, uint64_t now_ms)
     if (node->streams != NULL) {
         raft__streams_sweep(node);
     }
-    if (node->log.bytes > node->log.bytes_max / 2 && node->callbacks.read_log != NULL) {
+    if (node->log.bytes > node->options.log_bytes_max / 2 && node->callbacks.read_log != NULL) {
         raft__evict(node);
     }
     if (node->error == RAFT_OK) {

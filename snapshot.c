@@ -143,7 +143,11 @@ void raft__evict(raft *node)
 {
     raft_index index =
         node->applied_index < node->durable_index ? node->applied_index : node->durable_index;
-    raft__log_evict(&node->log, &node->memory, index, node->log.bytes_max / 2, newest_loan(node));
+    raft__log_evict(&node->log, &node->memory, index, node->options.log_bytes_max / 2,
+                    newest_loan(node));
+    if (node->log.bytes <= node->options.log_bytes_max) {
+        node->log.bytes_max = node->options.log_bytes_max; /* it was more after a restart */
+    }
 }
 
 /* ---- Receiving ------------------------------------------------------------------------------ */

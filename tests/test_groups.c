@@ -20,6 +20,9 @@ static void *fallible_realloc(void *p, size_t size)
 #include "groups.c"
 #undef realloc
 
+#include "sim/disk.h"
+#include "wal.h"
+
 enum { SERVERS = 3, GROUPS = 100 };
 
 static const uint64_t LONGEST = 2000; /* the longest election timeout by default */
@@ -34,6 +37,7 @@ struct replica {
 struct server {
     raft_id id;
     int dead;
+    wal *log; /* null: what is written is durable at once */
     struct groups groups;
     struct replica replicas[GROUPS]; /* group g is at g - 1 */
 };
@@ -45,9 +49,10 @@ static uint64_t now_ms;
 
 static int persist(void *host, const raft_write *write)
 {
-    (void)host;
-    (void)write;
-    return RAFT_OK;
+    struct replica *replica = host;
+    uint64_t group = (uint64_t)(replica - replica->server->replicas) + 1;
+    wal *log = replica->server->log;
+    return log ? wal_append(log, group, write) : RAFT_OK;
 }
 
 static void hand_over(void *host, const raft_message *message)
@@ -74,9 +79,9 @@ static int apply(void *host, const raft_range *range)
     return RAFT_OK;
 }
 
-static void open_replica(struct server *server, uint64_t group)
+static void open_node(struct server *server, uint64_t group, const raft_member *members,
+                      size_t count)
 {
-    const raft_member members[SERVERS] = {{.id = 1}, {.id = 2}, {.id = 3}};
     struct replica *replica = &server->replicas[group - 1];
     raft_options options;
     raft_callbacks callbacks;
@@ -92,9 +97,15 @@ static void open_replica(struct server *server, uint64_t group)
     callbacks.apply = apply;
     *replica = (struct replica){.server = server};
     CHECK_EQ(raft_new(&options, &callbacks, replica, &node), RAFT_OK);
-    CHECK_EQ(raft_bootstrap(node, members, SERVERS), RAFT_OK);
+    CHECK_EQ(raft_bootstrap(node, members, count), RAFT_OK);
     CHECK_EQ(raft_start(node, now_ms), RAFT_OK);
     CHECK_EQ(groups_add(&server->groups, &replica->group, node), 0);
+}
+
+static void open_replica(struct server *server, uint64_t group)
+{
+    const raft_member members[SERVERS] = {{.id = 1}, {.id = 2}, {.id = 3}};
+    open_node(server, group, members, SERVERS);
 }
 
 static void close_replica(struct replica *replica)
@@ -394,6 +405,76 @@ static void a_lost_server_is_replaced_in_every_group(void)
     close_servers();
 }
 
+/* ---- One log for all ------------------------------------------------------------------------ */
+
+static void on_stored(void *ctx, uint64_t group, uint64_t seq, int status)
+{
+    struct server *server = ctx;
+    struct group *member = &server->replicas[group - 1].group;
+    CHECK_EQ(raft_persisted(member->node, seq, status), RAFT_OK);
+    groups_touch(&server->groups, member);
+}
+
+/* Turns of the only server that has a log, until nothing is due. */
+static void turn_with_log(struct server *server)
+{
+    while (groups_deadline(&server->groups) <= now_ms) {
+        groups_poll(&server->groups, now_ms);
+        CHECK_EQ(wal_commit(server->log), RAFT_OK);
+        wal_collect(server->log, on_stored, server);
+    }
+}
+
+static void open_lone_replica(struct server *server, uint64_t group)
+{
+    const raft_member self = {.id = 1};
+    open_node(server, group, &self, 1);
+}
+
+/* The writes of a turn are one batch with one sync, whatever the groups they are of. */
+static void all_groups_share_a_sync(void)
+{
+    struct server *server = &servers[0];
+    struct disk_options disk_options = {0};
+    struct disk *disk = disk_new(&disk_options);
+    struct wal_options options = {.io = disk_io(disk), .directory = "log", .cluster = 1, .node = 1};
+    struct wal_stats before, after;
+    *server = (struct server){.id = 1};
+    groups_init(&server->groups);
+    CHECK_EQ(wal_open(&options, NULL, NULL, NULL, &server->log), RAFT_OK);
+    wal_get_stats(server->log, &before);
+    for (uint64_t group = 1; group <= GROUPS; group++) {
+        open_lone_replica(server, group);
+    }
+    turn_with_log(server);
+    wal_get_stats(server->log, &after);
+    CHECK_EQ(after.writes - before.writes, GROUPS);
+    CHECK_EQ(after.syncs - before.syncs, 1);
+    for (size_t g = 0; g < GROUPS; g++) {
+        CHECK_EQ(raft_campaign(server->replicas[g].group.node), RAFT_OK);
+        groups_touch(&server->groups, &server->replicas[g].group);
+    }
+    turn_with_log(server);
+    wal_get_stats(server->log, &before);
+    for (size_t g = 0; g < GROUPS; g++) {
+        propose(&server->replicas[g]);
+    }
+    turn_with_log(server);
+    wal_get_stats(server->log, &after);
+    CHECK_EQ(after.writes - before.writes, GROUPS);
+    CHECK_EQ(after.syncs - before.syncs, 1);
+    for (size_t g = 0; g < GROUPS; g++) {
+        CHECK_EQ(server->replicas[g].applied, status_of(&server->replicas[g]).last_index);
+    }
+    CHECK_EQ(wal_close(server->log), RAFT_OK);
+    server->log = NULL;
+    for (size_t g = 0; g < GROUPS; g++) {
+        close_replica(&server->replicas[g]);
+    }
+    groups_free(&server->groups);
+    disk_free(disk);
+}
+
 /* ---- Memory --------------------------------------------------------------------------------- */
 
 static void only_adding_needs_memory_and_its_failure_changes_nothing(void)
@@ -425,6 +506,7 @@ int main(void)
     RUN(sleeping_groups_are_never_polled);
     RUN(who_wakes_wakes_alone);
     RUN(a_lost_server_is_replaced_in_every_group);
+    RUN(all_groups_share_a_sync);
     RUN(only_adding_needs_memory_and_its_failure_changes_nothing);
     return check_done();
 }

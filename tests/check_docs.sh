@@ -47,8 +47,7 @@ for page in $pages; do
     done
 done
 
-# What scenarios.md and evidence call tests are tests: every name of four words or more between
-# backquotes. An ellipsis stands for what the name before it began, or goes on, with.
+# What the pages call tests are tests: every name of four words or more between backquotes.
 cat tests/test_*.c | grep -o 'RUN([a-z0-9_]*' | sed 's/RUN(//' | sort -u >"$work/tests"
 for page in docs/scenarios.md docs/hosts.md docs/clients.md; do
     missing=$(grep -o '`[a-z0-9_]*`' "$page" | tr -d '`' | grep '_.*_.*_' | sort -u |
@@ -63,6 +62,10 @@ done
 for program in $(grep -o '`test_[a-z0-9_]*' docs/scenarios.md | tr -d '`' | sort -u); do
     [ -e "tests/$program.c" ]
     result $? "scenarios_names_the_program_$program" "there is no tests/$program.c"
+done
+for program in $(grep -o '`build/test_[a-z0-9_]*' README.md | sed 's/.*build.//' | sort -u); do
+    [ -e "tests/$program.c" ]
+    result $? "README_names_the_program_$program" "there is no tests/$program.c"
 done
 for program in tests/test_*.c; do
     grep -q "$(basename "$program" .c)\b" docs/scenarios.md

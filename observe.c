@@ -285,6 +285,27 @@ static const char *check_snapshot(const raft *node)
     return NULL;
 }
 
+/* R41: the newest membership in the log says who counts, and the one before it is kept. */
+static const char *check_members(const raft *node)
+{
+    const struct raft__configs *configs = &node->configs;
+    for (uint32_t i = 1; i < configs->count; i++) {
+        if (configs->items[i - 1].index >= configs->items[i].index) {
+            return "memberships are kept in the order of the log";
+        }
+    }
+    if (raft__config_index(node) > node->log.last_index) {
+        return "the membership in force is in the log";
+    }
+    if ((configs->count == 0) != (node->peer_count == 0)) {
+        return "who counts is said by a membership";
+    }
+    if (node->self != raft__position_of(node, node->id)) {
+        return "a node knows its own position";
+    }
+    return NULL;
+}
+
 static const char *check_streams(const raft *node)
 {
     for (const struct raft__stream *stream = node->streams; stream != NULL; stream = stream->next) {
@@ -422,6 +443,7 @@ const char *raft_check(const raft *node)
     const char *broken = raft__log_check(&node->log);
     broken = broken != NULL ? broken : check_indexes(node);
     broken = broken != NULL ? broken : check_snapshot(node);
+    broken = broken != NULL ? broken : check_members(node);
     broken = broken != NULL ? broken : check_streams(node);
     broken = broken != NULL ? broken : check_writes(node);
     broken = broken != NULL ? broken : check_role(node);

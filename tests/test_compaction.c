@@ -430,6 +430,29 @@ static void compaction_from_inside_notify_is_allowed(void)
     CLUSTER_DONE(c);
 }
 
+/* Snapshots are asked for by the number of bytes that is set now: none, or fewer. */
+static void wish_for_snapshots_follows_the_options(void)
+{
+    struct cluster *c = make_group(3);
+    for (raft_id id = 1; id <= 3; id++) {
+        c->nodes[id].options.snapshot_log_bytes = 4000;
+    }
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    work(c, 1, 40, 500);
+    size_t asked = cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_WANTED);
+    CHECK(asked > 2);
+    c->nodes[1].options.snapshot_log_bytes = 0;
+    CHECK_EQ(raft_set_options(c->nodes[1].raft, &c->nodes[1].options), RAFT_OK);
+    work(c, 1, 40, 500);
+    CHECK_EQ(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_WANTED), asked);
+    c->nodes[1].options.snapshot_log_bytes = 2000;
+    CHECK_EQ(raft_set_options(c->nodes[1].raft, &c->nodes[1].options), RAFT_OK);
+    work(c, 1, 40, 500);
+    CHECK(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_WANTED) > asked + 4);
+    CLUSTER_DONE(c);
+}
+
 /* Nothing that is not durable leaves, though a volatile state is ahead of the disk. */
 static void snapshot_ahead_of_the_own_disk_gives_up_only_what_is_durable(void)
 {
@@ -884,6 +907,7 @@ int main(void)
     RUN(snapshot_is_asked_for_by_bytes);
     RUN(metadata_is_of_the_applied_index_and_is_checked_when_it_comes_back);
     RUN(compaction_from_inside_notify_is_allowed);
+    RUN(wish_for_snapshots_follows_the_options);
     RUN(snapshot_ahead_of_the_own_disk_gives_up_only_what_is_durable);
     RUN(joiner_with_little_memory_reaches_the_entry_that_adds_it);
     RUN(durable_state_machine_is_given_no_entry_twice);

@@ -181,6 +181,9 @@ void checker_begin(struct checker *checker, const struct checker_setup *setup)
     checker->chosen.count = 0;
     checker->announced.count = 0;
     checker->read_count = 0;
+    checker->forward_count = 0;
+    checker->newest_led = 0;
+    memset(checker->forward_outcomes, 0, sizeof checker->forward_outcomes);
     checker->commit_max = 0;
     checker->acknowledged = 0;
     checker->leader_changes = 0;
@@ -206,10 +209,55 @@ void checker_free(struct checker *checker)
     free(checker->announced.links);
     free(checker->chosen_in);
     free(checker->reads);
+    free(checker->forwards);
     memset(checker, 0, sizeof *checker);
 }
 
 /* ---- Entries --------------------------------------------------------------------------------- */
+
+/* The forwarded proposal with this value, or null. */
+static struct checker_forward *find_forward(struct checker *checker, uint64_t value)
+{
+    size_t low = 0;
+    size_t high = checker->forward_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (checker->forwards[middle].value < value) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    int found = low < checker->forward_count && checker->forwards[low].value == value;
+    return found ? &checker->forwards[low] : NULL;
+}
+
+/* An entry that no server proposed by itself: it may have been handed to one, once (R63). */
+static int was_forwarded(struct checker *checker, const raft_entry *entry)
+{
+    uint64_t value = 0;
+    const uint8_t *data = entry->data;
+    if (entry->kind != RAFT_ENTRY_DATA || entry->size < 8) {
+        return 0;
+    }
+    for (size_t i = 0; i < 8; i++) {
+        value |= (uint64_t)data[i] << (8 * i);
+    }
+    struct checker_forward *forward = find_forward(checker, value);
+    if (forward == NULL) {
+        return 0;
+    }
+    if (forward->index != 0 || forward->dropped) {
+        checker_fail(checker, "V18",
+                     "a proposal forwarded by node %d is appended at %" PRIu64 "/%" PRIu64
+                     " after %" PRIu64 "/%" PRIu64 "%s",
+                     forward->node, entry->index, entry->term, forward->index, forward->term,
+                     forward->dropped ? ", and was told to be dropped" : "");
+    }
+    forward->index = entry->index;
+    forward->term = entry->term;
+    return 1;
+}
 
 /*
  * An entry is seen, in a log or on its way, below which there is a log with this chain (0: not
@@ -225,7 +273,7 @@ static uint64_t entry_seen(struct checker *checker, int node, uint64_t previous_
     }
     if (known == NULL) {
         if ((entry->kind != RAFT_ENTRY_NOOP || entry->size != 0) &&
-            entry->kind != RAFT_ENTRY_CONFIG) {
+            entry->kind != RAFT_ENTRY_CONFIG && !was_forwarded(checker, entry)) {
             checker_fail(checker, "I3",
                          "node %d has entry %" PRIu64 "/%" PRIu64 " that nobody proposed", node,
                          entry->index, entry->term);
@@ -621,6 +669,9 @@ static void restore_headless(struct checker *checker, int node, const raft_write
     while (log->count < before) {
         log_append(log, (struct checker_link){0, 0, config_at(log, log->count)});
     }
+    if (before <= checker->chosen.count) {
+        log->links[before - 1].config = checker->chosen.links[before - 1].config;
+    }
     append_ranges(checker, node, log, write);
     if (before <= checker->chosen.count) {
         log->links[before - 1] = checker->chosen.links[before - 1];
@@ -744,6 +795,7 @@ void checker_started(struct checker *checker, int node)
     it->loading = 0;
     it->proposals_open = 0;
     it->reads_open = 0;
+    it->forwards_open = 0;
     durable_moved(checker, node);
 }
 
@@ -754,6 +806,7 @@ static void abandon_open(struct checker *checker, int node)
     checker->outcomes[OUTCOME_UNKNOWN] += it->proposals_open;
     it->proposals_open = 0;
     it->reads_open = 0;
+    it->forwards_open = 0;
 }
 
 void checker_crashed(struct checker *checker, int node)
@@ -1032,6 +1085,10 @@ static void check_message_kind(struct checker *checker, int node, const raft_mes
     case RAFT_MESSAGE_HEARTBEAT_REPLY:
     case RAFT_MESSAGE_SNAPSHOT_REPLY:
     case RAFT_MESSAGE_PULL:
+    case RAFT_MESSAGE_READ:
+    case RAFT_MESSAGE_READ_REPLY:
+    case RAFT_MESSAGE_PROPOSE:
+    case RAFT_MESSAGE_PROPOSE_REPLY:
         break;
     default:
         checker_fail(checker, "R66", "node %d sends a message of kind %d", node, message->kind);
@@ -1172,6 +1229,7 @@ static void check_new_leader(struct checker *checker, int node, const raft_statu
     check_election(checker, node, term, status);
     term->config = it->config;
     term->leader = node;
+    checker->newest_led = status->term > checker->newest_led ? status->term : checker->newest_led;
     term->leader_incarnation = it->incarnation;
     checker->leader_changes++;
 }
@@ -1540,6 +1598,72 @@ void checker_read_begun(struct checker *checker, uint64_t tag)
     checker->nodes[read->node].reads_open++;
 }
 
+void checker_read_unsafe(struct checker *checker, uint64_t tag)
+{
+    checker->reads[tag - 1].floor = 0;
+}
+
+void checker_lease(struct checker *checker, int node)
+{
+    const raft_status *status = &checker->nodes[node].status;
+    if (status->term < checker->newest_led) {
+        checker_fail(checker, "V16",
+                     "node %d believes in its lease of term %" PRIu64 ", term %" PRIu64
+                     " has a leader",
+                     node, status->term, checker->newest_led);
+    }
+}
+
+uint64_t checker_forward_tag(struct checker *checker, int node, uint64_t value)
+{
+    checker->forwards = vector_grow(checker->forwards, checker->forward_count,
+                                    &checker->forward_capacity, sizeof *checker->forwards);
+    checker->forwards[checker->forward_count++] =
+        (struct checker_forward){node, checker->nodes[node].incarnation, value, 0, 0, 0, 0};
+    return checker->forward_count;
+}
+
+void checker_forward_begun(struct checker *checker, uint64_t tag)
+{
+    struct checker_forward *forward = &checker->forwards[tag - 1];
+    forward->open = 1;
+    checker->nodes[forward->node].forwards_open++;
+}
+
+/* One answer, and an honest one (V18, I29). */
+static void check_forwarded(struct checker *checker, int node, const raft_event *event)
+{
+    struct checker_forward *forward = event->tag == 0 || event->tag > checker->forward_count
+                                          ? NULL
+                                          : &checker->forwards[event->tag - 1];
+    if (forward == NULL || !forward->open || forward->node != node ||
+        forward->incarnation != checker->nodes[node].incarnation) {
+        checker_fail(checker, "I29", "node %d answers forwarded %" PRIu64 ", which is not open",
+                     node, event->tag);
+        return;
+    }
+    forward->open = 0;
+    checker->nodes[node].forwards_open--;
+    checker->forward_outcomes[event->status == RAFT_OK         ? 0
+                              : event->status == RAFT_EUNKNOWN ? 2
+                                                               : 1]++;
+    if (event->status == RAFT_OK && forward->index != 0 &&
+        (forward->index != event->index || forward->term != event->term)) {
+        checker_fail(checker, "V18",
+                     "node %d is told that its proposal is %" PRIu64 "/%" PRIu64 ", it is %" PRIu64
+                     "/%" PRIu64,
+                     node, event->index, event->term, forward->index, forward->term);
+    }
+    if (event->status != RAFT_OK && event->status != RAFT_EUNKNOWN) {
+        forward->dropped = 1;
+        if (forward->index != 0) {
+            checker_fail(checker, "V18",
+                         "node %d is told that what became %" PRIu64 "/%" PRIu64 " is dropped",
+                         node, forward->index, forward->term);
+        }
+    }
+}
+
 static void check_read_served(struct checker *checker, int node, const struct checker_read *read,
                               raft_index index)
 {
@@ -1606,11 +1730,18 @@ static int is_own_membership(struct checker *checker, int node, raft_term term, 
     return entry != NULL;
 }
 
+/* A leader's entries that came forwarded lie among its own, and are told with them. */
+static int may_be_forwarded(struct checker *checker, int node, raft_term term)
+{
+    return checker->forward_count > 0 && term_of(checker, term)->leader == node;
+}
+
 static void check_dropped(struct checker *checker, int node, const raft_event *event,
                           raft_index index)
 {
     struct registry_entry *entry = registry_find(&checker->registry, index, event->term);
-    if (is_own_membership(checker, node, event->term, index, entry)) {
+    if (is_own_membership(checker, node, event->term, index, entry) ||
+        (!is_own_proposal(checker, node, entry) && may_be_forwarded(checker, node, event->term))) {
         return;
     }
     if (!is_own_proposal(checker, node, entry)) {
@@ -1631,6 +1762,8 @@ void checker_event(struct checker *checker, int node, const raft_event *event)
 {
     if (event->kind == RAFT_EVENT_READ) {
         check_read_answer(checker, node, event);
+    } else if (event->kind == RAFT_EVENT_FORWARDED) {
+        check_forwarded(checker, node, event);
     } else if (event->kind == RAFT_EVENT_FATAL) {
         abandon_open(checker, node);
     } else if (event->kind == RAFT_EVENT_DROPPED) {
@@ -1669,7 +1802,8 @@ int checker_converged(const struct checker *checker)
             continue;
         }
         if (!it->up || applied_by(checker, i) != checker->chosen.count || it->proposals_open != 0 ||
-            it->reads_open != 0 || it->status.commit_index != checker->chosen.count ||
+            it->reads_open != 0 || it->forwards_open != 0 ||
+            it->status.commit_index != checker->chosen.count ||
             !is_equal_to_chosen(checker, &it->durable)) {
             return 0;
         }
@@ -1684,11 +1818,11 @@ void checker_quiet(struct checker *checker)
         if ((checker->absent >> i & 1) != 0) {
             continue;
         }
-        if (it->proposals_open != 0 || it->reads_open != 0) {
+        if (it->proposals_open != 0 || it->reads_open != 0 || it->forwards_open != 0) {
             checker_fail(checker, "I29",
-                         "node %d leaves %" PRIu64 " proposals and %" PRIu64
-                         " reads without an answer",
-                         i, it->proposals_open, it->reads_open);
+                         "node %d leaves %" PRIu64 " proposals, %" PRIu64 " reads and %" PRIu64
+                         " forwarded proposals without an answer",
+                         i, it->proposals_open, it->reads_open, it->forwards_open);
         }
         if (!it->up || applied_by(checker, i) != checker->chosen.count ||
             !is_equal_to_chosen(checker, &it->durable)) {

@@ -96,6 +96,7 @@ struct checker_node {
     raft_index snapshot; /* the newest that is durable and in use, or was taken here */
     uint64_t proposals_open;
     uint64_t reads_open;
+    uint64_t forwards_open;
 };
 
 /* Everything about one term. */
@@ -107,6 +108,17 @@ struct checker_term {
     raft_index accepted[CHECKER_NODES_MAX]; /* own-term entries ever durable there in the term */
     raft_index match[CHECKER_NODES_MAX];    /* as the leader has known them */
     struct checker_config config;           /* that its leader counts by */
+};
+
+/* A proposal that was handed to the leader from elsewhere; its value says which one it is. */
+struct checker_forward {
+    int node;
+    uint64_t incarnation;
+    uint64_t value;
+    int open;
+    int dropped;
+    raft_index index; /* where a leader has appended it; 0: not seen */
+    raft_term term;
 };
 
 struct checker_read {
@@ -126,6 +138,10 @@ struct checker {
     struct checker_log chosen; /* by the oracle: durable on a quorum in the leader's own term */
     raft_term *chosen_in;      /* the term that chose each, which may be later than its own */
     size_t chosen_in_capacity;
+    struct checker_forward *forwards; /* by tag - 1; values rise */
+    size_t forward_count;
+    size_t forward_capacity;
+    raft_term newest_led;       /* the highest term that has had a leader */
     struct checker_read *reads; /* by tag - 1 */
     size_t read_count;
     size_t read_capacity;
@@ -140,6 +156,7 @@ struct checker {
     uint64_t outcomes[OUTCOME_UNKNOWN + 1];
     uint64_t reads_answered;
     uint64_t reads_failed;
+    uint64_t forward_outcomes[3]; /* told appended, dropped, unknown */
     char failure[320];
 };
 
@@ -203,6 +220,16 @@ void checker_loaded(struct checker *checker, int node, raft_index index, uint64_
 /* raft_read returned RAFT_OK. Takes and returns the tag to use, since it must be known before. */
 uint64_t checker_read_tag(struct checker *checker, int node);
 void checker_read_begun(struct checker *checker, uint64_t tag);
+
+/* The read was begun by lease where clocks break its bound: it may be stale. */
+void checker_read_unsafe(struct checker *checker, uint64_t tag);
+
+/* raft_forward is called with a value that begins with these eight bytes; its tag. It was taken. */
+uint64_t checker_forward_tag(struct checker *checker, int node, uint64_t value);
+void checker_forward_begun(struct checker *checker, uint64_t tag);
+
+/* The node may answer reads by its lease, at this moment of true time (V16). */
+void checker_lease(struct checker *checker, int node);
 
 /* notify was called. */
 void checker_event(struct checker *checker, int node, const raft_event *event);

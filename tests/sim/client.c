@@ -99,9 +99,32 @@ static void read_at(struct node *node)
 {
     struct sim *sim = node->sim;
     uint64_t tag = checker_read_tag(&sim->checker, node->position);
-    if (raft_read(node->raft, tag) == RAFT_OK) {
+    int by_lease = rng_chance(&sim->rng, (uint32_t)sim->plan.client_lease_ppm);
+    int result = by_lease ? raft_read_lease(node->raft, tag) : raft_read(node->raft, tag);
+    if (result == RAFT_OK) {
         COUNT(&sim->counters, reads_taken);
         checker_read_begun(&sim->checker, tag);
+    }
+    if (by_lease && sim->plan.lease_ms != 0 && !sim->plan.lease_sound) {
+        checker_read_unsafe(&sim->checker, tag);
+    }
+}
+
+/* The value is never empty: it tells which proposal it is. */
+static void forward_from(struct node *node)
+{
+    struct sim *sim = node->sim;
+    raft_buf value = next_value(sim, 0);
+    value.size = value.size < 8 ? 8 : value.size;
+    for (size_t i = 0; i < 8; i++) {
+        sim->client.buffer[i] = (uint8_t)(sim->client.next_value >> (8 * i));
+    }
+    uint64_t tag = checker_forward_tag(&sim->checker, node->position, sim->client.next_value);
+    int result = raft_forward(node->raft, value.data, value.size, tag);
+    if (result == RAFT_OK) {
+        checker_forward_begun(&sim->checker, tag);
+    } else {
+        count_refusal(sim, result);
     }
 }
 
@@ -112,6 +135,8 @@ static void operate(struct node *node)
     uint64_t count = rng_between(&sim->rng, 1, sim->plan.client_batch_max);
     if (rng_chance(&sim->rng, (uint32_t)sim->plan.client_read_ppm)) {
         read_at(node);
+    } else if (rng_chance(&sim->rng, (uint32_t)sim->plan.client_forward_ppm)) {
+        forward_from(node);
     } else if (count > 1 && rng_chance(&sim->rng, 500000)) {
         propose_many(node, (size_t)count);
     } else {

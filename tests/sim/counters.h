@@ -1,7 +1,8 @@
 /*
  * What a run counts, so that one sees that every fault really happened. COUNTERS(X) lists
  * X(name, floor): over FLOOR_RUNS runs with the standard options, a counter below its floor means
- * that the simulator has lost a fault, and fails the whole.
+ * that the simulator has lost a fault, and fails the whole. crash_joint and the like count pairs: a
+ * fault that met a node, or a message, in that state.
  */
 #ifndef SIM_COUNTERS_H
 #define SIM_COUNTERS_H
@@ -62,25 +63,52 @@
     X(inputs_reentrant, 1150)                                                                      \
     X(applies_pending, 39500)                                                                      \
     X(applies_failed, 11)                                                                          \
-    X(memberships_asked, 0)                                                                        \
-    X(memberships_begun, 0)                                                                        \
-    X(memberships_joint, 0)                                                                        \
-    X(memberships_chosen, 0)                                                                       \
-    X(learners_asked, 0)                                                                           \
-    X(witnesses_asked, 0)                                                                          \
-    X(removals_asked, 0)                                                                           \
-    X(leaders_removed, 0)                                                                          \
-    X(quorums_asked, 0)                                                                            \
-    X(snapshots_taken, 0)                                                                          \
-    X(snapshots_wanted, 0)                                                                         \
-    X(snapshots_installed, 0)                                                                      \
-    X(snapshots_loaded, 0)                                                                         \
-    X(snapshots_shipped, 0)                                                                        \
-    X(crashes_in_snapshot, 0)                                                                      \
-    X(chunks_read, 0)                                                                              \
-    X(chunks_written, 0)                                                                           \
-    X(host_failures, 0)                                                                            \
-    X(fetches, 0)                                                                                  \
+    X(memberships_asked, 3024)                                                                     \
+    X(memberships_begun, 1297)                                                                     \
+    X(memberships_joint, 204)                                                                      \
+    X(memberships_chosen, 1803)                                                                    \
+    X(learners_asked, 747)                                                                         \
+    X(witnesses_asked, 171)                                                                        \
+    X(removals_asked, 932)                                                                         \
+    X(leaders_removed, 217)                                                                        \
+    X(quorums_asked, 238)                                                                          \
+    X(reads_by_lease, 2863)                                                                        \
+    X(reads_forwarded, 2131)                                                                       \
+    X(leases_held, 259253)                                                                         \
+    X(forwards_appended, 4016)                                                                     \
+    X(forwards_dropped, 50)                                                                        \
+    X(forwards_unknown, 154)                                                                       \
+    X(pulls, 354)                                                                                  \
+    X(sleeps, 243)                                                                                 \
+    X(options_altered, 326)                                                                        \
+    X(stops, 250)                                                                                  \
+    X(crash_joint, 27)                                                                             \
+    X(crash_transferring, 9)                                                                       \
+    X(crash_installing, 1)                                                                         \
+    X(crash_leased, 151)                                                                           \
+    X(pause_leased, 107)                                                                           \
+    X(pause_installing, 0)                                                                         \
+    X(clock_leased, 90)                                                                            \
+    X(hang_transferring, 1)                                                                        \
+    X(hang_installing, 0)                                                                          \
+    X(partition_joint, 82)                                                                         \
+    X(partition_transferring, 15)                                                                  \
+    X(partition_installing, 1)                                                                     \
+    X(partition_leased, 282)                                                                       \
+    X(chunk_lost, 17)                                                                              \
+    X(chunk_duplicated, 12)                                                                        \
+    X(read_lost, 280)                                                                              \
+    X(transfer_lost, 68)                                                                           \
+    X(snapshots_taken, 5024)                                                                       \
+    X(snapshots_wanted, 5217)                                                                      \
+    X(snapshots_installed, 79)                                                                     \
+    X(snapshots_loaded, 72)                                                                        \
+    X(snapshots_shipped, 19)                                                                       \
+    X(crashes_in_snapshot, 1)                                                                      \
+    X(chunks_read, 88)                                                                             \
+    X(chunks_written, 86)                                                                          \
+    X(host_failures, 11)                                                                           \
+    X(fetches, 237)                                                                                \
     X(runs_wal, 11)                                                                                \
     X(runs_calm, 2)                                                                                \
     X(runs_repeated, 2)                                                                            \

@@ -24,6 +24,8 @@ enum fault {
     FAULT_MEMBERS,
     FAULT_HANDOVER,
     FAULT_SNAPSHOT, /* no fault: a host takes one */
+    FAULT_STOP,     /* and these are orders of its operator */
+    FAULT_OPTIONS,
     FAULT_COUNT
 };
 
@@ -35,7 +37,7 @@ static uint64_t mean_distance(const struct plan *plan, enum fault fault)
         plan->clock_every_us,       plan->hang_every_us,       plan->write_fault_every_us,
         plan->apply_fault_every_us, plan->allocation_every_us, plan->hint_every_us,
         plan->campaign_every_us,    plan->members_every_us,    plan->handover_every_us,
-        plan->snapshot_every_us};
+        plan->snapshot_every_us,    plan->stop_every_us,       plan->options_every_us};
     return distances[fault];
 }
 
@@ -92,11 +94,26 @@ static void strike_crash(struct sim *sim)
     }
 }
 
+static void count_partition(struct sim *sim)
+{
+    unsigned midst = 0;
+    for (int i = 0; i < sim->node_count; i++) {
+        midst |= node_midst(&sim->nodes[i]);
+    }
+    COUNT_ADD(&sim->counters, partition_joint, (midst & NODE_JOINT) != 0);
+    COUNT_ADD(&sim->counters, partition_transferring, (midst & NODE_TRANSFERRING) != 0);
+    COUNT_ADD(&sim->counters, partition_installing, (midst & NODE_INSTALLING) != 0);
+    COUNT_ADD(&sim->counters, partition_leased, (midst & NODE_LEASED) != 0);
+}
+
 static void strike_pause(struct sim *sim)
 {
     struct node *node = choose_victim(sim);
     if (node->raft != NULL) {
+        unsigned midst = node_midst(node);
         COUNT(&sim->counters, pauses);
+        COUNT_ADD(&sim->counters, pause_leased, (midst & NODE_LEASED) != 0);
+        COUNT_ADD(&sim->counters, pause_installing, (midst & NODE_INSTALLING) != 0);
         node->paused_until = sim->now_us + some_timeouts(sim, 2);
         if (node->poll_at < node->paused_until) {
             node->poll_at = node->paused_until;
@@ -109,7 +126,8 @@ static void strike_clock(struct sim *sim)
 {
     struct node *node = choose_victim(sim);
     uint64_t drift = rng_below(&sim->rng, sim->plan.drift_ppm + 1);
-    switch (rng_below(&sim->rng, 3)) {
+    COUNT_ADD(&sim->counters, clock_leased, (node_midst(node) & NODE_LEASED) != 0);
+    switch (sim->plan.lease_sound ? 2 : rng_below(&sim->rng, 3)) {
     case 0:
         COUNT(&sim->counters, clock_jumps);
         node->clock.ms += rng_below(&sim->rng, sim->plan.timeout_ms * 5);
@@ -130,7 +148,10 @@ static void strike_clock(struct sim *sim)
 static void strike_hang(struct sim *sim)
 {
     struct node *node = choose_victim(sim);
+    unsigned midst = node_midst(node);
     COUNT(&sim->counters, disk_hangs);
+    COUNT_ADD(&sim->counters, hang_transferring, (midst & NODE_TRANSFERRING) != 0);
+    COUNT_ADD(&sim->counters, hang_installing, (midst & NODE_INSTALLING) != 0);
     node->hung_until = sim->now_us + some_timeouts(sim, 4);
     sim_trace(sim, "the disk of n%d hangs", node->position);
 }
@@ -163,6 +184,7 @@ static void strike(struct sim *sim, enum fault fault)
         strike_crash(sim);
         break;
     case FAULT_PARTITION:
+        count_partition(sim);
         network_partition(sim);
         break;
     case FAULT_KIND_LOSS:
@@ -208,6 +230,13 @@ static void strike(struct sim *sim, enum fault fault)
     case FAULT_SNAPSHOT:
         snapshots_take(&sim->nodes[rng_below(&sim->rng, (uint64_t)sim->node_count)]);
         break;
+    case FAULT_STOP:
+        COUNT(&sim->counters, stops);
+        node_order(choose_victim(sim), raft_stop);
+        break;
+    case FAULT_OPTIONS:
+        node_set_options(choose_victim(sim), rng_chance(&sim->rng, 500000));
+        break;
     case FAULT_COUNT:
         break;
     }
@@ -249,7 +278,19 @@ static void heal_node(struct node *node)
     if (node->raft == NULL) {
         node_start(node);
     } else {
-        node_changed(node);
+        node_set_options(node, 0);
+    }
+}
+
+/* R54: who sleeps under a leader that cannot be reached any more is told so by its host. */
+static void tell_the_core(struct sim *sim)
+{
+    for (int i = 0; i < sim->node_count; i++) {
+        for (int j = 0; j < sim->node_count; j++) {
+            if (sim->core[i] && !sim->core[j]) {
+                node_hint(&sim->nodes[i], sim->nodes[j].id);
+            }
+        }
     }
 }
 
@@ -257,8 +298,8 @@ static void heal_node(struct node *node)
 void faults_heal_core(struct sim *sim)
 {
     /* A leader outside, over wild links, could bring in a membership that needs those outside. */
-    int wild = sim->plan.core_wild && plan_is_protected(&sim->plan) &&
-               sim->plan.members_every_us == 0;
+    int wild =
+        sim->plan.core_wild && plan_is_protected(&sim->plan) && sim->plan.members_every_us == 0;
     uint32_t needed = members_needed(sim);
     for (int i = 0; i < sim->node_count; i++) {
         sim->core[i] = (needed >> i & 1) != 0;
@@ -270,6 +311,9 @@ void faults_heal_core(struct sim *sim)
         } else if (rng_chance(&sim->rng, 300000)) {
             node_crash(&sim->nodes[i]);
         }
+    }
+    if (sim->plan.quiesce) {
+        tell_the_core(sim);
     }
 }
 

@@ -219,6 +219,9 @@ void network_send(struct sim *sim, const struct node *from, const raft_message *
     }
     if (is_lost(sim, from->position, to, message->kind)) {
         trace_message(sim, message, "  (lost)");
+        COUNT_ADD(&sim->counters, chunk_lost, message->kind == RAFT_MESSAGE_SNAPSHOT);
+        COUNT_ADD(&sim->counters, read_lost, message->kind == RAFT_MESSAGE_READ);
+        COUNT_ADD(&sim->counters, transfer_lost, message->kind == RAFT_MESSAGE_TRANSFER);
         return;
     }
     trace_message(sim, message, "");
@@ -230,6 +233,7 @@ void network_send(struct sim *sim, const struct node *from, const raft_message *
     }
     if (rng_chance(&sim->rng, (uint32_t)sim->plan.duplicate_ppm)) {
         COUNT(&sim->counters, messages_duplicated);
+        COUNT_ADD(&sim->counters, chunk_duplicated, message->kind == RAFT_MESSAGE_SNAPSHOT);
         carry(sim, packet);
     }
     if (rng_chance(&sim->rng, (uint32_t)sim->plan.damage_ppm)) {

@@ -174,6 +174,18 @@ int node_is_witness(const struct node *node)
     return (node->sim->checker.setup.witnesses >> node->position & 1) != 0;
 }
 
+unsigned node_midst(const struct node *node)
+{
+    const raft_status *status = &node->status;
+    if (node->raft == NULL || status->error != RAFT_OK) {
+        return 0;
+    }
+    return (status->membership_joint ? NODE_JOINT : 0u) |
+           (status->transfer_target != 0 ? NODE_TRANSFERRING : 0u) |
+           (status->installing ? NODE_INSTALLING : 0u) |
+           (status->lease_until_ms > node_now_ms(node) ? NODE_LEASED : 0u);
+}
+
 static void die_of_disk(struct node *node)
 {
     node->dying = 1;
@@ -498,6 +510,10 @@ static void add_counters(struct node *node)
 {
     COUNT_ADD(&node->sim->counters, elections_started, node->status.counters.elections_started);
     COUNT_ADD(&node->sim->counters, elections_won, node->status.counters.elections_won);
+    COUNT_ADD(&node->sim->counters, reads_by_lease, node->status.counters.reads_by_lease);
+    COUNT_ADD(&node->sim->counters, reads_forwarded, node->status.counters.reads_forwarded);
+    COUNT_ADD(&node->sim->counters, pulls, node->status.counters.pulls);
+    COUNT_ADD(&node->sim->counters, sleeps, node->status.counters.sleeps);
 }
 
 static void bury(struct node *node)
@@ -524,12 +540,29 @@ static void check_lent(struct node *node)
     }
 }
 
+/* R54: hosts notice that a process is dead, since its connections break. */
+static void tell_others(struct node *dead)
+{
+    struct sim *sim = dead->sim;
+    for (int i = 0; i < sim->node_count; i++) {
+        if (i != dead->position) {
+            sim_schedule(sim, 1 + rng_exponential(&sim->rng, sim->plan.timeout_ms * 100),
+                         EVENT_BROKEN, &sim->nodes[i], dead->id, NULL);
+        }
+    }
+}
+
 void node_crash(struct node *node)
 {
     if (node->raft == NULL) {
         return;
     }
+    unsigned midst = node_midst(node);
     COUNT(&node->sim->counters, crashes);
+    COUNT_ADD(&node->sim->counters, crash_joint, (midst & NODE_JOINT) != 0);
+    COUNT_ADD(&node->sim->counters, crash_transferring, (midst & NODE_TRANSFERRING) != 0);
+    COUNT_ADD(&node->sim->counters, crash_installing, (midst & NODE_INSTALLING) != 0);
+    COUNT_ADD(&node->sim->counters, crash_leased, (midst & NODE_LEASED) != 0);
     sim_trace(node->sim, "n%d crashes", node->position);
     sim_record(node->sim, hash_join('c', (uint64_t)node->position));
     add_counters(node);
@@ -538,6 +571,9 @@ void node_crash(struct node *node)
     check_lent(node);
     node->incarnation++;
     bury(node);
+    if (node->sim->plan.quiesce) {
+        tell_others(node);
+    }
 }
 
 void node_free(struct node *node)
@@ -582,6 +618,11 @@ static void fill_options(const struct node *node, raft_options *options)
     options->no_stickiness = (uint8_t)plan->no_stickiness;
     options->no_pull = (uint8_t)plan->no_pull;
     options->apply_ahead = (uint8_t)plan->apply_ahead;
+    options->quiesce = (uint8_t)plan->quiesce;
+    options->disk_timeout_ms = (uint32_t)plan->disk_timeout_ms;
+    options->incarnation =
+        plan->incarnation ? ((uint64_t)node->position << 32) + node->incarnation : 0;
+    options->forward_bytes_max = (uint32_t)plan->forward_bytes_max;
     options->snapshot_log_bytes = plan->snapshot_log_bytes;
     options->trailing_bytes = plan->trailing_bytes;
     options->chunk_bytes_max = (uint32_t)plan->chunk_bytes_max;
@@ -629,13 +670,19 @@ static int restore_write(void *ctx, const raft_write *write)
 static int found_group(struct node *node)
 {
     raft_member members[SIM_NODES_MAX];
+    raft_membership membership;
     memset(members, 0, sizeof members);
     for (int i = 0; i < node->sim->founders; i++) {
         members[i].id = node->sim->nodes[i].id;
         members[i].blob = "address";
         members[i].blob_size = 7;
     }
-    return raft_bootstrap(node->raft, members, (size_t)node->sim->founders);
+    raft_membership_init(&membership);
+    membership.members = members;
+    membership.member_count = (size_t)node->sim->founders;
+    membership.lease_ms = (uint32_t)node->sim->plan.lease_ms;
+    membership.lease_drift_permille = (uint32_t)node->sim->plan.lease_drift_permille;
+    return raft_bootstrap_at(node->raft, &membership, 0);
 }
 
 /* Last comes the metadata of the newest snapshot, where the log has not named it. */
@@ -684,6 +731,9 @@ void node_start(struct node *node)
 {
     struct sim *sim = node->sim;
     node->restarting = 0;
+    if (node->raft != NULL && node->status.error != RAFT_OK) {
+        node_crash(node); /* the process ends where its engine has stopped */
+    }
     if (node->raft != NULL || (sim->checker.absent >> node->position & 1) != 0) {
         return;
     }
@@ -713,7 +763,7 @@ void node_start(struct node *node)
 
 /* ---- Calls on the engine --------------------------------------------------------------------- */
 
-/* R9: whose writes hang leads no longer than two election timeouts. Asked after a poll, since only
+/* R9: whose writes hang leads no longer than two disk timeouts. Asked after a poll, since only
  * polls tell the engine the time. */
 static void check_hung_leader(struct node *node)
 {
@@ -722,11 +772,25 @@ static void check_hung_leader(struct node *node)
         return;
     }
     uint64_t since = node->issued_ms[(node->write_told + 1) % RAFT_WRITES_MAX];
-    uint64_t bound = node->sim->plan.timeout_ms * 4;
+    uint64_t disk_timeout_ms = node->sim->plan.disk_timeout_ms;
+    uint64_t bound = (disk_timeout_ms != 0 ? disk_timeout_ms : node->sim->plan.timeout_ms * 2) * 2;
     if (node_now_ms(node) > since + bound) {
         checker_fail(&node->sim->checker, "R9",
                      "node %d leads with a write outstanding for %" PRIu64 " ms", node->position,
                      node_now_ms(node) - since);
+    }
+}
+
+/* V16, where clocks keep their bound. What a lease allows is judged at polls. */
+static void check_lease(struct node *node, uint64_t now_ms)
+{
+    if (node->raft == NULL || node->status.role != RAFT_ROLE_LEADER ||
+        node->status.lease_until_ms <= now_ms) {
+        return;
+    }
+    COUNT(&node->sim->counters, leases_held);
+    if (node->sim->plan.lease_sound) {
+        checker_lease(&node->sim->checker, node->position);
     }
 }
 
@@ -781,7 +845,8 @@ void node_changed(struct node *node)
     }
     plan_poll(node);
     if (node->status.error != RAFT_OK) {
-        node_restart_in(node, rng_exponential(&sim->rng, sim->plan.down_us + 1));
+        uint64_t mean = sim_is_faulty(sim) ? sim->plan.down_us + 1 : 1;
+        node_restart_in(node, rng_exponential(&sim->rng, mean));
     }
 }
 
@@ -799,6 +864,7 @@ void node_poll(struct node *node)
     node_changed(node);
     if (low == 0) {
         check_hung_leader(node);
+        check_lease(node, now_ms);
     }
 }
 
@@ -863,6 +929,42 @@ void node_deliver(struct node *node, struct packet *packet)
     after.size = sizeof after;
     raft_get_status(node->raft, &after);
     checker_received(&sim->checker, node->position, &packet->message, result, &after);
+    node_changed(node);
+}
+
+/* Smaller limits than those of the plan, or the plan's again. */
+void node_set_options(struct node *node, int altered)
+{
+    struct sim *sim = node->sim;
+    raft_options options;
+    if (node->raft == NULL || node->status.error != RAFT_OK || node_is_paused(node)) {
+        return;
+    }
+    fill_options(node, &options);
+    if (altered) {
+        options.append_bytes_max = (uint32_t)rng_between(&sim->rng, 50, 99);
+        options.inflight_messages_max = 1;
+        options.no_pull = (uint8_t)rng_below(&sim->rng, 2);
+        options.snapshot_log_bytes = rng_below(&sim->rng, 9000);
+        COUNT(&sim->counters, options_altered);
+    }
+    int result = raft_set_options(node->raft, &options);
+    if (result != RAFT_OK) {
+        checker_fail(&sim->checker, "API", "raft_set_options: %s", raft_strerror(result));
+    }
+    node_changed(node);
+}
+
+/* An order of the operator; what may be refused is refused for a reason that the header names. */
+void node_order(struct node *node, int (*order)(raft *raft))
+{
+    if (node->raft == NULL || node->status.error != RAFT_OK || node_is_paused(node)) {
+        return;
+    }
+    int result = order(node->raft);
+    if (result != RAFT_OK && result != RAFT_EBUSY) {
+        checker_fail(&node->sim->checker, "API", "an order: %s", raft_strerror(result));
+    }
     node_changed(node);
 }
 

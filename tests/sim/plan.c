@@ -59,6 +59,38 @@ static void draw_engine(struct plan *plan, struct rng *rng)
     plan->witness = plan->spares > 0 ? flag(rng, 400000) : 0;
 }
 
+/*
+ * Two clocks whose rates differ from the true one by d each differ by 2d/(1+d) of the faster. Where
+ * that is beyond the bound of the membership, or clocks jump, leases are not to be relied on.
+ */
+static void draw_leases(struct plan *plan, struct rng *rng)
+{
+    uint64_t bound = 100;
+    plan->lease_ms = maybe(rng, HALF, 1, plan->timeout_ms * 2);
+    plan->client_lease_ppm = maybe(rng, 800000, 100000, 900000);
+    plan->lease_drift_permille = maybe(rng, HALF, 1, 500);
+    bound = plan->lease_drift_permille != 0 ? plan->lease_drift_permille : bound;
+    plan->lease_sound = plan->lease_ms != 0 ? flag(rng, 700000) : 0;
+    if (plan->lease_sound) {
+        uint64_t most = bound * 1000000 / (2000 - bound); /* d at the very bound */
+        plan->drift_ppm = plan->drift_ppm > most || rng_chance(rng, HALF) ? most : plan->drift_ppm;
+    }
+}
+
+static void draw_orders(struct plan *plan, struct rng *rng)
+{
+    uint64_t t_us = plan->timeout_ms * 1000;
+    plan->incarnation = flag(rng, 600000);
+    plan->forward_bytes_max = plan->incarnation ? maybe(rng, 600000, 300, 20000) : 0;
+    plan->client_forward_ppm = plan->forward_bytes_max != 0 ? rng_between(rng, 10000, 300000) : 0;
+    plan->quiesce = flag(rng, 150000);
+    plan->disk_timeout_ms = maybe(rng, 300000, plan->timeout_ms / 2, plan->timeout_ms * 4);
+    if (!plan->calm) {
+        plan->stop_every_us = maybe(rng, 200000, t_us * 5, t_us * 40);
+        plan->options_every_us = maybe(rng, 200000, t_us, t_us * 20);
+    }
+}
+
 /* Snapshots are small, so that many are taken; none where nothing takes them. */
 static void draw_snapshots(struct plan *plan, struct rng *rng)
 {
@@ -179,6 +211,8 @@ struct plan plan_draw(uint64_t seed, enum plan_store store)
         plan.handover_every_us = plan.timeout_ms * 1000 * maybe(&rng, 300000, 1, 20);
         plan.no_pull = flag(&rng, 200000);
     }
+    draw_leases(&plan, &rng);
+    draw_orders(&plan, &rng);
     return plan;
 }
 

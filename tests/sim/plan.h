@@ -30,7 +30,6 @@ enum plan_store {
     X(no_pre_vote)                                                                                 \
     X(no_check_quorum)                                                                             \
     X(no_stickiness)                                                                               \
-    X(no_pull)                                                                                     \
     X(apply_ahead)                                                                                 \
     X(wide_ids) /* ids that need all their bits */                                                 \
     X(log_bytes_max)                                                                               \
@@ -41,6 +40,14 @@ enum plan_store {
     X(inflight_messages_max)                                                                       \
     X(inflight_bytes_max)                                                                          \
     X(reads_max)                                                                                   \
+    X(lease_ms) /* of the founding membership */                                                   \
+    X(lease_drift_permille)                                                                        \
+    X(lease_sound) /* clocks keep the bound: leases have to hold */                                \
+    X(incarnation) /* reads and proposals at any server */                                         \
+    X(forward_bytes_max)                                                                           \
+    X(no_pull)                                                                                     \
+    X(quiesce)                                                                                     \
+    X(disk_timeout_ms)                                                                             \
     X(read_log) /* memory of the log is given up, storage is asked */                              \
     X(ship)     /* snapshots go by ways of the host */                                             \
     X(snapshot_log_bytes)                                                                          \
@@ -75,6 +82,8 @@ enum plan_store {
     X(client_us)        /* between operations, mean */                                             \
     X(client_stray_ppm) /* operations at any node instead of the leader */                         \
     X(client_read_ppm)                                                                             \
+    X(client_lease_ppm) /* reads by lease */                                                       \
+    X(client_forward_ppm)                                                                          \
     X(client_batch_max)                                                                            \
     X(client_bytes_max)                                                                            \
     X(reentrant_ppm)                                                                               \
@@ -95,7 +104,9 @@ enum plan_store {
     X(hint_every_us)                                                                               \
     X(campaign_every_us)                                                                           \
     X(handover_every_us) /* transfers, leaders that step down or are forgotten */                  \
-    X(members_every_us)
+    X(members_every_us)                                                                            \
+    X(stop_every_us)                                                                               \
+    X(options_every_us)
 
 struct plan {
     uint64_t seed;

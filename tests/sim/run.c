@@ -253,7 +253,7 @@ static int must_wait(const struct event *event, const struct node *node)
 {
     return node_is_paused(node) &&
            (event->kind == EVENT_PERSISTED || event->kind == EVENT_APPLIED ||
-            event->kind == EVENT_OPERATE ||
+            event->kind == EVENT_OPERATE || event->kind == EVENT_BROKEN ||
             (event->kind >= EVENT_SNAPSHOT && event->kind <= EVENT_SHIPPED));
 }
 
@@ -295,6 +295,8 @@ static void handle_node(struct sim *sim, const struct event *event)
     } else if (must_wait(event, node)) {
         sim_schedule(sim, node->paused_until - sim->now_us, (enum event_kind)event->kind, node,
                      event->value, event->data);
+    } else if (event->kind == EVENT_BROKEN) {
+        node_hint(node, event->value);
     } else if (event->kind == EVENT_OPERATE) {
         client_operate(node);
     } else if (event->kind == EVENT_SYNC) {
@@ -438,6 +440,9 @@ static void finish_counters(struct sim *sim)
     COUNT_ADD(counters, reads_answered, checker->reads_answered);
     COUNT_ADD(counters, memberships_chosen, checker_memberships(checker));
     COUNT_ADD(counters, reads_failed, checker->reads_failed);
+    COUNT_ADD(counters, forwards_appended, checker->forward_outcomes[0]);
+    COUNT_ADD(counters, forwards_dropped, checker->forward_outcomes[1]);
+    COUNT_ADD(counters, forwards_unknown, checker->forward_outcomes[2]);
     COUNT_ADD(counters, runs_wal, sim->plan.store == STORE_WAL);
     COUNT_ADD(counters, runs_calm, sim->plan.calm);
 }

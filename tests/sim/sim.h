@@ -41,6 +41,7 @@ enum event_kind {
     EVENT_LOADED,        /* data: the snapshot */
     EVENT_FETCHED,       /* data: the request */
     EVENT_SHIPPED,       /* the host has copied its snapshot to server `value` */
+    EVENT_BROKEN,        /* the connection to server `value` broke: its process is dead */
     EVENT_OPERATE,       /* a client's request reaches a node that was paused */
     EVENT_FAULT,         /* value: FAULT_* */
     EVENT_UNCUT,         /* a partition of epoch `value` ends */
@@ -227,12 +228,18 @@ void node_campaign(struct node *node);
 
 /* how: 0 steps down, 1 forgets the leader, else transfers to target, or to the best if that is 0. */
 void node_hand_over(struct node *node, uint64_t how, raft_id target);
+void node_set_options(struct node *node, int altered);
+void node_order(struct node *node, int (*order)(raft *raft));
 void node_hint(struct node *node, raft_id peer);
 uint64_t node_now_ms(const struct node *node);
 void node_set_rate(struct node *node, uint64_t millionths); /* of a true clock's */
 void node_changed(struct node *node);                       /* after every call on the engine */
 int node_is_paused(const struct node *node);
 int node_is_witness(const struct node *node);
+
+/* What a node is in the midst of. */
+enum node_state { NODE_JOINT = 1, NODE_TRANSFERRING = 2, NODE_INSTALLING = 4, NODE_LEASED = 8 };
+unsigned node_midst(const struct node *node);
 int node_enter(
     struct node *node); /* a callback begins: whether there is still a host to be called */
 int node_dies_here(struct node *node, enum counter place);

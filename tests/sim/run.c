@@ -211,10 +211,13 @@ static void check_idle(struct sim *sim)
     }
 }
 
-/* One timeout for what is still on its way (a late pre-vote, say), then nothing may move. */
+/*
+ * One timeout for what is still on its way (a late pre-vote, say), then nothing may move. A sleeper
+ * that a straggler has woken campaigns first, since nobody sends it heartbeats (R54).
+ */
 static void tick_stable(struct sim *sim)
 {
-    if (!sim->watching && timeouts_passed(sim) >= 1) {
+    if (!sim->watching && timeouts_passed(sim) >= (sim->plan.quiesce ? 4 : 1)) {
         watch_leader(sim);
     }
     if (timeouts_passed(sim) >= STABLE_TIMEOUTS) {

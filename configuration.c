@@ -17,15 +17,6 @@
 
 /* ---- Who we are ----------------------------------------------------------------------------- */
 
-uint32_t raft__position_of(const raft *node, raft_id id)
-{
-    uint32_t position = 0;
-    while (position < node->peer_count && node->peers[position].id != id) {
-        position++;
-    }
-    return position;
-}
-
 /* Whether id is a voter with data in that membership, in either half. */
 static int holds_vote(const struct raft__held *held, raft_id id)
 {
@@ -41,15 +32,10 @@ static int holds_vote(const struct raft__held *held, raft_id id)
     return 0;
 }
 
-int raft__may_campaign(const raft *node)
+/* By a membership before the one in force, which is not known to be committed (R16). */
+int raft__may_lead_unchanged(const raft *node)
 {
     const struct raft__configs *configs = &node->configs;
-    if (node->is_witness) {
-        return 0;
-    }
-    if (raft__may_lead(node, node->self)) {
-        return 1;
-    }
     for (uint32_t i = configs->count; i > 1 && configs->items[i - 1].index > node->commit_index;
          i--) {
         if (holds_vote(&configs->items[i - 2], node->id)) {
@@ -152,6 +138,7 @@ static void put_in_force(raft *node)
     RAFT_ASSERT(status == RAFT_OK); /* it was decoded when it was taken in */
     status = raft__config_check(&config, &node->quorums);
     RAFT_ASSERT(status == RAFT_OK);
+    node->untold = 1;
     node->round++; /* new peers answer none of the rounds before */
     move_peers(node, &config, moved_to);
     node->granted = set_moved(node->granted, moved_to, old_count);
@@ -260,6 +247,7 @@ static void pop_item(raft *node)
  */
 static void forget_all(raft *node)
 {
+    node->untold = 1;
     while (node->configs.count > 0) {
         pop_item(node);
     }

@@ -49,16 +49,6 @@ void raft__draw_timer(raft *node)
     draw_timer(node);
 }
 
-/* The contact is dated by the next sample, which errs to the safe side (R59). */
-void raft__heard_leader(raft *node, raft_id leader)
-{
-    node->leader = leader;
-    node->contact = 1;
-    node->contact_fresh = 1;
-    node->timer_reset = 1;
-    node->attempts = 0;
-}
-
 /* Its timer runs on, as if it had not been heard: it may be in the way of one with a quorum. */
 void raft__heard_weak_leader(raft *node)
 {
@@ -143,6 +133,7 @@ void raft__become_follower(raft *node, raft_term term, raft_id leader)
     }
     node->role = RAFT_ROLE_FOLLOWER;
     node->leader = leader;
+    node->untold = 1;
     node->request_due = 0;
     node->dirty = 1;
 }
@@ -157,6 +148,7 @@ static void begin_campaign(raft *node, int role)
 {
     node->role = (uint8_t)role;
     node->leader = 0; /* R20: else two followers of a dead leader refuse each other */
+    node->untold = 1;
     node->granted = 0;
     node->refused = 0;
     node->self_asked = 0;
@@ -189,6 +181,7 @@ static void become_leader(raft *node)
     }
     node->role = RAFT_ROLE_LEADER;
     node->leader = node->id;
+    node->untold = 1;
     node->own_first = node->log.last_index;
     node->led_term = node->state.term;
     node->heard = node->granted;

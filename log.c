@@ -226,7 +226,8 @@ RAFT_APART static uint32_t runs_up_to(const struct raft__log *log, raft_index in
 raft_term raft__log_term(const struct raft__log *log, raft_index index)
 {
     RAFT_ASSERT(index >= log->base_index && index <= log->last_index);
-    if (index == log->last_index) {
+    if (index == log->last_index ||
+        (log->run_count > 0 && index >= log->runs[log->run_count - 1].first)) {
         return log->last_term;
     }
     uint32_t runs = runs_up_to(log, index);
@@ -332,6 +333,23 @@ static inline void segment_range(const struct raft__segment *segment, raft_index
     }
 }
 
+/* The same up to the end of the last segment, as is mostly asked for. */
+static inline void segment_rest(const struct raft__segment *segment, raft_index first,
+                                raft_index last, raft_term term, uint64_t bytes_max,
+                                raft_range *range)
+{
+    uint32_t from = (uint32_t)(first - segment->first);
+    uint32_t start = segment_offset(segment, from);
+    range->first = first;
+    range->term = term;
+    range->count = (size_t)(last - first + 1);
+    range->size = segment->used - start;
+    range->data = segment->bytes + start;
+    if (range->size > bytes_max) {
+        segment_cut(segment, from, bytes_max, range);
+    }
+}
+
 /* Not of the last segment or not of the last term: up to where the next begins. */
 RAFT_APART static void log_range_within(const struct raft__log *log, raft_index first,
                                         raft_index last, uint64_t bytes_max, raft_range *range)
@@ -350,8 +368,10 @@ void raft__log_range(const struct raft__log *log, raft_index first, raft_index l
     const struct raft__segment *tail = log->segments[log->segment_count - 1];
     if (first < tail->first || first < log->runs[log->run_count - 1].first) {
         log_range_within(log, first, last, bytes_max, range);
-    } else {
+    } else if (last < log->last_index) {
         segment_range(tail, first, last, log->last_term, bytes_max, range);
+    } else {
+        segment_rest(tail, first, last, log->last_term, bytes_max, range);
     }
 }
 
@@ -399,15 +419,17 @@ static inline void log_grow_tail(struct raft__log *log, struct raft__segment *ta
     tail->used += (uint32_t)bytes;
 }
 
-static void log_write_payloads(struct raft__log *log, int kind, const raft_buf *payloads,
-                               size_t count)
+static inline void log_write_payloads(struct raft__log *log, int kind, const raft_buf *payloads,
+                                      size_t count)
 {
     struct raft__segment *tail = log_tail(log);
+    uint32_t entry = tail->count;
+    uint32_t used = tail->used;
     for (const raft_buf *payload = payloads; payload < payloads + count; payload++) {
-        uint8_t *at = tail->bytes + tail->used;
-        segment_set_offset(tail, tail->count, tail->used);
-        log_grow_tail(log, tail, 1, raft__entry_write(at, kind, payload->data, payload->size));
+        segment_set_offset(tail, entry++, used);
+        used += (uint32_t)raft__entry_write(tail->bytes + used, kind, payload->data, payload->size);
     }
+    log_grow_tail(log, tail, count, used - tail->used);
 }
 
 /* How many leading payloads fit in the tail, and takes the bytes of these from *rest_bytes. */
@@ -467,7 +489,7 @@ int raft__log_append(struct raft__log *log, const struct raft__memory *memory, r
 }
 
 /* Copies encoded entries to the tail; their sum is known to be bytes. */
-static void log_write_encoded(struct raft__log *log, const uint8_t *data, size_t bytes)
+static inline void log_write_encoded(struct raft__log *log, const uint8_t *data, size_t bytes)
 {
     struct raft__segment *tail = log_tail(log);
     uint32_t count = 0;

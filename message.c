@@ -108,29 +108,35 @@ int raft_range_next(raft_range *range, raft_entry *entry)
     return 1;
 }
 
-unsigned raft__range_kinds(const raft_range *range)
+/* 1 << kind for each of the well-formed entries that fill these bytes, counted; 0: they do not. */
+static inline unsigned entries_kinds(const uint8_t *data, size_t size, size_t *count)
 {
-    if (range->data == NULL || range->count == 0 ||
-        range->size / RAFT_ENTRY_HEADER < range->count) {
-        return 0;
-    }
-    if (range->term == 0 || range->term > RAFT_LIMIT || range->first == 0 ||
-        range->first > RAFT_LIMIT || range->count - 1 > RAFT_LIMIT - range->first) {
-        return 0;
-    }
-    const uint8_t *data = (const uint8_t *)range->data;
-    size_t left = range->size;
     unsigned kinds = 0;
-    for (size_t i = 0; i < range->count; i++) {
-        size_t whole = entry_measure(data, left);
+    size_t found = 0;
+    while (size >= RAFT_ENTRY_HEADER) {
+        size_t whole = entry_measure(data, size);
         if (whole == 0) {
             return 0;
         }
         kinds |= 1u << data[4];
         data += whole;
-        left -= whole;
+        size -= whole;
+        found++;
     }
-    return left == 0 ? kinds : 0;
+    *count = found;
+    return size == 0 ? kinds : 0;
+}
+
+unsigned raft__range_kinds(const raft_range *range)
+{
+    size_t count = 0;
+    if (range->data == NULL || range->count == 0 || range->term == 0 || range->term > RAFT_LIMIT ||
+        range->first == 0 || range->first > RAFT_LIMIT ||
+        range->count - 1 > RAFT_LIMIT - range->first) {
+        return 0;
+    }
+    unsigned kinds = entries_kinds((const uint8_t *)range->data, range->size, &count);
+    return count == range->count ? kinds : 0;
 }
 
 void raft__range_skip(raft_range *range, size_t count)
@@ -182,7 +188,7 @@ RAFT_APART static unsigned entries_check(const raft_message *message)
 }
 
 /* A snapshot ends at an entry of a term that the sender has reached (R36). */
-static int snapshot_valid(const raft_message *message)
+RAFT_APART static int snapshot_valid(const raft_message *message)
 {
     int begins = message->offset == 0;
     return message->term > 0 && message->index > 0 && position_valid(message) &&
@@ -196,24 +202,12 @@ static int snapshot_valid(const raft_message *message)
 }
 
 /* What a server forwards is entries of the host, one or more, whose term the leader will decide. */
-static int propose_valid(const raft_message *message)
+RAFT_APART static int propose_valid(const raft_message *message)
 {
-    raft_range range = {1, 1, 0, message->chunk.size, message->chunk.data};
-    const uint8_t *data = (const uint8_t *)message->chunk.data;
-    size_t left = message->chunk.size;
-    if (message->term == 0 || data == NULL || message->nonce == 0) {
-        return 0;
-    }
-    while (left > 0) {
-        size_t whole = entry_measure(data, left);
-        if (whole == 0) {
-            return 0;
-        }
-        data += whole;
-        left -= whole;
-        range.count++;
-    }
-    return raft__range_kinds(&range) == 1u << RAFT_ENTRY_DATA;
+    size_t count = 0;
+    return message->term > 0 && message->nonce != 0 && message->chunk.data != NULL &&
+           entries_kinds((const uint8_t *)message->chunk.data, message->chunk.size, &count) ==
+               1u << RAFT_ENTRY_DATA;
 }
 
 static int refusal_or(const raft_message *message, int valid)

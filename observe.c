@@ -435,6 +435,17 @@ static const char *check_sleep(const raft *node)
     return node->dirty || raft_deadline(node) == RAFT_NEVER ? NULL : "sleep has no deadline";
 }
 
+/* Events are looked for only where something is marked as untold. */
+static const char *check_told(const raft *node)
+{
+    int differs = node->role != node->told_role || node->leader != node->told_leader ||
+                  node->state.term != node->told_term || raft__config_is_untold(node) ||
+                  node->transfer.told_peer != 0 || (node->error != RAFT_OK && !node->told_error);
+    return node->phase == RAFT__STARTED && differs && !node->untold
+               ? "what has changed since the last events is marked"
+               : NULL;
+}
+
 const char *raft_check(const raft *node)
 {
     if (node == NULL) {
@@ -447,6 +458,7 @@ const char *raft_check(const raft *node)
     broken = broken != NULL ? broken : check_streams(node);
     broken = broken != NULL ? broken : check_writes(node);
     broken = broken != NULL ? broken : check_role(node);
+    broken = broken != NULL ? broken : check_told(node);
     broken = broken != NULL ? broken : check_handover(node);
     broken = broken != NULL ? broken : check_pull(node);
     broken = broken != NULL ? broken : check_sleep(node);

@@ -338,6 +338,7 @@ void raft__set_state(raft *node, raft_term term, raft_id vote)
     }
     node->state.term = term;
     node->state.vote = vote;
+    node->untold = 1;
     node->state_version++;
     node->dirty = 1;
 }
@@ -494,13 +495,12 @@ RAFT_APART static int take_range_with_configs(raft *node, const raft_range *rang
     return RAFT_OK;
 }
 
-int raft__take_range(raft *node, const raft_range *range, unsigned kinds, size_t *matched)
+/* Where a witness, or a membership, is concerned; or entries are here already. */
+int raft__take_any_range(raft *node, const raft_range *range, unsigned kinds, size_t *matched)
 {
     if ((kinds & 1u << RAFT_ENTRY_STRIPPED) != 0) {
         node->is_witness = 1; /* known before the membership that says so has come */
     }
-    /* Nor does one that is sent payloads have to wait for it, with a log that fills up (R56). */
-    node->has_joined |= (kinds & 1u << RAFT_ENTRY_DATA) != 0;
     if ((kinds & 1u << RAFT_ENTRY_CONFIG) != 0) {
         return take_range_with_configs(node, range, matched);
     }
@@ -515,7 +515,10 @@ void raft__commit_forward(raft *node, raft_index index)
 {
     RAFT_ASSERT(index <= node->log.last_index); /* I2 */
     node->commit_index = index;
-    node->commit_position = raft__log_position(&node->log, index + 1);
+    node->commit_position = index == node->log.last_index
+                                ? node->log.end_position
+                                : raft__log_position(&node->log, index + 1);
+    node->untold |= !node->told_committed;
     node->dirty = 1;
 }
 
@@ -533,6 +536,7 @@ RAFT_APART void raft__fail(raft *node, int error)
     raft__forwards_give_up(node);
     node->election_at_ms = RAFT_NEVER;
     node->error = error;
+    node->untold = 1;
     raft__install_stop(node);
     node->dirty = 1;
 }
@@ -570,20 +574,6 @@ static int is_forwarded(const raft_message *message)
     return message->kind >= RAFT_MESSAGE_READ && message->kind <= RAFT_MESSAGE_PROPOSE_REPLY;
 }
 
-/* Of an older term: a leader that was deposed, or cut off, learns the newer term (R21). */
-RAFT_APART static int receive_stale(raft *node, const raft_message *message)
-{
-    if (message->kind == RAFT_MESSAGE_APPEND || message->kind == RAFT_MESSAGE_HEARTBEAT ||
-        message->kind == RAFT_MESSAGE_SNAPSHOT) {
-        struct raft__reply reply;
-        memset(&reply, 0, sizeof(reply));
-        reply.to = message->from;
-        reply.kind = RAFT_MESSAGE_HEARTBEAT_REPLY;
-        raft__reply(node, &reply);
-    }
-    return is_forwarded(message) ? dispatch_forwarded(node, message) : RAFT_OK;
-}
-
 RAFT_APART static void dispatch_election(raft *node, const raft_message *message)
 {
     switch (message->kind) {
@@ -602,27 +592,51 @@ RAFT_APART static void dispatch_election(raft *node, const raft_message *message
     }
 }
 
-/* What is said seldom. Elections and pulls judge terms by themselves (R11). */
-RAFT_APART static int dispatch_rare(raft *node, const raft_message *message, unsigned kinds)
+/* Elections judge terms by themselves (R11). */
+static int is_of_election(const raft_message *message)
 {
-    if (message->kind <= RAFT_MESSAGE_VOTE_REPLY || message->kind == RAFT_MESSAGE_PULL) {
+    return message->kind <= RAFT_MESSAGE_VOTE_REPLY || message->kind == RAFT_MESSAGE_PULL;
+}
+
+/* Of an older term: a leader that was deposed, or cut off, learns the newer term (R21). */
+RAFT_APART static int receive_stale(raft *node, const raft_message *message)
+{
+    if (is_of_election(message)) {
         dispatch_election(node, message);
         return RAFT_OK;
     }
-    if (message->term < node->state.term) {
-        return receive_stale(node, message);
+    if (message->kind == RAFT_MESSAGE_APPEND || message->kind == RAFT_MESSAGE_HEARTBEAT ||
+        message->kind == RAFT_MESSAGE_SNAPSHOT) {
+        struct raft__reply reply;
+        memset(&reply, 0, sizeof(reply));
+        reply.to = message->from;
+        reply.kind = RAFT_MESSAGE_HEARTBEAT_REPLY;
+        raft__reply(node, &reply);
+    }
+    return is_forwarded(message) ? dispatch_forwarded(node, message) : RAFT_OK;
+}
+
+static inline void adopt_term(raft *node, raft_term term)
+{
+    if (term > node->state.term) {
+        raft__become_follower(node, term, 0);
+    }
+}
+
+/* What is rare, of the own term or a higher one. */
+RAFT_APART static int dispatch_rest(raft *node, const raft_message *message, unsigned kinds)
+{
+    if (is_of_election(message)) {
+        dispatch_election(node, message);
+        return RAFT_OK;
     }
     if (message->kind == RAFT_MESSAGE_SNAPSHOT && raft__snapshot_contradicts(node, message)) {
         return RAFT_EMALFORMED;
     }
-    if (message->term > node->state.term) {
-        raft__become_follower(node, message->term, 0);
-    }
+    adopt_term(node, message->term);
     switch (message->kind) {
     case RAFT_MESSAGE_SNAPSHOT:
         return raft__snapshot_receive(node, message);
-    case RAFT_MESSAGE_SNAPSHOT_REPLY:
-        return raft__progress_receive(node, message);
     case RAFT_MESSAGE_TRANSFER:
         raft__transfer_receive(node, message);
         return RAFT_OK;
@@ -633,28 +647,29 @@ RAFT_APART static int dispatch_rare(raft *node, const raft_message *message, uns
     }
 }
 
-/* The one dispatcher. Everything but elections needs the own term (R11). */
-static int dispatch(raft *node, const raft_message *message, unsigned kinds)
+/* The one dispatcher. What no correct leader sends does not even change the term. */
+static inline int dispatch(raft *node, const raft_message *message, unsigned kinds)
 {
-    if (message->kind < RAFT_MESSAGE_APPEND || message->kind > RAFT_MESSAGE_HEARTBEAT_REPLY) {
-        return dispatch_rare(node, message, kinds);
-    }
     if (message->term < node->state.term) {
         return receive_stale(node, message);
     }
-    if (message->kind == RAFT_MESSAGE_APPEND && raft__append_contradicts(node, message, kinds)) {
-        return RAFT_EMALFORMED;
-    }
-    if (message->term > node->state.term) {
-        raft__become_follower(node, message->term, 0);
-    }
     switch (message->kind) {
     case RAFT_MESSAGE_APPEND:
+        if (raft__append_contradicts(node, message, kinds)) {
+            return RAFT_EMALFORMED;
+        }
+        adopt_term(node, message->term);
         return raft__append_receive(node, message, kinds);
     case RAFT_MESSAGE_HEARTBEAT:
+        adopt_term(node, message->term);
         return raft__heartbeat_receive(node, message);
-    default:
+    case RAFT_MESSAGE_APPEND_REPLY:
+    case RAFT_MESSAGE_HEARTBEAT_REPLY:
+    case RAFT_MESSAGE_SNAPSHOT_REPLY:
+        adopt_term(node, message->term);
         return raft__progress_receive(node, message);
+    default:
+        return dispatch_rest(node, message, kinds);
     }
 }
 
@@ -794,6 +809,15 @@ static int state_is_unwritten(const raft *node)
     return node->state_written != node->state_version || node->lease_max_unwritten;
 }
 
+/* A snapshot has taken the place of the log up to its end. */
+RAFT_APART static void write_meta(const raft *node, raft_write *write)
+{
+    write->meta = node->meta;
+    write->meta_size = node->meta_size;
+    write->base_index = node->snapshot_index;
+    write->base_term = node->snapshot_term;
+}
+
 /* The batch of what is new, in the order R4 asks for; remembered until it completes. */
 static void begin_write(raft *node, raft_write *write, raft_range *ranges)
 {
@@ -801,19 +825,24 @@ static void begin_write(raft *node, raft_write *write, raft_range *ranges)
     write->seq = ++node->seq;
     write->has_state = state_is_unwritten(node);
     write->state = node->state;
-    write->meta = node->meta_unwritten ? node->meta : NULL;
-    write->meta_size = node->meta_unwritten ? node->meta_size : 0;
-    write->base_index = node->meta_unwritten ? node->snapshot_index : 0;
-    write->base_term = node->meta_unwritten ? node->snapshot_term : 0;
+    write->meta = NULL;
+    write->meta_size = 0;
+    write->base_index = 0;
+    write->base_term = 0;
+    if (node->meta_unwritten) {
+        write_meta(node, write);
+    }
     write->truncate_from = node->truncated_from;
     write->ranges = ranges;
     write->range_count = gather_ranges(node, ranges);
     node->state_written = node->state_version;
     node->lease_max_unwritten = 0;
     node->truncated_from = 0;
-    struct raft__pending pending = {node->seq, node->now_ms, node->written_index,
-                                    node->state_version};
-    node->pending[node->pending_count++] = pending;
+    struct raft__pending *pending = &node->pending[node->pending_count++];
+    pending->seq = node->seq;
+    pending->issued_ms = node->now_ms;
+    pending->last_index = node->written_index;
+    pending->state_version = node->state_version;
 }
 
 static int has_unwritten(const raft *node)
@@ -879,14 +908,6 @@ int raft_persisted(raft *node, uint64_t seq, int status)
 
 /* ---- The flush: messages -------------------------------------------------------------------- */
 
-void raft__send(raft *node, const raft_message *message)
-{
-    node->counters.messages_sent++;
-    node->inside = RAFT__IN_CALLBACK;
-    node->callbacks.send(node->host, message);
-    node->inside = RAFT__OUTSIDE;
-}
-
 RAFT_APART static void send_replies(raft *node)
 {
     for (uint32_t i = 0; i < node->reply_count; i++) {
@@ -927,7 +948,9 @@ static void flush_messages(raft *node)
     if (node->role == RAFT_ROLE_LEADER) {
         raft__leader_send(node);
     } else {
-        raft__election_send(node);
+        if (node->request_due) {
+            raft__election_send(node);
+        }
         raft__follower_send(node);
     }
     if (node->pull.due != 0) {
@@ -1000,7 +1023,8 @@ static void complete_load(raft *node)
  */
 RAFT_APART static void flush_load(raft *node)
 {
-    if (node->applying_index != 0 || node->durable_index < node->snapshot_index) {
+    if (!node->load_due || node->applying_index != 0 ||
+        node->durable_index < node->snapshot_index) {
         return;
     }
     node->load_due = 0;
@@ -1024,11 +1048,11 @@ RAFT_APART static void flush_load(raft *node)
 /* Hands out one page, and marks the rest as waiting for the next poll. */
 static void flush_apply(raft *node)
 {
-    if (node->load_due) {
+    if (node->load_due || node->load_in_hand) {
         flush_load(node);
-    }
-    if (node->load_due || node->load_in_hand || node->error != RAFT_OK) {
-        return;
+        if (node->load_due || node->load_in_hand || node->error != RAFT_OK) {
+            return;
+        }
     }
     raft_index limit = apply_limit(node);
     if (node->is_witness && node->applying_index == 0 && node->applied_index < limit) {
@@ -1114,10 +1138,8 @@ static int next_fatal_event(raft *node, raft_event *event)
 /* Cheap, since most polls have nothing to tell. */
 static int may_have_events(const raft *node)
 {
-    return node->waiting != 0 || node->own_count != 0 || node->role != node->told_role ||
-           node->leader != node->told_leader || node->state.term != node->told_term ||
-           node->error != RAFT_OK || raft__config_is_untold(node) || node->regression_due ||
-           node->transfer.told_peer != 0 || node->snapshot_news;
+    return node->untold || node->waiting != 0 || node->own_count != 0 || node->regression_due ||
+           node->snapshot_news;
 }
 
 static int next_event(raft *node, raft_event *event)
@@ -1132,6 +1154,7 @@ static int next_event(raft *node, raft_event *event)
 RAFT_APART static void flush_events(raft *node)
 {
     raft_event event;
+    node->untold = 0;
     while (next_event(node, &event)) {
         if (node->callbacks.notify != NULL) {
             node->inside = RAFT__IN_OPEN_CALLBACK;
@@ -1163,46 +1186,45 @@ RAFT_APART static uint64_t clients_deadline(const raft *node, uint64_t due)
     return forwards < due ? forwards : due;
 }
 
-int raft_poll(raft *node, uint64_t now_ms)
+/* Lets everything leave that may, in the one order. */
+static void flush(raft *node)
 {
-    int status = raft__enter(node, 0);
-    if (status != RAFT_OK && (node == NULL || status != node->error)) {
-        return status;
+    raft__election_timers(node);
+    if (node->waiting != 0) {
+        raft__asked_timers(node);
+        raft__forwards_timers(node);
     }
-    advance_clock(node, now_ms);
-    if (!node->dirty && !node->contact_fresh && node->now_ms < raft_deadline(node)) {
-        return node->error;
+    if (node->change_due) {
+        raft__config_step(node);
     }
+    if (has_unwritten(node) && has_place_to_write(node)) {
+        flush_persist(node);
+    }
+    if (node->install != NULL) {
+        flush_install(node);
+    }
+    if (node->role == RAFT_ROLE_LEADER && node->match_moved) {
+        raft__leader_commit(node);
+    }
+    flush_messages(node);
+    node->dirty = node->change_due | node->more_due; /* what still waits, waits for storage */
+    node->more_due = 0;
+    if (node->applied_index < node->commit_index && node->error == RAFT_OK) {
+        flush_apply(node);
+    }
+}
+
+/* Apart, so that a poll with nothing to do saves no registers. */
+RAFT_APART static int poll_due(raft *node)
+{
     if (node->streams != NULL) {
         raft__streams_sweep(node);
     }
-    if (node->log.bytes > node->options.log_bytes_max / 2 && node->callbacks.read_log != NULL) {
+    if (node->callbacks.read_log != NULL && node->log.bytes > node->options.log_bytes_max / 2) {
         raft__evict(node);
     }
     if (node->error == RAFT_OK) {
-        raft__election_timers(node);
-        if (node->waiting != 0) {
-            raft__asked_timers(node);
-            raft__forwards_timers(node);
-        }
-        if (node->change_due) {
-            raft__config_step(node);
-        }
-        if (has_unwritten(node) && has_place_to_write(node)) {
-            flush_persist(node);
-        }
-        if (node->install != NULL) {
-            flush_install(node);
-        }
-        if (node->role == RAFT_ROLE_LEADER && node->match_moved) {
-            raft__leader_commit(node);
-        }
-        flush_messages(node);
-        node->dirty = node->change_due | node->more_due; /* what still waits, waits for storage */
-        node->more_due = 0;
-        if (node->error == RAFT_OK && node->applied_index < node->commit_index) {
-            flush_apply(node);
-        }
+        flush(node);
     }
     if (may_have_events(node)) {
         flush_events(node);
@@ -1211,21 +1233,15 @@ int raft_poll(raft *node, uint64_t now_ms)
         raft__fail(node, RAFT_ESTOPPED);
         flush_events(node);
     }
-    node->dirty = node->dirty && node->error == RAFT_OK;
+    if (node->error != RAFT_OK) {
+        node->dirty = 0;
+    }
     return node->error;
 }
 
-uint64_t raft_deadline(const raft *node)
+/* Of a node that is sound and has nothing that may leave now. */
+static inline uint64_t next_deadline(const raft *node)
 {
-    if (node == NULL || node->phase != RAFT__STARTED) {
-        return RAFT_NEVER;
-    }
-    if (node->dirty) {
-        return 0;
-    }
-    if (node->error != RAFT_OK) {
-        return RAFT_NEVER;
-    }
     if (node->role != RAFT_ROLE_LEADER) {
         uint64_t follower_due = raft__follower_deadline(node);
         return node->waiting == 0 ? follower_due : clients_deadline(node, follower_due);
@@ -1237,4 +1253,29 @@ uint64_t raft_deadline(const raft *node)
         due = other < due ? other : due;
     }
     return node->waiting == 0 ? due : clients_deadline(node, due);
+}
+
+int raft_poll(raft *node, uint64_t now_ms)
+{
+    int status = raft__enter(node, 0);
+    if (status != RAFT_OK && (node == NULL || status != node->error)) {
+        return status;
+    }
+    advance_clock(node, now_ms);
+    if (node->dirty || node->contact_fresh ||
+        (status == RAFT_OK && node->now_ms >= next_deadline(node))) {
+        return poll_due(node);
+    }
+    return node->error;
+}
+
+uint64_t raft_deadline(const raft *node)
+{
+    if (node == NULL || node->phase != RAFT__STARTED) {
+        return RAFT_NEVER;
+    }
+    if (node->dirty) {
+        return 0;
+    }
+    return node->error != RAFT_OK ? RAFT_NEVER : next_deadline(node);
 }

@@ -749,6 +749,7 @@ struct raft {
     raft_id told_leader;
     uint8_t told_role;
     uint8_t told_error;
+    uint8_t untold; /* any of that, or of the membership, may have changed since */
 
     uint8_t role;
     uint8_t phase;  /* RAFT__STARTED.. */
@@ -807,7 +808,14 @@ static inline int raft__is_joint(const raft *node)
 }
 
 /* The position of a member, or peer_count; the bit of a position, 0 beyond the members. */
-RAFT_INTERNAL uint32_t raft__position_of(const raft *node, raft_id id);
+static inline uint32_t raft__position_of(const raft *node, raft_id id)
+{
+    uint32_t position = 0;
+    while (position < node->peer_count && node->peers[position].id != id) {
+        position++;
+    }
+    return position;
+}
 
 static inline raft__set raft__bit_of(const raft *node, uint32_t position)
 {
@@ -829,7 +837,13 @@ static inline int raft__may_lead(const raft *node, uint32_t position)
  * Whether this server may campaign (R16): a voter with data, or one that was such a voter until an
  * entry that it does not know to be committed: its log may be the only one that can win.
  */
-RAFT_INTERNAL int raft__may_campaign(const raft *node);
+RAFT_INTERNAL int raft__may_lead_unchanged(const raft *node);
+
+static inline int raft__may_campaign(const raft *node)
+{
+    return !node->is_witness &&
+           (raft__may_lead(node, node->self) || raft__may_lead_unchanged(node));
+}
 
 /* The membership that governs, decoded; there is one. */
 RAFT_INTERNAL void raft__config_governing(const raft *node, struct raft__config *config);
@@ -955,8 +969,21 @@ RAFT_INTERNAL int raft__log_is_durable(const raft *node);
  * included. kinds: as raft__range_kinds says, or more. *matched counts the entries that agree
  * now: all of them on RAFT_OK.
  */
-RAFT_INTERNAL int raft__take_range(raft *node, const raft_range *range, unsigned kinds,
-                                   size_t *matched);
+RAFT_INTERNAL int raft__take_any_range(raft *node, const raft_range *range, unsigned kinds,
+                                       size_t *matched);
+
+static inline int raft__take_range(raft *node, const raft_range *range, unsigned kinds,
+                                   size_t *matched)
+{
+    /* Who is sent payloads need not wait for a membership to apply them (R56). */
+    node->has_joined |= kinds >> RAFT_ENTRY_DATA & 1;
+    if (kinds > RAFT__PLAIN_KINDS || range->first <= node->log.last_index) {
+        return raft__take_any_range(node, range, kinds, matched);
+    }
+    int status = raft__log_append_range(&node->log, &node->memory, range, 0);
+    *matched = status == RAFT_OK ? range->count : 0;
+    return status;
+}
 
 /* Whether every membership in a range can be taken by this node. */
 RAFT_INTERNAL int raft__configs_acceptable(const raft *node, const raft_range *range,
@@ -1035,7 +1062,13 @@ static inline void raft__message_begin(const raft *node, raft_message *message, 
     message->range_count = 0;
 }
 
-RAFT_INTERNAL void raft__send(raft *node, const raft_message *message);
+static inline void raft__send(raft *node, const raft_message *message)
+{
+    node->counters.messages_sent++;
+    node->inside = RAFT__IN_CALLBACK;
+    node->callbacks.send(node->host, message);
+    node->inside = RAFT__OUTSIDE;
+}
 
 /* Stops for good with a sticky error (R9). */
 RAFT_INTERNAL void raft__fail(raft *node, int error);
@@ -1057,9 +1090,6 @@ RAFT_INTERNAL void raft__become_follower(raft *node, raft_term term, raft_id lea
 RAFT_INTERNAL int raft__campaign(raft *node);
 RAFT_INTERNAL int raft__campaign_by_order(raft *node, raft_term tag_term, uint64_t tag_round);
 RAFT_INTERNAL int raft__campaign_again(raft *node);
-
-/* Contact: a valid append, heartbeat or snapshot chunk of the own term's leader. */
-RAFT_INTERNAL void raft__heard_leader(raft *node, raft_id leader);
 
 /* The leader says that it reaches no quorum: it is heard, but binds nobody (N5). */
 RAFT_INTERNAL void raft__heard_weak_leader(raft *node);

@@ -24,7 +24,7 @@
 /* ---- Follower ------------------------------------------------------------------------------- */
 
 /* Who claims to lead our term must be the one leader of it: two would break everything (I4). */
-static inline int accept_leader(raft *node, raft_id from, uint64_t round)
+RAFT_APART static int meet_leader(raft *node, raft_id from)
 {
     if (node->role == RAFT_ROLE_LEADER || (node->leader != 0 && node->leader != from)) {
         return RAFT_EMALFORMED;
@@ -32,7 +32,27 @@ static inline int accept_leader(raft *node, raft_id from, uint64_t round)
     if (node->role != RAFT_ROLE_FOLLOWER) {
         raft__become_follower(node, node->state.term, from);
     }
-    raft__heard_leader(node, from);
+    node->leader = from;
+    node->untold = 1;
+    return RAFT_OK;
+}
+
+/*
+ * Contact: a valid append, heartbeat or snapshot chunk of the own term's leader. It is dated by the
+ * next sample, which errs to the safe side (R59).
+ */
+static inline int accept_leader(raft *node, raft_id from, uint64_t round)
+{
+    if (node->leader != from || node->role != RAFT_ROLE_FOLLOWER) {
+        int status = meet_leader(node, from);
+        if (status != RAFT_OK) {
+            return status;
+        }
+    }
+    node->contact = 1;
+    node->contact_fresh = 1;
+    node->timer_reset = 1;
+    node->attempts = 0;
     if (round > node->leader_round) {
         node->leader_round = round;
     }
@@ -351,7 +371,7 @@ uint64_t raft__inflight_bytes(const raft *node, const struct raft__peer *peer)
 }
 
 /* The last message may overshoot the window's bytes (R31). Without memory it counts as full. */
-static int window_has_room(raft *node, struct raft__peer *peer)
+static inline int window_has_room(raft *node, struct raft__peer *peer)
 {
     if (peer->window.count >= node->options.inflight_messages_max ||
         (peer->window.count > 0 &&
@@ -850,9 +870,9 @@ static int is_in_memory(const raft *node, const struct raft__peer *peer)
     return peer->state <= RAFT_PEER_REPLICATE && peer->next >= node->log.front_index;
 }
 
-static void feed_peer(raft *node, struct draft *draft, uint32_t position, int round_due)
+static void feed_peer(raft *node, struct draft *draft, struct raft__peer *peer, uint32_t position,
+                      int round_due)
 {
-    struct raft__peer *peer = &node->peers[position];
     if (!is_in_memory(node, peer)) {
         feed_behind(node, draft, position);
     } else if ((node->witnesses >> position & 1) != 0) {
@@ -913,9 +933,10 @@ void raft__leader_send(raft *node)
     draft.round_flags = round_due ? round_flags(node) : 0;
     draft.append.kind = 0;
     draft.heartbeat.kind = 0;
-    for (uint32_t i = 0; i < node->peer_count; i++) {
+    struct raft__peer *peer = node->peers;
+    for (uint32_t i = 0; i < node->peer_count; i++, peer++) {
         if (i != node->self) {
-            feed_peer(node, &draft, i, round_due);
+            feed_peer(node, &draft, peer, i, round_due);
         }
     }
     if (node->transfer.target != 0) {
@@ -934,32 +955,39 @@ RAFT_APART static raft_index zoned_commit(const raft *node, const uint64_t *matc
     return raft__zoned_value(&node->quorums, zones, matches);
 }
 
+RAFT_APART static void commit_counted(raft *node)
+{
+    uint64_t matches[RAFT_MEMBERS_MAX];
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        matches[i] = node->peers[i].match;
+    }
+    if (node->witnesses != 0) {
+        node->witness_limit = raft__data_value(&node->quorums, node->witnesses, matches);
+    }
+    raft_index index =
+        node->zones ? zoned_commit(node, matches) : raft__quorum_value(&node->quorums, matches);
+    if (index >= node->own_first) {
+        raft__commit_to(node, index);
+    }
+}
+
 /*
  * What a commit quorum holds durably, the own disk counted like any other (R5), is committed if it
  * reaches into the own term; older entries never by being counted (R27, figure 8 of the paper).
  */
 void raft__leader_commit(raft *node)
 {
-    uint64_t matches[RAFT_MEMBERS_MAX];
     uint32_t ahead = 0; /* of the commit index: too few of these cannot move it */
     node->match_moved = 0;
     if (node->self < node->peer_count) { /* else it is leaving, and does not count (R46) */
         node->peers[node->self].match = node->durable_index;
     }
-    for (uint32_t i = 0; i < node->peer_count; i++) {
-        matches[i] = node->peers[i].match;
-        ahead += matches[i] > node->commit_index;
+    for (const struct raft__peer *peer = node->peers; peer < node->peers + node->peer_count;
+         peer++) {
+        ahead += peer->match > node->commit_index;
     }
-    if (node->witnesses != 0) {
-        node->witness_limit = raft__data_value(&node->quorums, node->witnesses, matches);
-    }
-    if (ahead < node->quorums.halves[0].quorum[RAFT__COMMIT]) {
-        return;
-    }
-    raft_index index =
-        node->zones ? zoned_commit(node, matches) : raft__quorum_value(&node->quorums, matches);
-    if (index >= node->own_first) {
-        raft__commit_to(node, index);
+    if (ahead >= node->quorums.halves[0].quorum[RAFT__COMMIT] || node->witnesses != 0) {
+        commit_counted(node);
     }
     node->change_due |= raft__is_joint(node) && node->commit_index >= raft__config_index(node);
 }

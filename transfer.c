@@ -92,6 +92,7 @@ static void begin_transfer(raft *node, uint32_t position)
 static void give_up(raft *node, int status)
 {
     node->transfer.told_peer = node->transfer.target;
+    node->untold = 1;
     node->transfer.told_status = status;
     end_transfer(node);
 }
@@ -287,6 +288,7 @@ int raft_forget_leader(raft *node)
     }
     raft__wake(node);
     node->leader = 0;
+    node->untold = 1;
     node->contact = 0;
     node->dirty = 1;
     return RAFT_OK;

@@ -24,7 +24,7 @@
 /* ---- Follower ------------------------------------------------------------------------------- */
 
 /* Who claims to lead our term must be the one leader of it: two would break everything (I4). */
-RAFT_APART static int meet_leader(raft *node, raft_id from)
+RAFT_APART static int accept_new_leader(raft *node, raft_id from)
 {
     if (node->role == RAFT_ROLE_LEADER || (node->leader != 0 && node->leader != from)) {
         return RAFT_EMALFORMED;
@@ -44,7 +44,7 @@ RAFT_APART static int meet_leader(raft *node, raft_id from)
 static inline int accept_leader(raft *node, raft_id from, uint64_t round)
 {
     if (node->leader != from || node->role != RAFT_ROLE_FOLLOWER) {
-        int status = meet_leader(node, from);
+        int status = accept_new_leader(node, from);
         if (status != RAFT_OK) {
             return status;
         }

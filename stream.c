@@ -490,7 +490,7 @@ void raft__snapshot_again(raft *node, struct raft__peer *peer, uint64_t round)
 }
 
 /* All that the transfer could bring has arrived there, one way or the other. */
-static void end_transfer(raft *node, struct raft__stream *stream, raft_index index)
+static void end_shipment(raft *node, struct raft__stream *stream, raft_index index)
 {
     int whole = stream->loaded && stream->last && index >= stream->index;
     node->counters.snapshots_sent += (uint64_t)whole;
@@ -506,7 +506,7 @@ void raft__snapshot_acknowledged(raft *node, struct raft__peer *peer, raft_index
     struct raft__stream *stream = active_stream(node, peer->id, 0);
     if (index < node->log.base_index || index < peer->unreadable) {
         if (stream != NULL && index >= stream->index) {
-            end_transfer(node, stream, index);
+            end_shipment(node, stream, index);
         } else if (stream == NULL && moved && peer->needs == RAFT__TOLD) {
             peer->needs = RAFT__NO_NEED; /* the host ships a newer one */
             peer->retry_ms = node->now_ms + node->options.heartbeat_ms;
@@ -514,7 +514,7 @@ void raft__snapshot_acknowledged(raft *node, struct raft__peer *peer, raft_index
         return;
     }
     if (stream != NULL) {
-        end_transfer(node, stream, index);
+        end_shipment(node, stream, index);
     }
     peer->state = RAFT_PEER_REPLICATE;
     peer->next = peer->match + 1;

@@ -587,7 +587,7 @@ void raft__config_step(raft *node)
     if (raft__is_joint(node)) {
         raft__config_governing(node, &config);
         leave_joint(&config);
-        (void)propose_config(node, &config); /* without memory: again in the next poll */
+        (void)propose_config(node, &config); /* without memory: again at the next quorum check */
     } else {
         promote_learner(node);
     }

@@ -374,7 +374,8 @@ typedef struct raft_event {
     uint64_t tag;     /* READ, FORWARDED: as given to the call */
     raft_index index; /* READ: the state machine holds at least all entries up to this one;
                          MEMBERS: the version; FORWARDED: of the entry; SNAPSHOT_END */
-    raft_index first; /* DROPPED: indexes that raft_propose returned, inclusive */
+    raft_index first; /* DROPPED: indexes, inclusive; also of memberships, and of what others
+                         handed over: a host looks for its own among them */
     raft_index last;
 } raft_event;
 

@@ -991,7 +991,8 @@ RAFT_API int raft_snapshot_meta(const raft *node, void *out, size_t capacity, si
 /*
  * The snapshot with this metadata is durable and can be read: the log in front of it is given up
  * but for trailing_bytes of it, whoever still needs it. Storage may drop what is below first_index
- * of raft_status. From inside apply and notify, too. Borrows. RAFT_OK, also where a newer one is
+ * of raft_status, but nothing behind this snapshot: a newer one from a leader may count already and
+ * not be stored yet. From inside apply and notify, too. Borrows. RAFT_OK, also where a newer one is
  * known; RAFT_EARG: not metadata of an applied entry of this very log; RAFT_ENOMEM; RAFT_ESTATE;
  * RAFT_EREENTRY: from inside another callback; fatal.
  */

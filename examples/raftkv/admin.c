@@ -90,6 +90,9 @@ static int alter(struct wish *wish, const struct task *task)
     raft_member *member = find_member(wish, task->server);
     int is_waiting = member && member->promote;
 
+    if (!member && task->id != COMMAND_RAFT_ADD) {
+        return 0;
+    }
     if (task->id == COMMAND_RAFT_REMOVE) {
         *member = wish->members[--wish->membership.member_count];
         return 1;

@@ -235,7 +235,8 @@ static void strike(struct sim *sim, enum fault fault)
         node_order(choose_victim(sim), raft_stop);
         break;
     case FAULT_OPTIONS:
-        node_set_options(choose_victim(sim), rng_chance(&sim->rng, 500000));
+        node = choose_victim(sim);
+        node_set_options(node, rng_chance(&sim->rng, 500000));
         break;
     case FAULT_COUNT:
         break;

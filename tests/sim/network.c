@@ -124,7 +124,8 @@ static void damage(struct sim *sim, const raft_message *message)
     uint8_t *bytes = must_copy(whole, size);
     uint64_t flips = rng_between(&sim->rng, 1, 8);
     for (uint64_t i = 0; i < flips; i++) {
-        bytes[rng_below(&sim->rng, size)] ^= (uint8_t)(1u << rng_below(&sim->rng, 8));
+        uint64_t bit = rng_below(&sim->rng, 8);
+        bytes[rng_below(&sim->rng, size)] ^= (uint8_t)(1u << bit);
     }
     raft_decode(bytes, size, &decoded);
     free(bytes);

@@ -224,7 +224,7 @@ int raft_set_options(raft *node, const raft_options *options)
     raft__wake(node);
     node->options_lowered |= (uint8_t)limits_fall(&node->options, &wished);
     node->options = wished;
-    node->log.bytes_max = wished.log_bytes_max;
+    raft__bound_log(node);
     raft__snapshot_rearm(node);
     node->dirty = 1; /* what waited for a limit or a switch may go on */
     return RAFT_OK;

@@ -893,6 +893,7 @@ RAFT_INTERNAL int raft__config_next(raft *node, raft_event *event);
 RAFT_INTERNAL void raft__snapshot_rearm(raft *node);
 
 /* Gives up memory of entries that storage holds as well, where half of the bound is used. */
+RAFT_INTERNAL void raft__bound_log(raft *node);
 RAFT_INTERNAL void raft__evict(raft *node);
 
 /* Whether a snapshot has come whole and its state is not in use yet (R37). */

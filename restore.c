@@ -393,10 +393,7 @@ int raft_start(raft *node, uint64_t now_ms)
     node->told_version = raft__config_index(node);
     node->told_committed = node->configs.count > 0 && node->commit_index >= node->told_version;
     node->dirty = node->meta_unwritten || node->state_version != node->state_written;
-    node->log.bytes_max = node->options.log_bytes_max;
-    if (node->log.bytes > node->log.bytes_max) {
-        node->log.bytes_max = node->log.bytes; /* else it could take nothing, and commit nothing */
-    }
+    raft__bound_log(node);
     raft__snapshot_rearm(node);
     raft__lease_restart(node);
     raft__draw_timer(node);

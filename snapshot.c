@@ -79,6 +79,7 @@ static void trim(raft *node)
     raft_index base = raft__log_trail(&node->log, limit, node->options.trailing_bytes);
     raft__log_compact(&node->log, &node->memory, base, newest_loan(node));
     raft__config_compact(node, base);
+    raft__bound_log(node);
 }
 
 /* Whether this is the metadata of an applied entry of this very log. */
@@ -138,6 +139,17 @@ int raft_compact(raft *node, const void *meta_bytes, size_t size)
     return RAFT_OK;
 }
 
+/*
+ * A log that is beyond its bound already, after a restart or because the bound was lowered, keeps
+ * what it has for one: else it could take nothing, so the group might commit nothing, and nothing
+ * could ever leave memory.
+ */
+void raft__bound_log(raft *node)
+{
+    uint64_t wished = node->options.log_bytes_max;
+    node->log.bytes_max = node->log.bytes > wished ? node->log.bytes : wished;
+}
+
 /* What is applied and durable is needed by slow peers alone, and for these storage is asked. */
 void raft__evict(raft *node)
 {
@@ -145,9 +157,7 @@ void raft__evict(raft *node)
         node->applied_index < node->durable_index ? node->applied_index : node->durable_index;
     raft__log_evict(&node->log, &node->memory, index, node->options.log_bytes_max / 2,
                     newest_loan(node));
-    if (node->log.bytes <= node->options.log_bytes_max) {
-        node->log.bytes_max = node->options.log_bytes_max; /* it was more after a restart */
-    }
+    raft__bound_log(node);
 }
 
 /* ---- Receiving ------------------------------------------------------------------------------ */

@@ -70,6 +70,31 @@ static void no_more_is_told_than_the_caller_knows(void)
     CLUSTER_DONE(cluster);
 }
 
+/* Else it could take nothing any more, and a group that needs it could commit nothing. */
+static void a_log_beyond_its_lowered_bound_still_takes_entries(void)
+{
+    struct cluster *cluster = led_cluster(3);
+    static char text[1001];
+    memset(text, 'x', sizeof text - 1);
+    for (int i = 0; i < 400; i++) {
+        CHECK(cluster_propose(cluster, 1, text) > 0);
+        cluster_settle(cluster);
+    }
+    cluster_isolate(cluster, 2); /* the third is needed for every commit */
+    raft_options options = options_of(cluster, 3);
+    options.log_bytes_max = 16384;
+    options.trailing_bytes = 0;
+    CHECK_EQ(set(cluster, 3, &options), RAFT_OK);
+    CHECK(cluster_status(cluster, 3).log_bytes > 16384 + 16384 / 8 + 256 * 1024);
+    for (int i = 0; i < 270; i++) {
+        CHECK(cluster_propose(cluster, 1, text) > 0);
+    }
+    cluster_run(cluster, T / 2);
+    CHECK_EQ(cluster_status(cluster, 3).last_index, cluster_status(cluster, 1).last_index);
+    CHECK_EQ(cluster_commit(cluster, 1), cluster_status(cluster, 1).last_index);
+    CLUSTER_DONE(cluster);
+}
+
 static void what_others_rely_on_stays(void)
 {
     struct cluster *cluster = led_cluster(1);
@@ -341,6 +366,7 @@ int main(void)
 {
     RUN(the_options_in_force_are_told_with_their_defaults);
     RUN(no_more_is_told_than_the_caller_knows);
+    RUN(a_log_beyond_its_lowered_bound_still_takes_entries);
     RUN(what_others_rely_on_stays);
     RUN(what_is_out_of_range_is_refused_as_by_raft_new);
     RUN(zero_means_the_default_again);

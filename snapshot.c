@@ -142,12 +142,13 @@ int raft_compact(raft *node, const void *meta_bytes, size_t size)
 /*
  * A log that is beyond its bound already, after a restart or because the bound was lowered, keeps
  * what it has for one: else it could take nothing, so the group might commit nothing, and nothing
- * could ever leave memory.
+ * could ever leave memory. From there the bound only falls, to the one wished for.
  */
 void raft__bound_log(raft *node)
 {
     uint64_t wished = node->options.log_bytes_max;
-    node->log.bytes_max = node->log.bytes > wished ? node->log.bytes : wished;
+    uint64_t kept = node->log.bytes < node->log.bytes_max ? node->log.bytes : node->log.bytes_max;
+    node->log.bytes_max = kept > wished ? kept : wished;
 }
 
 /* What is applied and durable is needed by slow peers alone, and for these storage is asked. */

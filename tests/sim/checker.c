@@ -23,6 +23,7 @@
 #include <string.h>
 
 #define LOG_SLACK_BYTES (256 * 1024 + 4096) /* a follower's, and empty entries */
+#define CONFIG_BYTES    512u                /* of a membership, which passes, with its segment */
 
 void checker_fail(struct checker *checker, const char *invariant, const char *format, ...)
 {
@@ -1311,14 +1312,15 @@ static void check_bounds(struct checker *checker, int node, const raft_status *s
 {
     const struct checker_setup *setup = &checker->setup;
     struct checker_node *it = &checker->nodes[node];
-    uint64_t log_bytes_max = setup->log_bytes_max + setup->log_bytes_max / 8 + LOG_SLACK_BYTES;
+    uint64_t slack = LOG_SLACK_BYTES + CONFIG_BYTES * status->counters.memberships;
+    uint64_t log_bytes_max = setup->log_bytes_max + setup->log_bytes_max / 8 + slack;
     if (it->status.size == 0 && status->log_bytes > log_bytes_max) {
         it->restored_bytes = status->log_bytes;
     }
     if (status->writes_pending > RAFT_WRITES_MAX ||
         (setup->reads_max != 0 && status->reads_pending > setup->reads_max) ||
         (setup->log_bytes_max != 0 && status->log_bytes > log_bytes_max &&
-         status->log_bytes > it->restored_bytes + LOG_SLACK_BYTES)) {
+         status->log_bytes > it->restored_bytes + it->restored_bytes / 8 + slack)) {
         checker_fail(checker, "I24", "node %d: %zu writes, %zu reads, %" PRIu64 " bytes of log",
                      node, status->writes_pending, status->reads_pending, status->log_bytes);
     }

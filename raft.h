@@ -544,7 +544,8 @@ typedef struct raft_options {
      * for another eighth and 256 KiB, so that it can hold what a leader with the same bound took.
      * Empty entries and memberships pass, or no leader could begin, nor a change come to its end.
      * What is applied leaves memory by raft_compact, or, where there is a read_log, by itself when
-     * half of the bound is used. 0: 256 MiB.
+     * half of the bound is used. A log that is larger, restored so or when the bound is lowered,
+     * has its own size for a bound until it has shrunk. 0: 256 MiB.
      */
     uint64_t log_bytes_max;
     /*

@@ -1314,7 +1314,7 @@ static void check_bounds(struct checker *checker, int node, const raft_status *s
     struct checker_node *it = &checker->nodes[node];
     uint64_t slack = LOG_SLACK_BYTES + CONFIG_BYTES * status->counters.memberships;
     uint64_t log_bytes_max = setup->log_bytes_max + setup->log_bytes_max / 8 + slack;
-    if (it->status.size == 0 && status->log_bytes > log_bytes_max) {
+    if (it->status.size == 0 && status->log_bytes > setup->log_bytes_max) { /* its bound now */
         it->restored_bytes = status->log_bytes;
     }
     if (status->writes_pending > RAFT_WRITES_MAX ||

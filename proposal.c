@@ -232,6 +232,7 @@ struct forward {
     raft_index index;  /* decided, with RAFT_OK: where the leader appended it */
     raft_term term;
     uint32_t bytes;
+    uint32_t place; /* in its request: those before it there may be told and forgotten by now */
     int16_t status;
     uint8_t state; /* FORWARD_* */
 };
@@ -317,7 +318,7 @@ static int forwards_reserve(raft *node, size_t bytes)
 
 static struct forward *forwards_push(raft *node, uint64_t tag, size_t bytes)
 {
-    static const struct forward none = {0, 0, 0, 0, 0, 0, 0, FORWARD_OPEN};
+    static const struct forward none = {0, 0, 0, 0, 0, 0, 0, 0, FORWARD_OPEN};
     struct raft__forwards *forwards = node->forwards;
     struct forward *forward = forward_at(forwards, forwards->count++);
     *forward = none;
@@ -437,6 +438,7 @@ static void send_forwards(raft *node, const uint8_t *data, uint32_t *sent, size_
 {
     struct raft__forwards *forwards = node->forwards;
     uint32_t first = forwards->count - forwards->unsent;
+    uint32_t place = 0;
     size_t bytes = 0;
     raft_message message;
     node->requests++;
@@ -446,6 +448,7 @@ static void send_forwards(raft *node, const uint8_t *data, uint32_t *sent, size_
             break;
         }
         forward->request = node->requests;
+        forward->place = place++;
         bytes += forward->bytes;
         ++*sent;
     }
@@ -484,27 +487,27 @@ void raft__forwards_send(raft *node)
 int raft__propose_reply_receive(raft *node, const raft_message *message)
 {
     struct raft__forwards *forwards = node->forwards;
-    uint32_t count = 0;
+    int found = 0;
     if (forwards == NULL || message->nonce != node->options.incarnation || message->request == 0) {
         return RAFT_OK;
     }
     if (!message->refused &&
-        (message->index == 0 || message->index > RAFT_LIMIT - forwards->count)) {
+        (message->index == 0 || message->index > RAFT_LIMIT - forwards->capacity)) {
         return RAFT_EMALFORMED;
     }
     for (uint32_t i = 0; i < forwards->count - forwards->unsent; i++) {
         struct forward *forward = forward_at(forwards, i);
         if (forward->request != message->request) {
-            if (count > 0) {
+            if (found) {
                 break;
             }
             continue;
         }
         if (forward->state == FORWARD_OPEN && !message->refused) {
-            forward->index = message->index + count;
+            forward->index = message->index + forward->place;
             forward->term = message->index_term;
         }
-        count++;
+        found = 1;
         decide(node, forward, message->refused ? RAFT_EDROPPED : RAFT_OK);
     }
     return RAFT_OK;

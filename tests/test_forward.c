@@ -936,6 +936,43 @@ static void an_answer_that_comes_after_another_entry_in_its_place_says_dropped(v
     CHECK_STR(lone_close(&l), "sound");
 }
 
+/* Two proposals wait for the disk and go in one message, but not to the same deadline. */
+static void an_answer_that_comes_after_its_first_proposal_was_given_up_names_the_right_index(void)
+{
+    lone l;
+    lone_init(&l);
+    l.options.incarnation = 9;
+    l.options.forward_bytes_max = 4096;
+    lone_boot(&l);
+    l.persist_result = RAFT_PENDING;
+    lone_heartbeat(&l, 2, 1, 0, 1); /* a term that is not durable yet: nothing leaves (R1) */
+    lone_poll(&l);
+    CHECK_EQ(raft_forward(l.node, "first", 5, 7), RAFT_OK);
+    lone_poll(&l);
+    l.now_ms += 10;
+    CHECK_EQ(raft_forward(l.node, "second", 6, 8), RAFT_OK);
+    lone_poll(&l);
+    CHECK(lone_find(&l, RAFT_MESSAGE_PROPOSE, 2, 0) == NULL);
+    lone_settle(&l);
+    CHECK(lone_find(&l, RAFT_MESSAGE_PROPOSE, 2, 0) != NULL);
+    raft_message m = lone_message(RAFT_MESSAGE_PROPOSE_REPLY, 2, 1);
+    m.nonce = 9;
+    m.request = lone_find(&l, RAFT_MESSAGE_PROPOSE, 2, 0)->request;
+    m.index = 5;
+    m.index_term = 1;
+    l.now_ms += LONGEST - 10;
+    lone_poll(&l);
+    CHECK_EQ(lone_status(&l).forwards_pending, 1);
+    CHECK_EQ(lone_receive(&l, &m), RAFT_OK);
+    lone_poll(&l);
+    const raft_event *event = &l.events[l.event_count - 1];
+    CHECK_EQ(event->kind, RAFT_EVENT_FORWARDED);
+    CHECK_EQ(event->tag, 8);
+    CHECK_EQ(event->status, RAFT_OK);
+    CHECK_EQ(event->index, 6);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
 int main(void)
 {
     RUN(a_forwarded_proposal_is_appended_by_the_leader_and_applied_where_it_was_made);
@@ -970,6 +1007,7 @@ int main(void)
     RUN(answers_to_what_was_never_asked_change_nothing);
     RUN(an_answer_that_comes_after_the_entry_says_what_became_of_it);
     RUN(an_answer_that_comes_after_another_entry_in_its_place_says_dropped);
+    RUN(an_answer_that_comes_after_its_first_proposal_was_given_up_names_the_right_index);
     RUN(when_a_server_is_stopped_what_it_forwarded_is_answered);
     return check_done();
 }

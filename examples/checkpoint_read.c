@@ -31,6 +31,13 @@ struct checkpoint_reader {
     uint32_t chain;
 };
 
+/* Which file it has to be, and whose. Where any will do, there is none of these. */
+struct expected {
+    uint64_t cluster;
+    uint64_t node;
+    const struct checkpoint_name *name;
+};
+
 /* ---- Opening -------------------------------------------------------------------------------- */
 
 static int read_exactly(const checkpoint_reader *reader, void *out, uint64_t size, uint64_t offset,
@@ -70,14 +77,20 @@ static int read_head(checkpoint_reader *reader, int *system, const char **text)
                : checkpoint_verify_head(reader->head_bytes, &reader->head, &reader->seed);
 }
 
-static int check_owner(const checkpoint_reader *reader, const struct checkpoint_options *options,
-                       const struct checkpoint_name *name, const char **text)
+static const struct checkpoint_name *name_of(const struct expected *expected)
 {
-    if (reader->head.cluster != options->cluster) {
+    return expected != NULL ? expected->name : NULL;
+}
+
+static int check_owner(const checkpoint_reader *reader, const struct expected *expected,
+                       const char **text)
+{
+    const struct checkpoint_name *name = expected->name;
+    if (reader->head.cluster != expected->cluster) {
         *text = "the file belongs to another cluster";
         return RAFT_EFOREIGN;
     }
-    if (reader->head.node != options->node) {
+    if (reader->head.node != expected->node) {
         *text = "the file belongs to another node";
         return RAFT_EFOREIGN;
     }
@@ -131,22 +144,20 @@ static int make_block(checkpoint_reader *reader, const char **text)
     return reader->block != NULL ? RAFT_OK : RAFT_ENOMEM;
 }
 
-/* With a name the file has to be that one, of that owner. */
-static int prepare(checkpoint_reader *reader, const char *path,
-                   const struct checkpoint_options *options, const struct checkpoint_name *name,
+static int prepare(checkpoint_reader *reader, const char *path, const struct expected *expected,
                    struct checkpoint_error *error)
 {
     int system = 0;
     const char *text = "";
     int result = open_file(reader, path, &system, &text);
     result = result == RAFT_OK ? read_head(reader, &system, &text) : result;
-    if (result == RAFT_OK && name != NULL) {
-        result = check_owner(reader, options, name, &text);
+    if (result == RAFT_OK && expected != NULL) {
+        result = check_owner(reader, expected, &text);
     }
     result = result == RAFT_OK ? read_foot(reader, &system, &text) : result;
     result = result == RAFT_OK ? make_block(reader, &text) : result;
     if (result != RAFT_OK) {
-        checkpoint_explain(error, result, system, name, text);
+        checkpoint_explain(error, result, system, name_of(expected), text);
     }
     if (result == RAFT_ECORRUPT && error != NULL) {
         error->offset = reader->faulty;
@@ -167,19 +178,18 @@ static void fill_info(checkpoint_reader *reader)
     info->node = reader->head.node;
 }
 
-static int read_path(const struct io *io, const char *path,
-                     const struct checkpoint_options *options, const struct checkpoint_name *name,
+static int read_path(const struct io *io, const char *path, const struct expected *expected,
                      checkpoint_reader **out, struct checkpoint_error *error)
 {
     *out = NULL;
     checkpoint_reader *reader = calloc(1, sizeof *reader);
     if (reader == NULL) {
-        return checkpoint_explain(error, RAFT_ENOMEM, 0, name, "no memory");
+        return checkpoint_explain(error, RAFT_ENOMEM, 0, name_of(expected), "no memory");
     }
     reader->io = io;
     reader->fd = -1;
     reader->loaded = NO_BLOCK;
-    int result = prepare(reader, path, options, name, error);
+    int result = prepare(reader, path, expected, error);
     if (result != RAFT_OK) {
         checkpoint_read_end(reader);
         return result;
@@ -195,13 +205,14 @@ int checkpoint_read_file(const struct checkpoint_options *options,
 {
     char path[CHECKPOINT_PATH_MAX];
     checkpoint_path(options->directory, name, path);
-    return read_path(options->io, path, options, name, out, error);
+    struct expected expected = {options->cluster, options->node, name};
+    return read_path(options->io, path, &expected, out, error);
 }
 
 int checkpoint_read_path(const struct io *io, const char *path, checkpoint_reader **out,
                          struct checkpoint_error *error)
 {
-    return read_path(io, path, NULL, NULL, out, error);
+    return read_path(io, path, NULL, out, error);
 }
 
 void checkpoint_read_end(checkpoint_reader *reader)

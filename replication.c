@@ -79,10 +79,16 @@ static int prev_matches(const raft *node, const raft_message *message)
 
 /*
  * The hint lets the leader skip whole terms: the last entry here that can be part of a log whose
- * entry at prev has that term (R30).
+ * entry at prev has that term (R30). What is committed here is the leader's as well (I6), and is
+ * acknowledged beside the refusal: the leader may have lost the acknowledgement of a snapshot that
+ * its log has outrun since, and would wait for one that has come (R38).
  */
 RAFT_APART static void refuse_append(raft *node, const raft_message *message)
 {
+    if (node->commit_index > node->certified) {
+        node->certified = node->commit_index;
+    }
+    node->ack_due = node->certified > 0;
     raft_index last = node->log.last_index;
     raft_index from = message->index < last ? message->index : last;
     node->hint_index = raft__log_floor(&node->log, from, message->index_term);

@@ -918,7 +918,7 @@ static int make_node(struct cluster_node *node)
     callbacks.notify = on_notify;
     callbacks.alloc = on_alloc;
     if (node->cluster->snapshots) {
-        callbacks.snapshot_read = on_snapshot_read;
+        callbacks.snapshot_read = node->cluster->ships ? NULL : on_snapshot_read;
         callbacks.snapshot_write = on_snapshot_write;
         callbacks.snapshot_load = on_snapshot_load;
     }

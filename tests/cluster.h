@@ -189,6 +189,7 @@ struct cluster {
     size_t founders; /* nodes 1..founders are bootstrapped, the others are joiners; default: all */
     uint64_t now_ms;
     int snapshots;         /* hosts take and give snapshots; default: they know of none */
+    int ships;             /* these hosts ship them themselves: no snapshot_read */
     int read_log;          /* hosts read stored entries back */
     raft_index base_index; /* founded on a past of so many entries */
     uint32_t lease_ms;     /* of the founding membership; 0: no leases */

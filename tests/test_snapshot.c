@@ -1339,6 +1339,42 @@ static void snapshot_that_the_host_ships_goes_into_use_like_any(void)
     CLUSTER_DONE(c);
 }
 
+/*
+ * What was shipped is older than what the leader's log begins with by now, and the acknowledgement
+ * is lost: asked where it stands, the follower says so again, and a newer one is asked for (R38).
+ */
+static void shipped_snapshot_that_the_log_has_outrun_is_asked_for_anew(void)
+{
+    struct cluster *c = make_group(3);
+    c->ships = 1;
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    leave_behind(c, 1, 3);
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK_EQ(cluster_compact(c, 2), RAFT_OK);
+    raft_index shipped = cluster_status(c, 2).snapshot_index;
+    cluster_cut(c, 3, 1);
+    while (cluster_status(c, 1).first_index <= shipped + 1) {
+        work(c, 1, 150);
+        CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    }
+    CHECK_EQ(cluster_ship(c, 2, 3), RAFT_OK);
+    CHECK_EQ(raft_snapshot_sent(c->nodes[1].raft, 3, RAFT_OK), RAFT_OK);
+    cluster_run(c, 50);
+    CHECK_EQ(cluster_status(c, 3).snapshot_index, shipped);
+    CHECK(cluster_peer(c, 1, 3).match < shipped);
+    CHECK_EQ(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_NEEDED), 1);
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK_EQ(cluster_peer(c, 1, 3).match, shipped);
+    CHECK_EQ(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_NEEDED), 2);
+    CHECK_EQ(cluster_ship(c, 1, 3), RAFT_OK);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    CLUSTER_DONE(c);
+}
+
 static void shipped_metadata_is_checked(void)
 {
     struct cluster *c = start_group(3);
@@ -1614,6 +1650,7 @@ int main(void)
     RUN(snapshot_that_the_log_denies_by_now_is_not_put_into_use);
     RUN(server_without_the_callbacks_refuses_and_stays_behind);
     RUN(snapshot_that_the_host_ships_goes_into_use_like_any);
+    RUN(shipped_snapshot_that_the_log_has_outrun_is_asked_for_anew);
     RUN(shipped_metadata_is_checked);
     RUN(transfer_survives_each_allocation_failing);
     RUN(everything_is_given_back_at_every_moment_of_a_transfer);

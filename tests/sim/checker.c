@@ -1632,6 +1632,17 @@ void checker_forward_begun(struct checker *checker, uint64_t tag)
     checker->nodes[forward->node].forwards_open++;
 }
 
+/*
+ * R62: dropped means that another entry is chosen in its place, or one of a later term below it,
+ * after which its term cannot come (terms only rise along a log). Anything less is unknown.
+ */
+static int can_never_be_chosen(const struct checker *checker, raft_index index, raft_term term)
+{
+    size_t judged = index < checker->chosen.count ? (size_t)index : checker->chosen.count;
+    return judged > 0 && (term_at(&checker->chosen, judged) > term ||
+                          (judged == index && term_at(&checker->chosen, judged) != term));
+}
+
 /* One answer, and an honest one (V18, I29). */
 static void check_forwarded(struct checker *checker, int node, const raft_event *event)
 {
@@ -1658,9 +1669,10 @@ static void check_forwarded(struct checker *checker, int node, const raft_event 
     }
     if (event->status != RAFT_OK && event->status != RAFT_EUNKNOWN) {
         forward->dropped = 1;
-        if (forward->index != 0) {
+        if (forward->index != 0 && !can_never_be_chosen(checker, forward->index, forward->term)) {
             checker_fail(checker, "V18",
-                         "node %d is told that what became %" PRIu64 "/%" PRIu64 " is dropped",
+                         "node %d is told that what became %" PRIu64 "/%" PRIu64
+                         " is dropped, but it may yet be applied",
                          node, forward->index, forward->term);
         }
     }
@@ -1703,17 +1715,6 @@ static void check_read_answer(struct checker *checker, int node, const raft_even
     } else {
         checker->reads_failed++;
     }
-}
-
-/*
- * R62: dropped means that another entry is chosen in its place, or one of a later term below it,
- * after which its term cannot come (terms only rise along a log). Anything less is unknown.
- */
-static int can_never_be_chosen(const struct checker *checker, raft_index index, raft_term term)
-{
-    size_t judged = index < checker->chosen.count ? (size_t)index : checker->chosen.count;
-    return judged > 0 && (term_at(&checker->chosen, judged) > term ||
-                          (judged == index && term_at(&checker->chosen, judged) != term));
 }
 
 /* Whether it is a membership that the node appended as the leader of that term. */

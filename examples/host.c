@@ -246,7 +246,9 @@ static int open_node(struct host *host, const struct host_options *given,
     options.cluster = given->cluster;
     options.group = HOST_GROUP;
     options.election_timeout_ms = given->election_timeout_ms;
-    host->io->random(host->io->ctx, &options.seed, sizeof options.seed);
+    if (host->io->random(host->io->ctx, &options.seed, sizeof options.seed)) {
+        return explain(error, RAFT_ESTORAGE, "node", "no random bytes");
+    }
     raft_callbacks_init(&callbacks);
     callbacks.persist = host_persist;
     callbacks.send = host_send;

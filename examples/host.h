@@ -57,7 +57,7 @@ struct host_options {
  * it returns. RAFT_OK and *out; or a code, and a sentence that says why: RAFT_EARG: options or
  * members that are none; what wal_open, raft_new and raft_bootstrap return; RAFT_ENOTMEMBER: the
  * directory holds a membership without this server; RAFT_ESTORAGE: an address that is none, or
- * that cannot be used here; RAFT_ENOMEM.
+ * that cannot be used here, or no random bytes; RAFT_ENOMEM.
  */
 int host_open(const struct host_options *options, char error[HOST_ERROR_MAX], struct host **out);
 

@@ -236,6 +236,75 @@ static void a_password_file_that_others_can_read_is_refused(void)
     end();
 }
 
+/* ---- Secrets ---- */
+
+static int log_says(int node, const char *words)
+{
+    char text[8192];
+
+    fleet_log_tail(&fleet, node, text, sizeof text);
+    return strstr(text, words) != NULL;
+}
+
+static void await_in_log(int node, const char *words)
+{
+    for (uint64_t deadline = now_ms() + WAIT_MS; now_ms() < deadline; sleep_ms(10)) {
+        if (log_says(node, words)) {
+            return;
+        }
+    }
+    CHECK(log_says(node, words));
+}
+
+static void a_server_with_another_secret_is_refused_and_both_sides_say_so(void)
+{
+    static const char *flags[7] = {"--election-ms", "100", "--heartbeat-ms", "20", "--secret-file"};
+    char ours[320], theirs[320];
+
+    fleet_remove(&fleet);
+    CHECK_EQ(fleet_make(&fleet, program, 3), 0);
+    make_file("ours", "what the three of them share\n", 0600, ours);
+    make_file("theirs", "what nobody else has heard of\n", 0600, theirs);
+    fleet.flags = flags;
+    flags[5] = ours;
+    CHECK_EQ(fleet_start(&fleet, 0, WAIT_MS), 0);
+    CHECK_EQ(fleet_start(&fleet, 1, WAIT_MS), 0);
+    connect_to_leader();
+    flags[5] = theirs;
+    CHECK_EQ(fleet_start(&fleet, 2, WAIT_MS), 0);
+    await_in_log(0, "the other side has another secret");
+    await_in_log(2, "the other side has another secret");
+    connect_to(2);
+    CHECK(info_has("raft", "leader_id:0\r\nleader_addr:\r\n"));
+    expect_error("GET leader", "CLUSTERDOWN");
+    CHECK_EQ(fleet_stop(&fleet, 2, WAIT_MS), 0);
+    flags[5] = ours;
+    CHECK_EQ(fleet_start(&fleet, 2, WAIT_MS), 0);
+    connect_to_leader();
+    expect_text("SET a 1", "OK");
+    expect_integer("WAIT 2 15000", 2);
+    CHECK(info_has("replication", "connected_slaves:2\r\n"));
+    end();
+}
+
+static void a_secret_file_that_others_can_read_or_that_is_short_is_refused(void)
+{
+    char directory[320], path[320];
+
+    fleet_remove(&fleet);
+    CHECK_EQ(fleet_make(&fleet, program, 1), 0);
+    directory_of(0, directory);
+    make_file("open", "what the three of them share\n", 0640, path);
+    expect_refusal(1, "others", "--id", "1", "--dir", directory, "--listen", "127.0.0.1:0",
+                   "--peer-listen", "127.0.0.1:0", "--secret-file", path, NULL);
+    make_file("short", "short\n", 0600, path);
+    expect_refusal(1, "not a file of", "--id", "1", "--dir", directory, "--listen", "127.0.0.1:0",
+                   "--peer-listen", "127.0.0.1:0", "--secret-file", path, NULL);
+    expect_refusal(1, "No such file", "--id", "1", "--dir", directory, "--listen", "127.0.0.1:0",
+                   "--peer-listen", "127.0.0.1:0", "--secret-file", "/nowhere/secret", NULL);
+    end();
+}
+
 /* ---- One connection ---- */
 
 static void add(const char *words)
@@ -566,6 +635,8 @@ int main(int argc, char **argv)
     RUN(damage_in_the_middle_of_the_log_is_refused_with_its_place);
     RUN(a_password_is_asked_for_before_anything_else);
     RUN(a_password_file_that_others_can_read_is_refused);
+    RUN(a_server_with_another_secret_is_refused_and_both_sides_say_so);
+    RUN(a_secret_file_that_others_can_read_or_that_is_short_is_refused);
     RUN(a_pipeline_is_executed_in_its_order);
     RUN(a_deep_pipeline_is_answered_whole);
     RUN(large_values_pass_and_too_large_ones_are_refused);

@@ -162,8 +162,9 @@ static int begin_load(struct server *server, raft_index index, raft_term term,
     if (code != RAFT_OK) {
         return code;
     }
-    server->io->random(server->io->ctx, secret, sizeof secret);
-    mine->load = store_load_begin(secret);
+    if (server->io->random(server->io->ctx, secret, sizeof secret) == 0) {
+        mine->load = store_load_begin(secret);
+    }
     mine->load_offset = 0;
     if (!mine->load) {
         end_load(mine);

@@ -281,8 +281,11 @@ static int open_node(struct server *server, char error[SERVER_ERROR_MAX])
     options.trailing_bytes =
         given->log_bytes / 16 < TRAILING_BYTES_MAX ? given->log_bytes / 16 : TRAILING_BYTES_MAX;
     options.apply_ahead = 1; /* the keyspace is rebuilt from the log */
-    server->io->random(server->io->ctx, &options.seed, sizeof options.seed);
-    server->io->random(server->io->ctx, &options.incarnation, sizeof options.incarnation);
+    if (server->io->random(server->io->ctx, &options.seed, sizeof options.seed) ||
+        server->io->random(server->io->ctx, &options.incarnation, sizeof options.incarnation)) {
+        snprintf(error, SERVER_ERROR_MAX, "no random bytes"); /* no two runs may be alike (R63) */
+        return -1;
+    }
     options.incarnation |= 1; /* not 0: reads may be asked of the leader from here */
     raft_callbacks_init(&callbacks);
     callbacks.persist = on_persist;

@@ -45,6 +45,8 @@ static void number(struct facts *facts, const char *name, uint64_t value)
 
 static void server_section(struct facts *facts)
 {
+    static const char *const reads[] = {
+        [READS_LINEARIZABLE] = "linearizable", [READS_LEASE] = "lease", [READS_STALE] = "stale"};
     const struct server *server = facts->server;
     uint64_t up_s = (facts->now_ms - server->started_ms) / 1000;
 
@@ -55,7 +57,7 @@ static void server_section(struct facts *facts)
     number(facts, "tcp_port", address_port(&server->listen_address));
     number(facts, "uptime_in_seconds", up_s);
     line(facts, "cluster_name:%s", server->options->cluster);
-    line(facts, "reads:%s", server->options->reads == READS_STALE ? "stale" : "linearizable");
+    line(facts, "reads:%s", reads[server->options->reads]);
     line(facts, "fsync:%s", server->options->sync_never ? "never" : "always");
 }
 
@@ -102,8 +104,11 @@ static void raft_section(struct facts *facts)
     number(facts, "node_id", node->id);
     line(facts, "role:%s", topology_role_name(node->role));
     number(facts, "leader_id", node->leader);
-    line(facts, "leader_addr:%s%s%u", leader ? leader->host : "", leader ? ":" : "",
-         leader ? leader->port : 0);
+    if (leader && leader->host[0]) {
+        line(facts, "leader_addr:%s:%u", leader->host, leader->port);
+    } else {
+        line(facts, "leader_addr:"); /* nobody leads, or the membership does not say where it is */
+    }
     number(facts, "current_term", node->term);
     number(facts, "voted_for", node->vote);
     number(facts, "commit_index", node->commit_index);
@@ -211,6 +216,21 @@ static void stats_section(struct facts *facts)
     number(facts, "clients_cut_off_for_output", stats->output_cut_off);
 }
 
+static size_t count_connected(const struct server *server)
+{
+    struct transport_peer_status connection;
+    size_t count = 0;
+
+    for (size_t i = 0; server->transport && i < server->member_count; i++) {
+        const struct member *member = &server->members[i];
+
+        count += member->id != server->options->id && member->kind != RAFT_MEMBER_WITNESS &&
+                 transport_peer_status(server->transport, member->id, &connection) == 0 &&
+                 connection.sending;
+    }
+    return count;
+}
+
 static void replication_section(struct facts *facts)
 {
     const struct server *server = facts->server;
@@ -218,7 +238,7 @@ static void replication_section(struct facts *facts)
 
     if (server->role == RAFT_ROLE_LEADER) {
         line(facts, "role:master");
-        number(facts, "connected_slaves", topology_holders(server, 0));
+        number(facts, "connected_slaves", count_connected(server));
     } else {
         line(facts, "role:slave");
         line(facts, "master_host:%s", leader ? leader->host : "");

@@ -281,8 +281,8 @@ static struct store_load *begin_load(const struct past *past)
 {
     uint8_t secret[16];
 
-    past->io->random(past->io->ctx, secret, sizeof secret);
-    return store_load_begin(secret);
+    return past->io->random(past->io->ctx, secret, sizeof secret) == 0 ? store_load_begin(secret)
+                                                                       : NULL;
 }
 
 static int feed(struct store_load *load, checkpoint_reader *reader)
@@ -309,6 +309,13 @@ static const char *load_text(int status)
                                       : "its content is no snapshot of a keyspace";
 }
 
+static int load_code(int status)
+{
+    return status == STORE_NOMEM      ? RAFT_ENOMEM
+           : status == STORE_EVERSION ? RAFT_EVERSION
+                                      : RAFT_ECORRUPT;
+}
+
 static int load(struct past *past, checkpoint_reader *reader)
 {
     const struct checkpoint_info *info = checkpoint_read_info(reader);
@@ -322,8 +329,7 @@ static int load(struct past *past, checkpoint_reader *reader)
         status = STORE_ECORRUPT;
     }
     if (status != STORE_OK) {
-        return fail(past, status == STORE_ECORRUPT ? RAFT_ECORRUPT : RAFT_EVERSION, "%s: %s",
-                    past->checkpoint_path, load_text(status));
+        return fail(past, load_code(status), "%s: %s", past->checkpoint_path, load_text(status));
     }
     past->checkpoint_index = info->index;
     past->checkpoint_term = info->term;
@@ -367,9 +373,10 @@ static int make_empty_store(struct past *past)
 {
     uint8_t secret[16];
 
-    past->io->random(past->io->ctx, secret, sizeof secret);
-    past->store = store_new(secret);
-    return past->store ? 0 : fail(past, RAFT_ENOMEM, "no memory");
+    if (past->io->random(past->io->ctx, secret, sizeof secret) == 0) {
+        past->store = store_new(secret);
+    }
+    return past->store ? 0 : fail(past, RAFT_ENOMEM, "no memory, or no random bytes");
 }
 
 /* ---- The end of the log ---- */

@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
+enum { REFUSALS_PAUSE_MS = 60000 }; /* who is refused calls again and again */
+
 static void warn(const struct server *server, raft_id id, const char *address, int status)
 {
     say(server->options->log_level, LOG_WARN, "server %llu at %s: %s", (unsigned long long)id,
@@ -71,6 +73,37 @@ void peers_forget(struct server *server, raft_id id)
     transport_forget(server->transport, id);
     if (server->resolver) {
         resolver_forget(server->resolver, id);
+    }
+}
+
+/* Connections that ended because the two sides do not belong together. */
+static uint64_t count_refusals(const struct transport_stats *stats)
+{
+    uint64_t count = 0;
+
+    for (int reason = TRANSPORT_MAGIC; reason <= TRANSPORT_LIMIT; reason++) {
+        count += stats->ended[reason];
+    }
+    return count;
+}
+
+void peers_say_refusals(struct server *server, uint64_t now_ms)
+{
+    struct transport_stats stats;
+    uint64_t count;
+
+    if (!server->transport || now_ms < server->refusals_ms) {
+        return;
+    }
+    transport_stats(server->transport, &stats);
+    count = count_refusals(&stats);
+    if (count > server->refusals_said) {
+        say(server->options->log_level, LOG_WARN,
+            "%llu connections with servers were refused, the last because: %s",
+            (unsigned long long)(count - server->refusals_said),
+            transport_reason_text(stats.last_refusal));
+        server->refusals_said = count;
+        server->refusals_ms = now_ms + REFUSALS_PAUSE_MS;
     }
 }
 

@@ -27,7 +27,7 @@
 enum {
     LISTEN_BACKLOG = 512,
     CLIENTS_MAX = 10000,
-    SWEEP_MS = 1000,         /* how often idle clients are looked for */
+    SWEEP_MS = 1000,         /* how often idle clients and refused servers are looked for */
     AUTHENTICATE_MS = 10000, /* until AUTH, where a password is set */
     OUTPUT_STALL_MS = 60000, /* until a client that does not take its answers is cut off */
     STOP_MS = 1500           /* until stopping does not wait for answers any longer */
@@ -412,6 +412,7 @@ static void sweep(struct server *server, uint64_t now_ms)
         return;
     }
     server->sweep_ms = now_ms + SWEEP_MS;
+    peers_say_refusals(server, now_ms);
     for (size_t i = 0; i < server->place_count; i++) {
         if (server->places[i].client) {
             sweep_client(server, server->places[i].client, now_ms);
@@ -706,7 +707,7 @@ static struct server *make_server(const struct options *options, const struct pa
                                   const struct io *io)
 {
     struct server *server = calloc(1, sizeof *server);
-    uint8_t secret[16];
+    uint8_t secret[16]; /* without it clients could choose keys that collide */
 
     if (!server) {
         return NULL;
@@ -719,8 +720,9 @@ static struct server *make_server(const struct options *options, const struct pa
     server->first_free = PLACE_NONE;
     server->started_ms = io->now_ms(io->ctx);
     resp_parser_init(&server->again);
-    io->random(io->ctx, secret, sizeof secret);
-    server->store = store_new(secret);
+    if (io->random(io->ctx, secret, sizeof secret) == 0) {
+        server->store = store_new(secret);
+    }
     server->loop = loop_new(io);
     if (!server->store || !server->loop) {
         server_close(server);
@@ -735,7 +737,7 @@ int server_open(const struct options *options, const struct password *password, 
     struct server *server = make_server(options, password, io);
 
     if (!server) {
-        snprintf(error, SERVER_ERROR_MAX, "out of memory");
+        snprintf(error, SERVER_ERROR_MAX, "out of memory, or no random bytes");
         return -1;
     }
     if (open_parts(server, error)) {

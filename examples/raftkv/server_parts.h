@@ -141,6 +141,8 @@ struct server {
     struct loop *loop;
     wal *log;
     struct transport *transport; /* null in a cluster of one without --peer-listen */
+    uint64_t refusals_said;      /* connections with servers that were refused, and were told */
+    uint64_t refusals_ms;        /* when more of them may be */
     struct resolver *resolver;   /* null until the address of a server is a name not known yet */
     raft *node;
     struct store *store;
@@ -277,7 +279,7 @@ void topology_role(struct server *server, struct buffer *out);
 void topology_raft_members(struct server *server, struct buffer *out);
 void topology_raft_state(struct server *server, struct buffer *out);
 
-/* Voters other than this one that are known to hold everything up to an index. Leader only. */
+/* Others with data, learners too, known to hold everything up to an index. Leader only. */
 size_t topology_holders(const struct server *server, raft_index index);
 
 const char *topology_role_name(int role);
@@ -295,6 +297,9 @@ int peers_connect(struct server *server, const struct member *member, int may_wa
 
 /* Neither calls this one nor asks for its name any more. */
 void peers_forget(struct server *server, raft_id id);
+
+/* Says in the log that connections were refused, for a wrong secret say: once in a while. */
+void peers_say_refusals(struct server *server, uint64_t now_ms);
 
 /* Looks for nobody any more. Before the loop is freed. */
 void peers_close(struct server *server);

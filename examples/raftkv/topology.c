@@ -103,13 +103,21 @@ const struct member *topology_member(const struct server *server, raft_id id)
     return NULL;
 }
 
+static int keeps_data(const struct server *server, raft_id id)
+{
+    const struct member *member = topology_member(server, id);
+
+    return member && member->kind != RAFT_MEMBER_WITNESS;
+}
+
 size_t topology_holders(const struct server *server, raft_index index)
 {
     raft_peer_status peer;
     size_t count = 0;
 
     for (size_t i = 0; raft_get_peer(server->node, i, &peer) == RAFT_OK; i++) {
-        count += peer.id != server->options->id && peer.match >= index;
+        count +=
+            peer.id != server->options->id && keeps_data(server, peer.id) && peer.match >= index;
     }
     return count;
 }
@@ -174,7 +182,7 @@ static void reply_node(const struct server *server, const struct member *member,
     reply_bulk_text(out, name);
 }
 
-/* Members with an address for clients, the leader first. */
+/* Members that serve clients and say where, the leader first. */
 static size_t reachable(const struct server *server, const struct member *list[RAFT_MEMBERS_MAX])
 {
     const struct member *leader = topology_member(server, server->leader);
@@ -184,8 +192,10 @@ static size_t reachable(const struct server *server, const struct member *list[R
         list[count++] = leader;
     }
     for (size_t i = 0; i < server->member_count; i++) {
-        if (&server->members[i] != leader && server->members[i].host[0]) {
-            list[count++] = &server->members[i];
+        const struct member *member = &server->members[i];
+
+        if (member != leader && member->host[0] && member->kind != RAFT_MEMBER_WITNESS) {
+            list[count++] = member;
         }
     }
     return count;
@@ -333,6 +343,26 @@ void topology_cluster(struct server *server, const struct command *command,
 
 /* ---- ROLE and RAFT.* ---- */
 
+/*
+ * The member of a peer; null for this server, which need not be among them while it commits its own
+ * removal, and for one that was added in this turn.
+ */
+static const struct member *replica(const struct server *server, const raft_peer_status *peer)
+{
+    return peer->id == server->options->id ? NULL : topology_member(server, peer->id);
+}
+
+static size_t count_replicas(const struct server *server)
+{
+    raft_peer_status peer;
+    size_t count = 0;
+
+    for (size_t i = 0; raft_get_peer(server->node, i, &peer) == RAFT_OK; i++) {
+        count += replica(server, &peer) != NULL;
+    }
+    return count;
+}
+
 static void role_of_leader(struct server *server, struct buffer *out)
 {
     raft_status status = {.size = sizeof status};
@@ -343,11 +373,11 @@ static void role_of_leader(struct server *server, struct buffer *out)
     reply_array(out, 3);
     reply_bulk_text(out, "master");
     reply_integer(out, (int64_t)status.applied_index);
-    reply_array(out, server->member_count - 1);
+    reply_array(out, count_replicas(server));
     for (size_t i = 0; raft_get_peer(server->node, i, &peer) == RAFT_OK; i++) {
-        const struct member *member = topology_member(server, peer.id);
+        const struct member *member = replica(server, &peer);
 
-        if (member && peer.id != server->options->id) {
+        if (member) {
             reply_array(out, 3);
             reply_bulk_text(out, member->host);
             integer_to_text((int64_t)member->port, text);
@@ -384,11 +414,14 @@ void topology_role(struct server *server, struct buffer *out)
 static void reply_member(const struct server *server, const struct member *member,
                          struct buffer *out)
 {
+    char client[MEMBER_ADDRESS_MAX + 16] = "-";
     char text[2 * MEMBER_ADDRESS_MAX + 128];
 
-    snprintf(text, sizeof text, "id=%llu peer=%s client=%s%s%u kind=%s role=%s",
-             (unsigned long long)member->id, member->peer[0] ? member->peer : "-",
-             member->host[0] ? member->host : "-", member->host[0] ? ":" : "", member->port,
+    if (member->host[0]) {
+        snprintf(client, sizeof client, "%s:%u", member->host, member->port);
+    }
+    snprintf(text, sizeof text, "id=%llu peer=%s client=%s kind=%s role=%s",
+             (unsigned long long)member->id, member->peer[0] ? member->peer : "-", client,
              topology_kind_name(member->kind),
              member->id == server->leader ? "leader"
              : server->leader == 0        ? "unknown"

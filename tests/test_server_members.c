@@ -148,6 +148,20 @@ static void the_lead_is_handed_to_whom_is_named(void)
     end();
 }
 
+/* Asks whoever leads, again where the lead was lost meanwhile: it does no harm. */
+static void change_cluster(const char *words)
+{
+    for (uint64_t deadline = now_ms() + WAIT_MS; now_ms() < deadline; connect_to_leader()) {
+        ask(words);
+        if (reply.kind == REPLY_STATUS) {
+            return;
+        }
+        CHECK(reply_is_error(&reply, "UNKNOWN") || reply_is_error(&reply, "MOVED") ||
+              reply_is_error(&reply, "CLUSTERDOWN"));
+    }
+    CHECK_EQ(reply.kind, REPLY_STATUS);
+}
+
 /* It commits its own removal, hands over, and is silent from then on. */
 static void a_leader_is_removed_and_nothing_is_lost(void)
 {
@@ -160,7 +174,7 @@ static void a_leader_is_removed_and_nothing_is_lost(void)
         expect_integer("INCR n", i + 1);
     }
     snprintf(words, sizeof words, "RAFT.REMOVE %d", leader + 1);
-    expect_text(words, "OK");
+    change_cluster(words);
     CHECK_EQ(fleet_stop(&fleet, leader, WAIT_MS), 0);
     next = connect_to_leader();
     CHECK(next != leader);

@@ -341,14 +341,13 @@ static int propose_config(raft *node, const struct raft__config *config)
     uint8_t bytes[RAFT_META_MAX];
     struct raft__held held;
     size_t size = raft__config_size(config);
-    raft_buf payload = {bytes, size};
     raft__config_encode(config, bytes);
     int status = raft__config_prepare(node, bytes, size, &held);
     if (status != RAFT_OK) {
         return status;
     }
-    status = raft__log_append(&node->log, &node->memory, node->state.term, RAFT_ENTRY_CONFIG,
-                              &payload, 1, raft__entry_size(size));
+    status = raft__log_append_one(&node->log, &node->memory, node->state.term, RAFT_ENTRY_CONFIG,
+                                  bytes, size);
     if (status != RAFT_OK) {
         raft__config_discard(node, &held);
         return status;

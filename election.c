@@ -172,9 +172,8 @@ static void become_candidate(raft *node)
 /* A leader starts with an entry of its own term: older ones commit only below it (R17, R27). */
 static void become_leader(raft *node)
 {
-    static const raft_buf nothing = {NULL, 0};
-    if (raft__log_append(&node->log, &node->memory, node->state.term, RAFT_ENTRY_NOOP, &nothing, 1,
-                         RAFT_ENTRY_HEADER) != RAFT_OK) {
+    if (raft__log_append_one(&node->log, &node->memory, node->state.term, RAFT_ENTRY_NOOP, NULL,
+                             0) != RAFT_OK) {
         raft__become_follower(node, node->state.term, 0); /* no memory to lead with: try later */
         raft__draw_timer(node);
         return;

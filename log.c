@@ -60,10 +60,10 @@ static inline uint32_t segment_offset(const struct raft__segment *segment, uint3
     return raft__get32(segment->bytes + segment->capacity - SLOT_BYTES * (entry + 1));
 }
 
-static inline void segment_set_offset(struct raft__segment *segment, uint32_t entry,
-                                      uint32_t offset)
+/* The table of offsets grows downwards: where the offset of the next entry goes. */
+static inline uint8_t *segment_free_slot(struct raft__segment *segment)
 {
-    raft__put32(segment->bytes + segment->capacity - SLOT_BYTES * (entry + 1), offset);
+    return segment->bytes + segment->capacity - SLOT_BYTES * (segment->count + 1);
 }
 
 /* Where entry `entry` starts; entry == count: where the last one ends. */
@@ -419,15 +419,16 @@ static inline void log_grow_tail(struct raft__log *log, struct raft__segment *ta
     tail->used += (uint32_t)bytes;
 }
 
-static inline void log_write_payloads(struct raft__log *log, int kind, const raft_buf *payloads,
-                                      size_t count)
+static void log_write_payloads(struct raft__log *log, int kind, const raft_buf *payloads,
+                               size_t count)
 {
     struct raft__segment *tail = log_tail(log);
-    uint32_t entry = tail->count;
+    uint8_t *slot = segment_free_slot(tail);
     uint32_t used = tail->used;
     for (const raft_buf *payload = payloads; payload < payloads + count; payload++) {
-        segment_set_offset(tail, entry++, used);
+        raft__put32(slot, used);
         used += (uint32_t)raft__entry_write(tail->bytes + used, kind, payload->data, payload->size);
+        slot -= SLOT_BYTES;
     }
     log_grow_tail(log, tail, count, used - tail->used);
 }
@@ -475,6 +476,22 @@ RAFT_APART static int log_append_anew(struct raft__log *log, const struct raft__
     return RAFT_OK;
 }
 
+int raft__log_append_one(struct raft__log *log, const struct raft__memory *memory, raft_term term,
+                         int kind, const void *payload, size_t payload_size)
+{
+    size_t bytes = raft__entry_size(payload_size);
+    if (log->last_index >= RAFT_LIMIT || !tail_takes(log, term, bytes, 1)) {
+        raft_buf one = {payload, payload_size};
+        return raft__log_append(log, memory, term, kind, &one, 1, bytes);
+    }
+    struct raft__segment *tail = log_tail(log);
+    uint8_t *entry = tail->bytes + tail->used;
+    raft__put32(segment_free_slot(tail), tail->used);
+    log_grow_tail(log, tail, 1, bytes);
+    raft__entry_write(entry, kind, payload, payload_size);
+    return RAFT_OK;
+}
+
 int raft__log_append(struct raft__log *log, const struct raft__memory *memory, raft_term term,
                      int kind, const raft_buf *payloads, size_t count, size_t bytes)
 {
@@ -492,12 +509,16 @@ int raft__log_append(struct raft__log *log, const struct raft__memory *memory, r
 static inline void log_write_encoded(struct raft__log *log, const uint8_t *data, size_t bytes)
 {
     struct raft__segment *tail = log_tail(log);
-    uint32_t count = 0;
+    uint8_t *slot = segment_free_slot(tail);
+    uint32_t used = tail->used;
+    size_t count = 0;
     size_t done = 0;
-    memcpy(tail->bytes + tail->used, data, bytes);
+    memcpy(tail->bytes + used, data, bytes);
     while (done < bytes) {
-        segment_set_offset(tail, tail->count + count++, tail->used + (uint32_t)done);
+        raft__put32(slot, used + (uint32_t)done);
         done += raft__entry_size(raft__get32(data + done));
+        slot -= SLOT_BYTES;
+        count++;
     }
     RAFT_ASSERT(done == bytes);
     log_grow_tail(log, tail, count, bytes);

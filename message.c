@@ -63,12 +63,12 @@ int raft_entry_encode(const raft_entry *entry, void *out, size_t capacity)
     return RAFT_OK;
 }
 
-/* Bytes of the entry at the start of data, or 0 where no well-formed entry starts there. */
-static size_t entry_measure(const uint8_t *data, size_t size)
+/*
+ * Bytes of the entry at the start of data, which holds a header at least, and its kind; or 0 where
+ * no well-formed entry starts there.
+ */
+static inline size_t entry_measure(const uint8_t *data, size_t size, uint32_t *entry_kind)
 {
-    if (size < RAFT_ENTRY_HEADER) {
-        return 0;
-    }
     size_t payload_size = raft__get32(data);
     uint32_t kind = raft__get32(data + 4);
     size_t whole = raft__entry_size(payload_size);
@@ -82,6 +82,7 @@ static size_t entry_measure(const uint8_t *data, size_t size)
     if (padding != 0 && raft__get64(data + whole - 8) >> (64 - 8 * padding) != 0) {
         return 0; /* one content, one encoding */
     }
+    *entry_kind = kind;
     return whole;
 }
 
@@ -114,11 +115,12 @@ static inline unsigned entries_kinds(const uint8_t *data, size_t size, size_t *c
     unsigned kinds = 0;
     size_t found = 0;
     while (size >= RAFT_ENTRY_HEADER) {
-        size_t whole = entry_measure(data, size);
+        uint32_t kind;
+        size_t whole = entry_measure(data, size, &kind);
         if (whole == 0) {
             return 0;
         }
-        kinds |= 1u << data[4];
+        kinds |= 1u << kind;
         data += whole;
         size -= whole;
         found++;
@@ -127,7 +129,7 @@ static inline unsigned entries_kinds(const uint8_t *data, size_t size, size_t *c
     return size == 0 ? kinds : 0;
 }
 
-unsigned raft__range_kinds(const raft_range *range)
+static inline unsigned range_kinds(const raft_range *range)
 {
     size_t count = 0;
     if (range->data == NULL || range->count == 0 || range->term == 0 || range->term > RAFT_LIMIT ||
@@ -137,6 +139,11 @@ unsigned raft__range_kinds(const raft_range *range)
     }
     unsigned kinds = entries_kinds((const uint8_t *)range->data, range->size, &count);
     return count == range->count ? kinds : 0;
+}
+
+unsigned raft__range_kinds(const raft_range *range)
+{
+    return range_kinds(range);
 }
 
 void raft__range_skip(raft_range *range, size_t count)
@@ -176,7 +183,7 @@ RAFT_APART static unsigned entries_check(const raft_message *message)
         unsigned found = 0;
         if (range->first == next && range->term == message->ranges[0].term &&
             range->term >= message->index_term && range->term <= message->term) {
-            found = raft__range_kinds(range);
+            found = range_kinds(range);
         }
         if (found == 0) {
             return 0;

@@ -38,43 +38,41 @@ static int quota_allows(const raft *node, size_t count, uint64_t bytes)
            tail + bytes <= node->options.uncommitted_bytes_max;
 }
 
-/* Whether each payload may be proposed; *bytes is their sum when encoded. */
-static inline int payloads_check(const raft *node, const raft_buf *payloads, size_t count,
-                                 size_t *bytes)
+static inline int payload_check(const raft *node, const void *data, size_t size)
 {
-    size_t encoded_bytes = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (payloads[i].data == NULL && payloads[i].size != 0) {
-            return RAFT_EARG;
-        }
-        if (payloads[i].size > node->options.entry_bytes_max) {
-            return RAFT_ESIZE;
-        }
-        encoded_bytes += raft__entry_size(payloads[i].size);
+    if (data == NULL && size != 0) {
+        return RAFT_EARG;
     }
-    *bytes = encoded_bytes;
+    return size > node->options.entry_bytes_max ? RAFT_ESIZE : RAFT_OK;
+}
+
+/* Whether each payload may be proposed; *bytes is their sum when encoded. */
+static int payloads_check(const raft *node, const raft_buf *payloads, size_t count, size_t *bytes)
+{
+    *bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        int status = payload_check(node, payloads[i].data, payloads[i].size);
+        if (status != RAFT_OK) {
+            return status;
+        }
+        *bytes += raft__entry_size(payloads[i].size);
+    }
     return RAFT_OK;
 }
 
-/* Inline: one payload is the usual number, and costs no loops then. */
-static inline int take_proposals(raft *node, const raft_buf *payloads, size_t count,
-                                 raft_index *first, raft_term *term)
+/* Whether this server takes so many proposals at present, of this sum when encoded. */
+static inline int may_take(const raft *node, size_t count, size_t bytes)
 {
-    size_t bytes = 0;
-    int status = payloads_check(node, payloads, count, &bytes);
-    if (status == RAFT_OK) {
-        status = node->handing_over ? RAFT_ETRANSFER : raft__must_lead(node);
-    }
-    if (status == RAFT_OK && !quota_allows(node, count, bytes)) {
-        status = RAFT_EBUSY;
-    }
-    if (status == RAFT_OK) {
-        status = raft__log_append(&node->log, &node->memory, node->state.term, RAFT_ENTRY_DATA,
-                                  payloads, count, bytes);
-    }
+    int status = node->handing_over ? RAFT_ETRANSFER : raft__must_lead(node);
     if (status != RAFT_OK) {
         return status;
     }
+    return quota_allows(node, count, bytes) ? RAFT_OK : RAFT_EBUSY;
+}
+
+/* The last `count` entries of the log are new. */
+static inline int taken(raft *node, size_t count, raft_index *first, raft_term *term)
+{
     if (first != NULL) {
         *first = node->log.last_index - count + 1;
     }
@@ -85,6 +83,21 @@ static inline int take_proposals(raft *node, const raft_buf *payloads, size_t co
     node->counters.entries_proposed += count;
     node->dirty = 1;
     return RAFT_OK;
+}
+
+static int take_proposals(raft *node, const raft_buf *payloads, size_t count, raft_index *first,
+                          raft_term *term)
+{
+    size_t bytes;
+    int status = payloads_check(node, payloads, count, &bytes);
+    if (status == RAFT_OK) {
+        status = may_take(node, count, bytes);
+    }
+    if (status == RAFT_OK) {
+        status = raft__log_append(&node->log, &node->memory, node->state.term, RAFT_ENTRY_DATA,
+                                  payloads, count, bytes);
+    }
+    return status == RAFT_OK ? taken(node, count, first, term) : status;
 }
 
 int raft_propose_many(raft *node, const raft_buf *payloads, size_t count, raft_index *first,
@@ -100,9 +113,18 @@ int raft_propose_many(raft *node, const raft_buf *payloads, size_t count, raft_i
 
 int raft_propose(raft *node, const void *data, size_t size, raft_index *index, raft_term *term)
 {
-    raft_buf payload = {data, size};
     int status = raft__enter(node, 1);
-    return status != RAFT_OK ? status : take_proposals(node, &payload, 1, index, term);
+    if (status == RAFT_OK) {
+        status = payload_check(node, data, size);
+    }
+    if (status == RAFT_OK) {
+        status = may_take(node, 1, raft__entry_size(size));
+    }
+    if (status == RAFT_OK) {
+        status = raft__log_append_one(&node->log, &node->memory, node->state.term, RAFT_ENTRY_DATA,
+                                      data, size);
+    }
+    return status == RAFT_OK ? taken(node, 1, index, term) : status;
 }
 
 /* ---- Their fate ----------------------------------------------------------------------------- */

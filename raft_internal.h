@@ -189,11 +189,14 @@ RAFT_INTERNAL void raft__log_range(const struct raft__log *log, raft_index first
                                    uint64_t bytes_max, raft_range *range);
 
 /*
- * Appends payloads as entries of a kind, `bytes` in all when encoded; or encoded entries that
- * raft__range_valid has passed: these replace what the log holds at range->first and above, as
- * raft__log_truncate would. The latter may overstep bytes_max by the slack that raft.h states,
- * empty entries by anything. All or nothing: RAFT_OK, RAFT_ENOMEM, RAFT_EFULL, RAFT_ELIMIT.
+ * Appends one payload, or several, `bytes` in all when encoded, as entries of a kind; or encoded
+ * entries that raft__range_kinds has passed: these replace what the log holds at range->first and
+ * above, as raft__log_truncate would. The last may overstep bytes_max by the slack that raft.h
+ * states, empty entries by anything. All or nothing: RAFT_OK, RAFT_ENOMEM, RAFT_EFULL, RAFT_ELIMIT.
  */
+RAFT_INTERNAL int raft__log_append_one(struct raft__log *log, const struct raft__memory *memory,
+                                       raft_term term, int kind, const void *payload,
+                                       size_t payload_size);
 RAFT_INTERNAL int raft__log_append(struct raft__log *log, const struct raft__memory *memory,
                                    raft_term term, int kind, const raft_buf *payloads, size_t count,
                                    size_t bytes);

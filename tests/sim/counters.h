@@ -82,19 +82,37 @@
     X(sleeps, 243)                                                                                 \
     X(options_altered, 326)                                                                        \
     X(stops, 250)                                                                                  \
-    X(crash_joint, 27)                                                                             \
-    X(crash_transferring, 9)                                                                       \
-    X(crash_installing, 1)                                                                         \
+    X(crash_joint, 36)                                                                             \
+    X(crash_transferring, 12)                                                                      \
+    X(crash_installing, 6)                                                                         \
+    X(crash_sending, 5)                                                                            \
     X(crash_leased, 151)                                                                           \
+    X(pause_joint, 30)                                                                             \
+    X(pause_transferring, 16)                                                                      \
+    X(pause_installing, 7)                                                                         \
+    X(pause_sending, 5)                                                                            \
     X(pause_leased, 107)                                                                           \
-    X(pause_installing, 0)                                                                         \
-    X(clock_leased, 90)                                                                            \
-    X(hang_transferring, 1)                                                                        \
-    X(hang_installing, 0)                                                                          \
+    X(hang_joint, 20)                                                                              \
+    X(hang_transferring, 14)                                                                       \
+    X(hang_installing, 6)                                                                          \
+    X(hang_sending, 4)                                                                             \
+    X(hang_leased, 48)                                                                             \
+    X(write_joint, 14)                                                                             \
+    X(write_transferring, 12)                                                                      \
+    X(write_installing, 5)                                                                         \
+    X(write_sending, 2)                                                                            \
+    X(write_leased, 33)                                                                            \
+    X(allocation_joint, 17)                                                                        \
+    X(allocation_transferring, 9)                                                                  \
+    X(allocation_installing, 3)                                                                    \
+    X(allocation_sending, 3)                                                                       \
+    X(allocation_leased, 48)                                                                       \
     X(partition_joint, 82)                                                                         \
-    X(partition_transferring, 15)                                                                  \
-    X(partition_installing, 1)                                                                     \
+    X(partition_transferring, 20)                                                                  \
+    X(partition_installing, 10)                                                                    \
+    X(partition_sending, 10)                                                                       \
     X(partition_leased, 282)                                                                       \
+    X(clock_leased, 90)                                                                            \
     X(chunk_lost, 17)                                                                              \
     X(chunk_duplicated, 12)                                                                        \
     X(read_lost, 280)                                                                              \
@@ -104,7 +122,7 @@
     X(snapshots_installed, 79)                                                                     \
     X(snapshots_loaded, 72)                                                                        \
     X(snapshots_shipped, 19)                                                                       \
-    X(crashes_in_snapshot, 1)                                                                      \
+    X(crashes_in_snapshot, 6)                                                                      \
     X(chunks_read, 88)                                                                             \
     X(chunks_written, 86)                                                                          \
     X(host_failures, 11)                                                                           \

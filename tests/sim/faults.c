@@ -1,6 +1,9 @@
 /*
  * What goes wrong in a run, how often, and how it is mended. Each kind of fault strikes at random
  * times with a mean distance that the plan has drawn; kinds that the plan leaves out never do.
+ *
+ * Some states of a server last for a few messages only, and chance alone would hardly ever meet
+ * them. So a part of the faults waits until somebody is in one of these states, and strikes there.
  */
 #include "sim.h"
 #include "store.h"
@@ -77,9 +80,8 @@ static void crash_now(struct node *node)
     }
 }
 
-static void strike_crash(struct sim *sim)
+static void strike_crash(struct sim *sim, struct node *node)
 {
-    struct node *node = choose_victim(sim);
     if (rng_chance(&sim->rng, (uint32_t)sim->plan.crash_all_ppm)) {
         COUNT(&sim->counters, crashes_of_all);
         for (int i = 0; i < sim->node_count; i++) {
@@ -100,20 +102,14 @@ static void count_partition(struct sim *sim)
     for (int i = 0; i < sim->node_count; i++) {
         midst |= node_midst(&sim->nodes[i]);
     }
-    COUNT_ADD(&sim->counters, partition_joint, (midst & NODE_JOINT) != 0);
-    COUNT_ADD(&sim->counters, partition_transferring, (midst & NODE_TRANSFERRING) != 0);
-    COUNT_ADD(&sim->counters, partition_installing, (midst & NODE_INSTALLING) != 0);
-    COUNT_ADD(&sim->counters, partition_leased, (midst & NODE_LEASED) != 0);
+    node_count_pairs(sim, COUNT_partition_joint, midst);
 }
 
-static void strike_pause(struct sim *sim)
+static void strike_pause(struct sim *sim, struct node *node)
 {
-    struct node *node = choose_victim(sim);
     if (node->raft != NULL) {
-        unsigned midst = node_midst(node);
         COUNT(&sim->counters, pauses);
-        COUNT_ADD(&sim->counters, pause_leased, (midst & NODE_LEASED) != 0);
-        COUNT_ADD(&sim->counters, pause_installing, (midst & NODE_INSTALLING) != 0);
+        node_count_pairs(sim, COUNT_pause_joint, node_midst(node));
         node->paused_until = sim->now_us + some_timeouts(sim, 2);
         if (node->poll_at < node->paused_until) {
             node->poll_at = node->paused_until;
@@ -122,9 +118,8 @@ static void strike_pause(struct sim *sim)
     }
 }
 
-static void strike_clock(struct sim *sim)
+static void strike_clock(struct sim *sim, struct node *node)
 {
-    struct node *node = choose_victim(sim);
     uint64_t drift = rng_below(&sim->rng, sim->plan.drift_ppm + 1);
     COUNT_ADD(&sim->counters, clock_leased, (node_midst(node) & NODE_LEASED) != 0);
     switch (sim->plan.lease_sound ? 2 : rng_below(&sim->rng, 3)) {
@@ -145,21 +140,28 @@ static void strike_clock(struct sim *sim)
     }
 }
 
-static void strike_hang(struct sim *sim)
+static void strike_hang(struct sim *sim, struct node *node)
 {
-    struct node *node = choose_victim(sim);
-    unsigned midst = node_midst(node);
     COUNT(&sim->counters, disk_hangs);
-    COUNT_ADD(&sim->counters, hang_transferring, (midst & NODE_TRANSFERRING) != 0);
-    COUNT_ADD(&sim->counters, hang_installing, (midst & NODE_INSTALLING) != 0);
+    node_count_pairs(sim, COUNT_hang_joint, node_midst(node));
     node->hung_until = sim->now_us + some_timeouts(sim, 4);
     sim_trace(sim, "the disk of n%d hangs", node->position);
 }
 
-static void strike_allocation(struct sim *sim)
+/* The next write fails. */
+static void strike_write(struct sim *sim, struct node *node)
 {
-    struct node *node = choose_victim(sim);
+    node_count_pairs(sim, COUNT_write_joint, node_midst(node));
+    node->store->kind->plant(node->store, 0);
+}
+
+/* Memory becomes short, or plenty again. */
+static void strike_allocation(struct sim *sim, struct node *node)
+{
     node->allocation_ppm = node->allocation_ppm == 0 ? (uint32_t)sim->plan.allocation_ppm : 0;
+    if (node->allocation_ppm != 0) {
+        node_count_pairs(sim, COUNT_allocation_joint, node_midst(node));
+    }
 }
 
 static void strike_hint(struct sim *sim)
@@ -176,13 +178,9 @@ static void strike_handover(struct sim *sim)
     node_hand_over(node, how, rng_chance(&sim->rng, 300000) ? 0 : target->id);
 }
 
-static void strike(struct sim *sim, enum fault fault)
+static void strike_all(struct sim *sim, enum fault fault)
 {
-    struct node *node;
     switch (fault) {
-    case FAULT_CRASH:
-        strike_crash(sim);
-        break;
     case FAULT_PARTITION:
         count_partition(sim);
         network_partition(sim);
@@ -196,30 +194,8 @@ static void strike(struct sim *sim, enum fault fault)
     case FAULT_REPLAY:
         network_replay(sim);
         break;
-    case FAULT_PAUSE:
-        strike_pause(sim);
-        break;
-    case FAULT_CLOCK:
-        strike_clock(sim);
-        break;
-    case FAULT_HANG:
-        strike_hang(sim);
-        break;
-    case FAULT_WRITE:
-        node = choose_victim(sim);
-        node->store->kind->plant(node->store, 0);
-        break;
-    case FAULT_APPLY:
-        choose_victim(sim)->fail_apply = 1;
-        break;
-    case FAULT_ALLOCATION:
-        strike_allocation(sim);
-        break;
     case FAULT_HINT:
         strike_hint(sim);
-        break;
-    case FAULT_CAMPAIGN:
-        node_campaign(choose_victim(sim));
         break;
     case FAULT_MEMBERS:
         members_change(sim);
@@ -227,21 +203,134 @@ static void strike(struct sim *sim, enum fault fault)
     case FAULT_HANDOVER:
         strike_handover(sim);
         break;
-    case FAULT_SNAPSHOT:
+    default:
         snapshots_take(&sim->nodes[rng_below(&sim->rng, (uint64_t)sim->node_count)]);
-        break;
-    case FAULT_STOP:
-        COUNT(&sim->counters, stops);
-        node_order(choose_victim(sim), raft_stop);
-        break;
-    case FAULT_OPTIONS:
-        node = choose_victim(sim);
-        node_set_options(node, rng_chance(&sim->rng, 500000));
-        break;
-    case FAULT_COUNT:
         break;
     }
 }
+
+static void strike(struct sim *sim, enum fault fault, struct node *node)
+{
+    switch (fault) {
+    case FAULT_CRASH:
+        strike_crash(sim, node);
+        break;
+    case FAULT_PAUSE:
+        strike_pause(sim, node);
+        break;
+    case FAULT_CLOCK:
+        strike_clock(sim, node);
+        break;
+    case FAULT_HANG:
+        strike_hang(sim, node);
+        break;
+    case FAULT_WRITE:
+        strike_write(sim, node);
+        break;
+    case FAULT_APPLY:
+        node->fail_apply = 1;
+        break;
+    case FAULT_ALLOCATION:
+        strike_allocation(sim, node);
+        break;
+    case FAULT_CAMPAIGN:
+        node_campaign(node);
+        break;
+    case FAULT_STOP:
+        COUNT(&sim->counters, stops);
+        node_order(node, raft_stop);
+        break;
+    case FAULT_OPTIONS:
+        node_set_options(node, rng_chance(&sim->rng, 500000));
+        break;
+    default:
+        strike_all(sim, fault);
+        break;
+    }
+}
+
+/* ---- Ambushes -------------------------------------------------------------------------------- */
+
+/* A state that does not last and that this run can bring about, or 0. */
+static unsigned choose_state(struct sim *sim)
+{
+    const struct plan *plan = &sim->plan;
+    unsigned states[6];
+    size_t count = 0;
+    if (plan->snapshot_every_us != 0 || plan->snapshot_log_bytes != 0) {
+        states[count++] = NODE_INSTALLING;
+        states[count++] = NODE_INSTALLING; /* the shortest of all */
+        if (!plan->ship) {
+            states[count++] = NODE_SENDING;
+            states[count++] = NODE_SENDING;
+        }
+    }
+    if (plan->handover_every_us != 0) {
+        states[count++] = NODE_TRANSFERRING;
+    }
+    if (plan->members_every_us != 0) {
+        states[count++] = NODE_JOINT;
+    }
+    return count == 0 ? 0 : states[rng_below(&sim->rng, count)];
+}
+
+static int can_wait(enum fault fault)
+{
+    return fault == FAULT_CRASH || fault == FAULT_PARTITION || fault == FAULT_PAUSE ||
+           fault == FAULT_HANG || fault == FAULT_WRITE || fault == FAULT_ALLOCATION;
+}
+
+/* Whether the fault waits for its moment instead of striking at once. */
+static int lays_ambush(struct sim *sim, enum fault fault)
+{
+    int frequent = fault == FAULT_CRASH || fault == FAULT_PARTITION;
+    if (!can_wait(fault) || !rng_chance(&sim->rng, frequent ? 400000 : 700000)) {
+        return 0;
+    }
+    unsigned state = choose_state(sim);
+    if (state == 0 || sim->ambush_count == AMBUSHES) {
+        return 0;
+    }
+    sim->ambushes[sim->ambush_count++] = (struct ambush){(uint64_t)fault, state};
+    return 1;
+}
+
+void faults_lie_in_wait(struct node *node)
+{
+    struct sim *sim = node->sim;
+    if (sim->ambush_count == 0 || !sim_is_faulty(sim)) {
+        return;
+    }
+    unsigned midst = node_midst(node);
+    for (size_t i = 0; i < sim->ambush_count; i++) {
+        if ((sim->ambushes[i].state & midst) != 0) {
+            uint64_t mean = rng_chance(&sim->rng, 500000) ? sim->plan.delay_us : 0;
+            sim_schedule(sim, 1 + rng_exponential(&sim->rng, mean), EVENT_AMBUSH, node,
+                         sim->ambushes[i].fault, NULL);
+            sim->ambushes[i--] = sim->ambushes[--sim->ambush_count];
+        }
+    }
+}
+
+/* A crash comes at once, at one of the next steps of the host, or at the next with a snapshot. */
+void faults_spring(struct node *node, uint64_t fault)
+{
+    struct sim *sim = node->sim;
+    if (!sim_is_faulty(sim)) {
+        return;
+    }
+    if (fault == FAULT_CRASH && rng_chance(&sim->rng, 300000)) {
+        crash_now(node);
+    } else if (fault == FAULT_CRASH && rng_chance(&sim->rng, 500000)) {
+        node->crash_in_snapshot = 1;
+    } else if (fault == FAULT_CRASH) {
+        node->crash_in = rng_between(&sim->rng, 1, 6);
+    } else {
+        strike(sim, (enum fault)fault, node);
+    }
+}
+
+/* ---- Times ----------------------------------------------------------------------------------- */
 
 void faults_begin(struct sim *sim)
 {
@@ -253,7 +342,9 @@ void faults_begin(struct sim *sim)
 void faults_strike(struct sim *sim, uint64_t fault)
 {
     if (sim_is_faulty(sim)) {
-        strike(sim, (enum fault)fault);
+        if (!lays_ambush(sim, (enum fault)fault)) {
+            strike(sim, (enum fault)fault, choose_victim(sim));
+        }
         schedule(sim, (enum fault)fault);
     }
 }
@@ -265,6 +356,7 @@ static void heal_node(struct node *node)
     node->sync_at = 0;
     sim_schedule(node->sim, 1, EVENT_SYNC, node, node->write_last, NULL);
     node->crash_in = 0;
+    node->crash_in_snapshot = 0;
     node->clock_low = 0;
     node->paused_until = 0;
     node->poll_soon = 0;

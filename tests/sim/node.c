@@ -152,7 +152,8 @@ int node_dies_here(struct node *node, enum counter place)
     if (node->dying) {
         return 1;
     }
-    if (node->crash_in == 0 || --node->crash_in > 0) {
+    int here = node->crash_in_snapshot && place == COUNT_crashes_in_snapshot;
+    if (!here && (node->crash_in == 0 || --node->crash_in > 0)) {
         return 0;
     }
     node->dying = 1;
@@ -174,6 +175,16 @@ int node_is_witness(const struct node *node)
     return (node->sim->checker.setup.witnesses >> node->position & 1) != 0;
 }
 
+static int is_sending(const struct node *node)
+{
+    for (int i = 0; i < node->sim->node_count; i++) {
+        if (node->sending[i] != 0 && node->status.role == RAFT_ROLE_LEADER) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 unsigned node_midst(const struct node *node)
 {
     const raft_status *status = &node->status;
@@ -182,8 +193,15 @@ unsigned node_midst(const struct node *node)
     }
     return (status->membership_joint ? NODE_JOINT : 0u) |
            (status->transfer_target != 0 ? NODE_TRANSFERRING : 0u) |
-           (status->installing ? NODE_INSTALLING : 0u) |
+           (status->installing ? NODE_INSTALLING : 0u) | (is_sending(node) ? NODE_SENDING : 0u) |
            (status->lease_until_ms > node_now_ms(node) ? NODE_LEASED : 0u);
+}
+
+void node_count_pairs(struct sim *sim, enum counter joint, unsigned midst)
+{
+    for (int i = 0; i < NODE_STATES; i++) {
+        sim->counters.value[(int)joint + i] += midst >> i & 1;
+    }
 }
 
 static void die_of_disk(struct node *node)
@@ -522,6 +540,7 @@ static void bury(struct node *node)
     node->raft = NULL;
     node->dying = 0;
     node->crash_in = 0;
+    node->crash_in_snapshot = 0;
     node->poll_at = NEVER;
     node->poll_soon = 0;
     node->applying.count = 0;
@@ -557,12 +576,8 @@ void node_crash(struct node *node)
     if (node->raft == NULL) {
         return;
     }
-    unsigned midst = node_midst(node);
     COUNT(&node->sim->counters, crashes);
-    COUNT_ADD(&node->sim->counters, crash_joint, (midst & NODE_JOINT) != 0);
-    COUNT_ADD(&node->sim->counters, crash_transferring, (midst & NODE_TRANSFERRING) != 0);
-    COUNT_ADD(&node->sim->counters, crash_installing, (midst & NODE_INSTALLING) != 0);
-    COUNT_ADD(&node->sim->counters, crash_leased, (midst & NODE_LEASED) != 0);
+    node_count_pairs(node->sim, COUNT_crash_joint, node_midst(node));
     sim_trace(node->sim, "n%d crashes", node->position);
     sim_record(node->sim, hash_join('c', (uint64_t)node->position));
     add_counters(node);
@@ -844,6 +859,7 @@ void node_changed(struct node *node)
         checker_fail(&sim->checker, "raft_check", "node %d: %s", node->position, broken);
     }
     plan_poll(node);
+    faults_lie_in_wait(node);
     if (node->status.error != RAFT_OK) {
         uint64_t mean = sim_is_faulty(sim) ? sim->plan.down_us + 1 : 1;
         node_restart_in(node, rng_exponential(&sim->rng, mean));

@@ -168,8 +168,8 @@ static void draw_node_faults(struct plan *plan, struct rng *rng)
     plan->clock_every_us = maybe(rng, 300000, t_us * 2, t_us * 20);
     plan->slow_factor = maybe(rng, 250000, 2, 30);
     plan->drift_ppm = maybe(rng, 400000, 1000, 200000);
-    plan->hang_every_us = maybe(rng, 250000, t_us * 5, t_us * 40);
-    plan->write_fault_every_us = maybe(rng, 200000, t_us * 5, t_us * 40);
+    plan->hang_every_us = maybe(rng, 350000, t_us * 4, t_us * 30);
+    plan->write_fault_every_us = maybe(rng, 300000, t_us * 4, t_us * 30);
     plan->apply_fault_every_us = maybe(rng, 100000, t_us * 10, t_us * 40);
     plan->allocation_every_us = maybe(rng, 300000, t_us * 2, t_us * 20);
     plan->allocation_ppm = rng_between(rng, 1000, 200000);

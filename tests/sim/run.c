@@ -308,6 +308,8 @@ static void handle_node(struct sim *sim, const struct event *event)
         node_persisted(node, event->value);
     } else if (event->kind == EVENT_APPLIED) {
         node_applied(node, event->value);
+    } else if (event->kind == EVENT_AMBUSH) {
+        faults_spring(node, event->value);
     } else {
         handle_snapshot(node, event);
     }
@@ -408,6 +410,7 @@ static void begin(struct sim *sim, const struct plan *plan, int trace)
     sim->timeout_us = plan->timeout_ms * 2000;
     sim->watching = 0;
     sim->zones_asked = 0;
+    sim->ambush_count = 0;
     memset(&sim->counters, 0, sizeof sim->counters);
     memset(sim->core, 0, sizeof sim->core);
     queue_clear(&sim->queue);

@@ -44,6 +44,7 @@ enum event_kind {
     EVENT_BROKEN,        /* the connection to server `value` broke: its process is dead */
     EVENT_OPERATE,       /* a client's request reaches a node that was paused */
     EVENT_FAULT,         /* value: FAULT_* */
+    EVENT_AMBUSH,        /* value: FAULT_*; the node is, or was just now, in the state waited for */
     EVENT_UNCUT,         /* a partition of epoch `value` ends */
     EVENT_TICK           /* the run looks at its phase */
 };
@@ -110,10 +111,11 @@ struct node {
     raft_id id;
     raft *raft; /* null: down */
     uint64_t incarnation;
-    uint64_t slowness; /* times in the host and its disk are multiplied by it */
-    int dying;         /* inside a callback: the host is dead, what follows has no effect */
-    int restarting;    /* an EVENT_RESTART is on its way */
-    uint64_t crash_in; /* callback steps until it dies; 0: never */
+    uint64_t slowness;     /* times in the host and its disk are multiplied by it */
+    int dying;             /* inside a callback: the host is dead, what follows has no effect */
+    int restarting;        /* an EVENT_RESTART is on its way */
+    uint64_t crash_in;     /* callback steps until it dies; 0: never */
+    int crash_in_snapshot; /* it dies at the next step that has to do with one */
     struct clock clock;
     uint64_t clock_low; /* sometimes the host's clock reads this much too low, once */
     uint64_t poll_at;   /* virtual time of the next poll */
@@ -150,6 +152,14 @@ struct probe {
     raft_term term;
 };
 
+#define AMBUSHES 4
+
+/* A fault that waits for somebody to be in a state that does not last. */
+struct ambush {
+    uint64_t fault; /* FAULT_* */
+    unsigned state; /* NODE_* */
+};
+
 struct client {
     uint64_t next_value;
     uint8_t *buffer;
@@ -168,6 +178,8 @@ struct sim {
     int founders;
     struct network network;
     struct client client;
+    struct ambush ambushes[AMBUSHES];
+    size_t ambush_count;
     struct checker checker;
     struct counters counters;
     uint64_t trace_hash;
@@ -237,9 +249,19 @@ void node_changed(struct node *node);                       /* after every call 
 int node_is_paused(const struct node *node);
 int node_is_witness(const struct node *node);
 
-/* What a node is in the midst of. */
-enum node_state { NODE_JOINT = 1, NODE_TRANSFERRING = 2, NODE_INSTALLING = 4, NODE_LEASED = 8 };
+/* What a node is in the midst of, in the order of the counters of pairs. */
+enum node_state {
+    NODE_JOINT = 1,
+    NODE_TRANSFERRING = 2,
+    NODE_INSTALLING = 4,
+    NODE_SENDING = 8, /* a snapshot */
+    NODE_LEASED = 16
+};
+#define NODE_STATES 5
 unsigned node_midst(const struct node *node);
+
+/* Counts a fault with each of these states; `joint` is the counter of its first pair. */
+void node_count_pairs(struct sim *sim, enum counter joint, unsigned midst);
 int node_enter(
     struct node *node); /* a callback begins: whether there is still a host to be called */
 int node_dies_here(struct node *node, enum counter place);
@@ -289,6 +311,8 @@ void members_switch_off(struct sim *sim);
 /* faults.c */
 void faults_begin(struct sim *sim);
 void faults_strike(struct sim *sim, uint64_t fault);
+void faults_lie_in_wait(struct node *node); /* the node's state may have changed */
+void faults_spring(struct node *node, uint64_t fault);
 void faults_heal_core(struct sim *sim);
 void faults_heal_all(struct sim *sim);
 

@@ -262,7 +262,7 @@ static int fields_valid(const raft_message *message)
     case RAFT_MESSAGE_PROPOSE:
         return propose_valid(message);
     case RAFT_MESSAGE_PULL:
-        return position_valid(message);
+        return message->term > 0 && position_valid(message);
     case RAFT_MESSAGE_PULL_REPLY:
         return refusal_or(message, 0);
     default:

@@ -655,6 +655,17 @@ static void position_zero_has_no_term_and_others_have_one(void)
     CHECK_EQ(raft_decode(bytes, sizeof golden_append, &(raft_message){0}), RAFT_EMALFORMED);
 }
 
+/* A server without a term has nothing that another could want; nor could it answer. */
+static void pull_of_term_zero_is_refused(void)
+{
+    uint8_t bytes[RAFT_MESSAGE_HEADER];
+    raft_message m = blank(RAFT_MESSAGE_PULL, 2, 1, 1, 5);
+    CHECK_EQ(raft_encode(&m, bytes, sizeof bytes), sizeof bytes);
+    CHECK_EQ(raft_decode(bytes, sizeof bytes, &(raft_message){0}), RAFT_OK);
+    put64(bytes + 40, 0);
+    CHECK_EQ(raft_decode(bytes, sizeof bytes, &(raft_message){0}), RAFT_EMALFORMED);
+}
+
 static void format_of_the_future_is_told_from_garbage(void)
 {
     uint8_t bytes[256];
@@ -950,6 +961,7 @@ int main(void)
     RUN(entry_of_unknown_kind_or_dirty_padding_is_refused);
     RUN(entries_of_falling_terms_or_above_the_senders_are_refused);
     RUN(position_zero_has_no_term_and_others_have_one);
+    RUN(pull_of_term_zero_is_refused);
     RUN(format_of_the_future_is_told_from_garbage);
     RUN(unknown_kinds_are_refused);
     RUN(null_is_answered_with_an_argument_error);

@@ -122,8 +122,7 @@ static void what_contradicts_is_refused(void)
 
 static void flags_of_later_versions_are_refused_by_name(void)
 {
-    static const char *const later[] = {"--forward", "--shards 2", "--replicas 3",
-                                        "--protocol multipaxos"};
+    static const char *const later[] = {"--shards 2", "--replicas 3", "--protocol multipaxos"};
 
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
         char text[128];

@@ -32,6 +32,7 @@ enum request_answer {
     ANSWER_BUSY,      /* not executed: too much is under way */
     ANSWER_TOO_LARGE, /* not executed: no entry of the log can hold it */
     ANSWER_FULL,      /* not executed: the log has reached its bound */
+    ANSWER_NOT_TAKEN, /* not executed: the leader that it was handed to did not append it */
     ANSWER_LATE,      /* a read that got no answer from the leader in time */
     ANSWER_UNKNOWN    /* a write that may or may not be executed */
 };
@@ -80,6 +81,7 @@ struct client {
     uint8_t is_authenticated;
     uint8_t is_readonly;   /* it said READONLY: a follower may serve its reads */
     uint8_t has_barrier;   /* the next request has to wait until the queue is empty */
+    uint8_t is_forwarding; /* its last write was handed to the leader */
     uint8_t is_broken;     /* what it sends cannot be understood any more; parser.error says why */
     uint8_t is_ending;     /* closed as soon as the output is written */
     uint8_t is_closed;     /* dead: only its memory is left, until the end of the turn */

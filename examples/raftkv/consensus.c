@@ -21,6 +21,9 @@
 /* Uncommitted bytes above which requests wait in their buffers, half of what the engine takes. */
 #define CONGESTED_BYTES ((uint64_t)32 << 20)
 
+/* Of writes handed to the leader that have no answer yet, two of the longest. */
+#define FORWARD_BYTES_MAX ((uint32_t)34 << 20)
+
 /* Of the log in front of a checkpoint, kept for those that are a little behind. */
 #define TRAILING_BYTES_MAX ((uint64_t)4 << 20)
 
@@ -113,10 +116,7 @@ static int apply_entry(struct server *server, const raft_entry *entry)
         server->stats.writes_dropped++;
         requests_settle(server, &waiter, ANSWER_REDIRECT);
     }
-    if (entry->kind != RAFT_ENTRY_DATA) {
-        return COMMAND_OK;
-    }
-    return command_apply(server->store, entry->data, entry->size, NULL);
+    return forward_apply(server, entry);
 }
 
 static int on_apply(void *host, const raft_range *range)
@@ -208,6 +208,9 @@ static void on_notify(void *host, const raft_event *event)
     case RAFT_EVENT_DROPPED:
         on_dropped(server, event);
         break;
+    case RAFT_EVENT_FORWARDED:
+        forward_told(server, event);
+        break;
     case RAFT_EVENT_MEMBERS:
         on_members(server);
         break;
@@ -280,6 +283,7 @@ static int open_node(struct server *server, char error[SERVER_ERROR_MAX])
     options.snapshot_log_bytes = given->log_bytes / 4;
     options.trailing_bytes =
         given->log_bytes / 16 < TRAILING_BYTES_MAX ? given->log_bytes / 16 : TRAILING_BYTES_MAX;
+    options.forward_bytes_max = given->forward ? FORWARD_BYTES_MAX : 0;
     options.apply_ahead = 1; /* the keyspace is rebuilt from the log */
     if (server->io->random(server->io->ctx, &options.seed, sizeof options.seed) ||
         server->io->random(server->io->ctx, &options.incarnation, sizeof options.incarnation)) {
@@ -458,6 +462,7 @@ int consensus_close(struct server *server)
     raft_free(server->node);
     pending_free(&server->pending);
     free_batch(&server->batch);
+    forward_free(&server->forwards);
     free(server->readers.items);
     return status == RAFT_OK ? 0 : -1;
 }
@@ -761,6 +766,7 @@ void consensus_flush(struct server *server)
         stored = wal_collect(server->log, on_stored, server);
     } while (stored > 0 && !server->failure[0]);
     settle_marked(server);
+    forward_check(server, server->io->now_ms(server->io->ctx));
     measure_congestion(server);
 }
 
@@ -779,6 +785,9 @@ uint64_t consensus_deadline(const struct server *server)
     if (tick_deadline(server) < deadline) {
         deadline = tick_deadline(server);
     }
+    if (forward_deadline(server) < deadline) {
+        deadline = forward_deadline(server);
+    }
     return server->give_up_ms < deadline ? server->give_up_ms : deadline;
 }
 
@@ -786,7 +795,16 @@ uint64_t consensus_deadline(const struct server *server)
 void consensus_receive(void *host, const raft_message *message)
 {
     struct server *server = host;
+    struct buffer *scratch = &server->forwards.scratch;
+    raft_message stamped = *message;
 
+    if (message->kind == RAFT_MESSAGE_PROPOSE) {
+        if (forward_stamp(message, server_wall_ms(server), scratch)) {
+            return;
+        }
+        stamped.chunk.data = buffer_bytes(scratch);
+        message = &stamped;
+    }
     consensus_check(server, raft_receive(server->node, message));
 }
 

@@ -209,6 +209,7 @@ static void stats_section(struct facts *facts)
     number(facts, "total_connections_received", stats->connections);
     number(facts, "rejected_connections", stats->connections_refused);
     number(facts, "total_commands_processed", stats->commands);
+    number(facts, "writes_forwarded", stats->writes_forwarded);
     number(facts, "writes_not_executed", stats->writes_dropped);
     number(facts, "writes_unknown", stats->writes_unknown);
     number(facts, "clients_with_failed_reads", stats->reads_failed);

@@ -315,6 +315,14 @@ static int take_join(struct options *options, const char *value, struct complain
     return 0;
 }
 
+static int take_forward(struct options *options, const char *value, struct complaint *complaint)
+{
+    (void)value;
+    (void)complaint;
+    options->forward = 1;
+    return 0;
+}
+
 static int take_password_file(struct options *options, const char *value,
                               struct complaint *complaint)
 {
@@ -369,7 +377,7 @@ static const struct flag flags[] = {
     {"--loglevel", take_log_level, 1},
     {"--join", take_join, 0},
     {"--checkpoint-entries", take_checkpoint_entries, 1},
-    {"--forward", NULL, 0},
+    {"--forward", take_forward, 0},
     {"--shards", NULL, 1},
     {"--replicas", NULL, 1},
     {"--secret-file", take_secret_file, 1},
@@ -404,6 +412,9 @@ const char *options_usage(void)
            "  --reads linearizable|lease|stale\n"
            "                           lease: without a round of messages while clocks allow it;\n"
            "                           stale: any server answers from what it has\n"
+           "  --forward                where it does not lead, hand writes to the leader and "
+           "answer\n"
+           "                           them and reads here, instead of redirecting clients\n"
            "  --requirepass-file PATH  first line is the password that clients must give\n"
            "  --secret-file PATH       what the servers of the cluster share, to know each other "
            "by\n"

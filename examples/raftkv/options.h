@@ -41,6 +41,7 @@ struct options {
     int sync_never;
     int reads; /* READS_* */
     int join;  /* it waits to be added */
+    int forward; /* writes are handed to the leader instead of being redirected */
     int insecure;
     int log_level;
 };

@@ -10,6 +10,7 @@
  *   4. Commands that concern the connection itself wait until its queue is empty, and nothing
  *      behind them is looked at before. Those of a transaction do so too; so while one is open
  *      nothing is queued, and what it watches was read.
+ *   5. A write that is handed to the leader is alone in its client's queue (forward.c).
  */
 #include "server_parts.h"
 
@@ -78,6 +79,9 @@ static void answer_error(struct server *server, struct client *client,
         break;
     case ANSWER_FULL:
         reply_error(&client->out, "TRYAGAIN the log has reached its bound (--log-bytes)");
+        break;
+    case ANSWER_NOT_TAKEN:
+        reply_error(&client->out, "TRYAGAIN not executed: the leader did not take the write");
         break;
     case ANSWER_LATE:
         reply_error(&client->out, "TRYAGAIN the leader did not confirm the read in time");
@@ -177,6 +181,20 @@ void requests_settle(struct server *server, const struct waiter *waiter, enum re
     }
 }
 
+void requests_answer(struct server *server, const struct waiter *waiter, raft_index index,
+                     struct slice reply)
+{
+    struct client *client = server_client(server, waiter->slot, waiter->generation);
+
+    if (client && client_request(client, waiter->number)) {
+        answer_until(server, client, waiter->number);
+        buffer_add(&client->out, reply.data, reply.size);
+        client->last_write = index;
+        client_pop(client);
+        requests_advance(server, client);
+    }
+}
+
 /* Takes the first reader off if its tag is not above `tag`. Returns 0 where there is none. */
 static int take_reader(struct readers *readers, uint64_t tag, struct reader *reader)
 {
@@ -264,7 +282,8 @@ static void take_read(struct server *server, struct client *client, const struct
 {
     if (server->options->reads == READS_STALE) {
         take_local(server, client, command);
-    } else if (server->role != RAFT_ROLE_LEADER && !client->is_readonly) {
+    } else if (server->role != RAFT_ROLE_LEADER && !client->is_readonly &&
+               !server->options->forward) {
         take_redirected(server, client, command);
     } else if (consensus_want_read(server, client)) {
         server_drop(server, client);
@@ -276,6 +295,26 @@ static void take_read(struct server *server, struct client *client, const struct
 static int can_propose(const struct server *server)
 {
     return server->role == RAFT_ROLE_LEADER && !server_is_stopping(server);
+}
+
+/* A write of a server that does not lead. Nothing behind it is looked at until it is answered. */
+static enum step take_forwarded(struct server *server, struct client *client,
+                                const struct command *command)
+{
+    const struct resp_parser *parser = &client->parser;
+    struct waiter waiter = {client->slot, client->generation, client_next_number(client)};
+    enum request_answer answer;
+
+    if (client->request_count > 0) {
+        return STEP_BARRIER;
+    }
+    answer = forward_command(server, &waiter, command, parser->args, parser->arg_count);
+    client->is_forwarding = answer == ANSWER_WAITING;
+    enqueue(server, client, command, REQUEST_WRITE, answer);
+    if (answer != ANSWER_WAITING) {
+        requests_advance(server, client);
+    }
+    return STEP_DONE;
 }
 
 static void take_write(struct server *server, struct client *client, const struct command *command)
@@ -322,7 +361,10 @@ static void take_exec(struct server *server, struct client *client, const struct
                               .answer = ANSWER_WAITING,
                               .slot = (uint16_t)transaction->slot};
 
-    if (!can_propose(server)) {
+    if (forward_is_possible(server)) {
+        request.answer = (uint8_t)forward_transaction(server, &waiter, transaction);
+        client->is_forwarding = request.answer == ANSWER_WAITING;
+    } else if (!can_propose(server)) {
         request.answer = ANSWER_REDIRECT;
     } else if (consensus_add_transaction(server, &waiter, transaction)) {
         request.answer = ANSWER_BUSY;
@@ -339,7 +381,8 @@ static void take_exec(struct server *server, struct client *client, const struct
 static int redirect_queued(struct server *server, struct client *client,
                            const struct command *command)
 {
-    if (can_propose(server) || !command || !client->transaction.is_open ||
+    if (can_propose(server) || forward_is_possible(server) || !command ||
+        !client->transaction.is_open ||
         (command->kind != COMMAND_READ && command->kind != COMMAND_WRITE)) {
         return 0;
     }
@@ -386,6 +429,10 @@ static enum step take_request(struct server *server, struct client *client)
     size_t count = client->parser.arg_count;
     const struct command *command;
 
+    if (client->is_forwarding && client->request_count > 0) {
+        return STEP_BARRIER;
+    }
+    client->is_forwarding = 0;
     if (session_needs_auth(server, client)) {
         command = commands_lookup(args[0]);
         if (!command || !(command->flags & COMMAND_BEFORE_AUTH)) {
@@ -401,6 +448,8 @@ static enum step take_request(struct server *server, struct client *client)
         take_local(server, client, NULL);
     } else if (command->kind == COMMAND_READ) {
         take_read(server, client, command);
+    } else if (command->kind == COMMAND_WRITE && forward_is_possible(server)) {
+        return take_forwarded(server, client, command);
     } else if (command->kind == COMMAND_WRITE) {
         take_write(server, client, command);
     } else if (command->kind == COMMAND_LOCAL && command->id < COMMAND_CLUSTER) {

@@ -9,6 +9,7 @@
  *   admin.c      changing the cluster: RAFT.ADD and the like
  *   info.c       INFO
  *   consensus.c  the callbacks of the engine, the log, proposals and reads
+ *   forward.c    writes that are handed to the leader and answered here
  *   checkpoints.c  checkpoints of the keyspace: taken, sent, received, loaded
  *
  * A write waits for its entry (../pending.h). A read waits for whichever comes first: the confirmation
@@ -80,6 +81,34 @@ struct readers {
     size_t count;
 };
 
+/* A write that was handed to the leader (forward.c). */
+struct forward {
+    uint64_t tag; /* of raft_forward */
+    struct waiter waiter;
+    raft_index index; /* 0 until the leader has said where it is */
+    raft_term term;
+    uint64_t deadline_ms;
+};
+
+/* The reply of an entry that was applied, in case it is one of them. */
+struct kept_reply {
+    raft_index index;
+    raft_term term;
+    size_t at; /* in the bytes of all of them */
+    size_t size;
+};
+
+struct forwards {
+    struct forward *items;
+    size_t count;
+    size_t open_count; /* of those whose place is not known */
+    uint64_t next_tag;
+    struct kept_reply *kept;
+    size_t kept_count;
+    struct buffer replies;
+    struct buffer scratch; /* what is encoded here, or stamped for others */
+};
+
 /* A list of clients that something is to be done for; each is in it at most once. */
 struct client_list {
     struct client **items;
@@ -129,6 +158,7 @@ struct server_stats {
     uint64_t commands;
     uint64_t writes_unknown;
     uint64_t writes_dropped;
+    uint64_t writes_forwarded;
     uint64_t reads_failed;
     uint64_t redirects;
     uint64_t output_cut_off; /* clients closed for not taking their answers */
@@ -168,6 +198,7 @@ struct server {
     struct checkpoints checkpoints;
     struct pending pending;
     struct batch batch;
+    struct forwards forwards;
     struct readers readers;
     uint64_t read_tag;       /* of this turn's raft_read */
     uint64_t read_confirmed; /* every read up to this tag may be answered */
@@ -238,6 +269,10 @@ int requests_apply(struct server *server, struct client *client, const struct wa
 /* Gives a waiting write an answer other than its result. */
 void requests_settle(struct server *server, const struct waiter *waiter,
                      enum request_answer answer);
+
+/* Answers a waiting write with the reply that its entry, applied already, has given. */
+void requests_answer(struct server *server, const struct waiter *waiter, raft_index index,
+                     struct slice reply);
 
 /* Answers the reads up to a tag: confirmed, or with the reason why not. */
 void requests_reads_confirmed(struct server *server, uint64_t tag);
@@ -378,5 +413,38 @@ void consensus_receive(void *host, const raft_message *message);
 
 /* A connection to a peer was made or lost. */
 void consensus_connection(void *host, raft_id peer, int up);
+
+/* ---- forward.c ---- */
+
+/* Whether a write may be handed to the leader: --forward was given, and one is known. */
+int forward_is_possible(const struct server *server);
+
+/*
+ * Hands a checked write to the leader: ANSWER_WAITING, or why not. Nothing else of its client is
+ * under way, nor will be until it is answered.
+ */
+enum request_answer forward_command(struct server *server, const struct waiter *waiter,
+                                    const struct command *command, const struct slice *args,
+                                    size_t count);
+enum request_answer forward_transaction(struct server *server, const struct waiter *waiter,
+                                        const struct transaction *transaction);
+
+/* Applies an entry that nobody waits for as a proposal made here. As command_apply. */
+int forward_apply(struct server *server, const raft_entry *entry);
+
+/* RAFT_EVENT_FORWARDED. */
+void forward_told(struct server *server, const raft_event *event);
+
+/* Answers those that have waited long enough; when that is due. */
+void forward_check(struct server *server, uint64_t now_ms);
+uint64_t forward_deadline(const struct server *server);
+
+/*
+ * Copies what another server wants appended, with the time of this one, since the leader's clock
+ * decides what expires. 0, or -1: it is nothing that a server of this version could have handed on.
+ */
+int forward_stamp(const raft_message *message, uint64_t now_ms, struct buffer *out);
+
+void forward_free(struct forwards *forwards);
 
 #endif

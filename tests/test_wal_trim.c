@@ -12,9 +12,12 @@
 #include "sim/random.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 enum { GROUPS = 5, LOG_MAX = 4096, BATCH_MAX = 8, META_BYTES = 24, PAYLOAD_MAX = 600 };
+
+_Static_assert(PAYLOAD_MAX % sizeof(uint64_t) == 0, "contents are made of whole words");
 
 /* A group as its host knows it, or as a replay makes it. */
 struct group {
@@ -25,8 +28,7 @@ struct group {
     raft_term base_term;
     uint8_t meta[META_BYTES];
     raft_index first, last; /* of the log; last < first: it is empty */
-    uint8_t terms[LOG_MAX];
-    uint8_t sound[LOG_MAX]; /* replayed: the content is the right one */
+    uint8_t terms[LOG_MAX]; /* counts from first to last; must be the last member */
 };
 
 struct model {
@@ -48,6 +50,7 @@ static struct {
     raft_term checkpoint_term[GROUPS];
     raft_index needed[GROUPS];
     struct model replayed;
+    uint8_t sound[GROUPS][LOG_MAX]; /* replayed: the content is the right one */
     size_t replayed_writes;
     const char *fault;
     uint64_t seq;
@@ -59,14 +62,29 @@ static struct model *newest(void)
     return &t.history[t.queued];
 }
 
+/* Every write and every recovery copies one, thousands of times: of the terms only what counts. */
+static void copy_model(struct model *to, const struct model *from)
+{
+    for (size_t g = 0; g < GROUPS; g++) {
+        const struct group *group = &from->groups[g];
+        memcpy(&to->groups[g], group, offsetof(struct group, terms));
+        if (group->last >= group->first) {
+            memcpy(to->groups[g].terms + group->first, group->terms + group->first,
+                   group->last - group->first + 1);
+        }
+    }
+}
+
 /* ---- Entries that can be recognised --------------------------------------------------------- */
 
+/* Writes the content of an entry to `out`, which has room for PAYLOAD_MAX bytes. */
 static size_t payload_of(uint64_t group, raft_index index, raft_term term, uint8_t *out)
 {
     struct rng rng = {hash_join(hash_join(group, index), term)};
     size_t size = (size_t)rng_below(&rng, rng_below(&rng, 12) == 0 ? PAYLOAD_MAX : 60);
-    for (size_t i = 0; i < size; i++) {
-        out[i] = (uint8_t)rng_next(&rng);
+    for (size_t i = 0; i < size; i += sizeof(uint64_t)) {
+        uint64_t some = rng_next(&rng);
+        memcpy(out + i, &some, sizeof some);
     }
     return size;
 }
@@ -134,7 +152,7 @@ static void replay_range(uint64_t id, struct group *group, raft_range range)
             return;
         }
         group->terms[entry.index] = (uint8_t)entry.term;
-        group->sound[entry.index] = (uint8_t)is_entry(id, &entry);
+        t.sound[id - 1][entry.index] = (uint8_t)is_entry(id, &entry);
         group->last = entry.index;
     }
 }
@@ -186,7 +204,7 @@ static const char *difference(size_t g, const struct group *was)
     }
     raft_index first = was->first > t.needed[g] ? was->first : t.needed[g];
     for (raft_index i = first; i <= was->last; i++) {
-        if (i < is->first || is->terms[i] != was->terms[i] || !is->sound[i]) {
+        if (i < is->first || is->terms[i] != was->terms[i] || !t.sound[g][i]) {
             return "an entry is missing or another";
         }
     }
@@ -230,7 +248,7 @@ static int open_log(void)
         return 1;
     }
     if (stored > 0) {
-        t.history[0] = t.history[stored];
+        copy_model(&t.history[0], &t.history[stored]);
     }
     t.queued = 0;
     memset(t.is_queued, 0, sizeof t.is_queued);
@@ -285,7 +303,7 @@ static int commit(void)
     int result = wal_commit(t.log);
     wal_collect(t.log, done, NULL);
     if (result == RAFT_OK) {
-        t.history[0] = t.history[t.queued];
+        copy_model(&t.history[0], newest());
         t.queued = 0;
         memset(t.is_queued, 0, sizeof t.is_queued);
         free_lent();
@@ -303,7 +321,7 @@ static int append(size_t g, raft_write *write)
 static struct group *next_state(size_t g)
 {
     CHECK(t.queued < BATCH_MAX);
-    t.history[t.queued + 1] = t.history[t.queued];
+    copy_model(&t.history[t.queued + 1], newest());
     t.queued++;
     t.is_queued[g] = 1;
     return &newest()->groups[g];

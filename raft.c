@@ -754,9 +754,9 @@ int raft_campaign(raft *node)
     if (status != RAFT_OK || node->role == RAFT_ROLE_LEADER) {
         return status;
     }
-    raft__wake(node);
     status = raft__campaign(node);
     if (status == RAFT_OK) {
+        raft__wake(node);
         node->contact = 0; /* the host's order overrules the own stickiness, not that of others */
     }
     return status;

@@ -1004,16 +1004,22 @@ RAFT_API int raft_compact(raft *node, const void *meta, size_t size);
 RAFT_API int raft_meta_read(const void *meta, size_t size, raft_index *index, raft_term *term);
 
 /*
- * For hosts that ship snapshots themselves. On the receiver: the snapshot with this metadata has
+ * For hosts that ship snapshots themselves, on the receiver: the snapshot with this metadata has
  * arrived and is durable beside the one in use; it goes into use as after the last snapshot_write,
  * and the leader learns it from the acknowledgement. RAFT_OK, also where the log holds its last
  * entry, which is committed then; RAFT_EARG; RAFT_ECORRUPT, RAFT_EVERSION; RAFT_EMALFORMED: of a
  * term that this server has not reached, or one that its leader's log denies; RAFT_EBUSY: another
  * is arriving or being installed; RAFT_ENOMEM; RAFT_ESTATE: also without a snapshot_load;
- * RAFT_EREENTRY; fatal. On the sender, optional: shipping to peer ended. RAFT_OK; RAFT_EARG: a
- * positive status; ... as above.
+ * RAFT_EREENTRY; fatal.
  */
 RAFT_API int raft_snapshot_received(raft *node, const void *meta, size_t size);
+
+/*
+ * On the sender, optional: shipping to peer has ended. With RAFT_OK the peer is asked what it holds
+ * now; else RAFT_EVENT_SNAPSHOT_NEEDED comes again, one election timeout later, if it still needs
+ * one. RAFT_OK, also where that peer needs none; RAFT_EARG: a positive status; RAFT_ESTATE;
+ * RAFT_EREENTRY; fatal.
+ */
 RAFT_API int raft_snapshot_sent(raft *node, raft_id peer, int status);
 
 /* ---- 12. Messages --------------------------------------------------------------------------- */

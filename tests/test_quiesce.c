@@ -286,6 +286,31 @@ static void what_refuses_to_change_anything_does_not_wake(void)
     CLUSTER_DONE(cluster);
 }
 
+/* The last sample says that the promise of a lease lasts, and nothing has changed it since. */
+static void a_campaign_that_is_refused_does_not_wake(void)
+{
+    struct cluster *cluster = cluster_create(3);
+    for (raft_id id = 1; id <= 3; id++) {
+        cluster->nodes[id].options.quiesce = 1;
+    }
+    cluster->lease_ms = 30000;
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, 1));
+    CHECK(cluster_run_until(cluster, all_asleep, 3 * LONGEST));
+    cluster_settle(cluster);
+    CHECK_EQ(raft_campaign(cluster->nodes[2].raft), RAFT_EBUSY);
+    CHECK(cluster_status(cluster, 2).asleep);
+    CHECK_EQ(raft_deadline(cluster->nodes[2].raft), RAFT_NEVER);
+    cluster_run(cluster, 40000);
+    CHECK_EQ(raft_poll(cluster->nodes[2].raft, cluster->now_ms), RAFT_OK);
+    CHECK(cluster_status(cluster, 2).asleep);
+    CHECK_EQ(raft_campaign(cluster->nodes[2].raft), RAFT_OK);
+    CHECK(!cluster_status(cluster, 2).asleep);
+    cluster_run(cluster, LONGEST);
+    CHECK(cluster_stable_leader(cluster) != 0);
+    CLUSTER_DONE(cluster);
+}
+
 /* ---- A dead leader -------------------------------------------------------------------------- */
 
 static void told_that_the_leader_is_dead_a_follower_campaigns_at_once(void)
@@ -511,6 +536,7 @@ int main(void)
     RUN(a_note_in_a_term_that_is_not_durable_yet_is_not_obeyed);
     RUN(a_snapshot_that_the_host_ships_wakes_a_follower);
     RUN(what_refuses_to_change_anything_does_not_wake);
+    RUN(a_campaign_that_is_refused_does_not_wake);
     RUN(told_that_the_leader_is_dead_a_follower_campaigns_at_once);
     RUN(told_so_by_mistake_a_live_leader_or_a_new_one_leads_soon);
     RUN(sleeping_voters_are_bound_to_nobody);

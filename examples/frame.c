@@ -257,6 +257,9 @@ int frame_message(struct frame *frame, raft_message *message)
     }
     size = get_u32(data);
     data += FRAME_PREFIX;
+    if (size > frame->size - FRAME_PREFIX) {
+        return -TRANSPORT_LENGTH; /* before it is rounded up, which could pass the 32 bits */
+    }
     padded = round_up(size);
     if (padded > frame->size - FRAME_PREFIX || !is_zero(data + size, padded - size)) {
         return -TRANSPORT_LENGTH;

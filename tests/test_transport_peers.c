@@ -407,7 +407,8 @@ static void entries_of_many_groups_leave_in_few_calls(void)
     TURN_UNTIL(&world, is_sending(&one, 2), &one, &two);
     uint64_t calls = world.write_calls, frames = stats_of(&one).frames_sent;
     for (uint64_t group = 1; group <= GROUPS; group++) {
-        entries[group - 1] = make_entries(1 + group % 3, 50 + group, (unsigned)group);
+        entries[group - 1] =
+            make_entries(1 + (size_t)group % 3, 50 + (size_t)group, (unsigned)group);
         raft_message message = append_of(1, 2, &entries[group - 1]);
         message.group = group;
         transport_send(one.transport, &message);

@@ -80,10 +80,10 @@ static void log_truncate(struct checker_log *log, raft_index from)
 }
 
 /* The first so many entries of another log. */
-static void log_assign(struct checker_log *log, const struct checker_log *from, size_t count)
+static void log_assign(struct checker_log *log, const struct checker_log *from, uint64_t count)
 {
     log->count = 0;
-    for (size_t i = 0; i < count && i < from->count; i++) {
+    for (size_t i = 0; i < from->count && i < count; i++) {
         log_append(log, from->links[i]);
     }
 }

@@ -313,7 +313,7 @@ static void begin_arriving(struct node *node, const raft_chunk *chunk)
     struct sim *sim = node->sim;
     node->arriving = shot_new(sim, chunk->meta, chunk->meta_size);
     node->arriving->received = 1;
-    node->arriving->data = arena_take(&sim->arena, HEADER_BYTES + sim->plan.snapshot_bytes);
+    node->arriving->data = arena_take(&sim->arena, HEADER_BYTES + (size_t)sim->plan.snapshot_bytes);
     node->arriving_peer = chunk->peer;
 }
 

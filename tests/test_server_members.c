@@ -148,6 +148,24 @@ static void the_lead_is_handed_to_whom_is_named(void)
     end();
 }
 
+static void what_contradicts_the_membership_is_refused_at_once(void)
+{
+    begin(1, quick);
+    connect_to(0);
+    expect_text("SET a 1", "OK");
+    expect_error("RAFT.ADD 1 127.0.0.1:1 witness", "ERR");
+    CHECK(strstr(reply.text.data, "is a voter"));
+    expect_error("RAFT.ADD 1 127.0.0.1:1 learner", "ERR");
+    expect_error("RAFT.PROMOTE 7", "ERR");
+    expect_text("RAFT.PROMOTE 1", "OK");
+    expect_text("RAFT.REMOVE 7", "OK");
+    expect_error("RAFT.REMOVE 1", "ERR");
+    expect_error("RAFT.ADD 0 127.0.0.1:1", "ERR");
+    expect_error("RAFT.ADD 2 nowhere", "ERR");
+    expect_error("RAFT.TRANSFER 1 2", "ERR");
+    end();
+}
+
 /* Asks whoever leads, again where the lead was lost meanwhile: it does no harm. */
 static void change_cluster(const char *words)
 {
@@ -263,6 +281,7 @@ int main(int argc, char **argv)
     caller_init(&caller);
     RUN(an_empty_server_is_added_under_load);
     RUN(the_lead_is_handed_to_whom_is_named);
+    RUN(what_contradicts_the_membership_is_refused_at_once);
     RUN(a_leader_is_removed_and_nothing_is_lost);
     RUN(a_server_starts_from_its_checkpoint);
     RUN(followers_answer_reads_that_are_linearizable);

@@ -148,6 +148,19 @@ static enum outcome answer_status(struct server *server, const struct task *task
     }
 }
 
+/*
+ * Whether somebody is to be added who is a member of another kind. To make a learner of a voter so
+ * would not be safe to repeat: it may have been promoted since.
+ */
+static int contradicts(struct wish *wish, const struct task *task)
+{
+    const raft_member *member = find_member(wish, task->server);
+
+    return task->id == COMMAND_RAFT_ADD && member &&
+           ((member->role == RAFT_MEMBER_WITNESS) != (task->role == RAFT_MEMBER_WITNESS) ||
+            (member->role == RAFT_MEMBER_VOTER && task->role == RAFT_MEMBER_LEARNER));
+}
+
 static enum outcome step_membership(struct server *server, struct task *task, struct buffer *out)
 {
     struct wish wish;
@@ -169,7 +182,16 @@ static enum outcome step_membership(struct server *server, struct task *task, st
         reply_errorf(out, "ERR server %llu is not a member", (unsigned long long)task->server);
         return OUTCOME_ANSWERED;
     }
-    if (!wish.membership.committed || wish.membership.joint || !alter(&wish, task)) {
+    if (!wish.membership.committed || wish.membership.joint) {
+        return OUTCOME_WAIT;
+    }
+    if (contradicts(&wish, task)) {
+        reply_errorf(out, "ERR server %llu is a %s: remove it, and add one with another id",
+                     (unsigned long long)task->server,
+                     topology_kind_name(find_member(&wish, task->server)->role));
+        return OUTCOME_ANSWERED;
+    }
+    if (!alter(&wish, task)) {
         return OUTCOME_WAIT;
     }
     status =

@@ -181,9 +181,16 @@ static void on_read(struct server *server, const raft_event *event)
 }
 
 /* Who belongs to the cluster has changed, or is certain now. */
-static void on_members(struct server *server)
+static void on_members(struct server *server, const raft_event *event)
 {
+    raft_id self = server->options->id;
+    int was_member = topology_member(server, self) != NULL;
+
     topology_load(server);
+    if (was_member && !topology_member(server, self)) {
+        say(server->options->log_level, LOG_INFO, "server %llu is no member any more%s",
+            (unsigned long long)self, event->status ? "" : ", once that is committed");
+    }
     (void)topology_connect(server, 0); /* an address that is not allowed was said to be so */
 }
 
@@ -212,7 +219,7 @@ static void on_notify(void *host, const raft_event *event)
         forward_told(server, event);
         break;
     case RAFT_EVENT_MEMBERS:
-        on_members(server);
+        on_members(server, event);
         break;
     case RAFT_EVENT_SNAPSHOT_WANTED:
         checkpoints_want(server);

@@ -153,6 +153,7 @@ static void put_in_force(raft *node)
                         config.is.lease_drift_permille == 0 ? 100 : config.is.lease_drift_permille);
     node->zones = config.is.zones;
     node->self = raft__position_of(node, node->id);
+    node->may_lead = raft__may_lead_at(node, node->self) != 0;
     node->has_joined |= node->self < node->peer_count;
     node->is_witness |= (node->witnesses & raft__bit_of(node, node->self)) != 0;
     node->match_moved = 1;
@@ -257,6 +258,7 @@ static void forget_all(raft *node)
     memset(&node->quorums, 0, sizeof(node->quorums));
     node->peer_count = 0;
     node->self = 0;
+    node->may_lead = 0;
     node->witnesses = 0;
     node->learners = 0;
     node->zones = 0;

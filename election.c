@@ -36,7 +36,7 @@ static uint64_t priority_delay(const raft *node)
 /* Uniform over [T, 2T): spread on both sides, so that no fast server always wins (R15). */
 static inline void draw_timer(raft *node)
 {
-    int may = raft__may_lead(node, node->self) || raft__may_campaign(node); /* R16 */
+    int may = node->may_lead || raft__may_campaign(node); /* R16 */
     uint64_t shortest = node->options.election_timeout_ms;
     uint64_t drawn = shortest + election_random(node) % shortest;
     drawn += node->delay_levels != 0 ? priority_delay(node) : 0;
@@ -205,7 +205,7 @@ static uint8_t levels_above(const raft *node)
         unsigned next = UINT8_MAX + 1;
         for (uint32_t i = 0; i < node->peer_count; i++) {
             unsigned priority = node->peers[i].priority;
-            if (raft__may_lead(node, i) && priority > above && priority < next) {
+            if (raft__may_lead_at(node, i) && priority > above && priority < next) {
                 next = priority;
             }
         }
@@ -514,7 +514,7 @@ static void leader_timers(raft *node)
         check_quorum(node);
     }
     if (node->role == RAFT_ROLE_LEADER &&
-        (node->handing_over || node->pending_count > 0 || !raft__may_lead(node, node->self))) {
+        (node->handing_over || node->pending_count > 0 || !node->may_lead)) {
         raft__transfer_timers(node);
     }
 }

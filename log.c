@@ -72,6 +72,11 @@ static uint32_t segment_start(const struct raft__segment *segment, uint32_t entr
     return entry == segment->count ? segment->used : segment_offset(segment, entry);
 }
 
+static raft_index segment_last(const struct raft__segment *segment)
+{
+    return segment->first + segment->count - 1;
+}
+
 static inline int segment_fits(const struct raft__segment *segment, size_t bytes, size_t count)
 {
     size_t room = segment->capacity - segment->used - SLOT_BYTES * (size_t)segment->count;
@@ -314,36 +319,18 @@ RAFT_APART static void segment_cut(const struct raft__segment *segment, uint32_t
         segment_start(segment, from + (uint32_t)range->count) - segment_offset(segment, from);
 }
 
-/* What the segment has of first..last, which are all of this term. */
+/* First..last, which the segment has and which are all of this term. */
 static inline void segment_range(const struct raft__segment *segment, raft_index first,
                                  raft_index last, raft_term term, uint64_t bytes_max,
                                  raft_range *range)
 {
     uint32_t from = (uint32_t)(first - segment->first);
-    uint32_t start = segment_offset(segment, from);
-    uint64_t end =
-        last - segment->first < segment->count ? last - segment->first + 1 : segment->count;
-    range->first = first;
-    range->term = term;
-    range->count = (size_t)(end - from);
-    range->size = segment_start(segment, (uint32_t)end) - start;
-    range->data = segment->bytes + start;
-    if (range->size > bytes_max) {
-        segment_cut(segment, from, bytes_max, range);
-    }
-}
-
-/* The same up to the end of the last segment, as is mostly asked for. */
-static inline void segment_rest(const struct raft__segment *segment, raft_index first,
-                                raft_index last, raft_term term, uint64_t bytes_max,
-                                raft_range *range)
-{
-    uint32_t from = (uint32_t)(first - segment->first);
+    uint32_t count = (uint32_t)(last - first + 1);
     uint32_t start = segment_offset(segment, from);
     range->first = first;
     range->term = term;
-    range->count = (size_t)(last - first + 1);
-    range->size = segment->used - start;
+    range->count = count;
+    range->size = segment_start(segment, from + count) - start;
     range->data = segment->bytes + start;
     if (range->size > bytes_max) {
         segment_cut(segment, from, bytes_max, range);
@@ -354,11 +341,15 @@ static inline void segment_rest(const struct raft__segment *segment, raft_index 
 RAFT_APART static void log_range_within(const struct raft__log *log, raft_index first,
                                         raft_index last, uint64_t bytes_max, raft_range *range)
 {
+    const struct raft__segment *segment = log_segment(log, first);
     uint32_t run = runs_up_to(log, first);
     if (run < log->run_count && log->runs[run].first <= last) {
         last = log->runs[run].first - 1;
     }
-    segment_range(log_segment(log, first), first, last, log->runs[run - 1].term, bytes_max, range);
+    if (last > segment_last(segment)) {
+        last = segment_last(segment);
+    }
+    segment_range(segment, first, last, log->runs[run - 1].term, bytes_max, range);
 }
 
 void raft__log_range(const struct raft__log *log, raft_index first, raft_index last,
@@ -368,10 +359,8 @@ void raft__log_range(const struct raft__log *log, raft_index first, raft_index l
     const struct raft__segment *tail = log->segments[log->segment_count - 1];
     if (first < tail->first || first < log->runs[log->run_count - 1].first) {
         log_range_within(log, first, last, bytes_max, range);
-    } else if (last < log->last_index) {
-        segment_range(tail, first, last, log->last_term, bytes_max, range);
     } else {
-        segment_rest(tail, first, last, log->last_term, bytes_max, range);
+        segment_range(tail, first, last, log->last_term, bytes_max, range);
     }
 }
 
@@ -661,11 +650,6 @@ void raft__log_return_applied(struct raft__log *log)
 }
 
 /* ---- Giving up the front -------------------------------------------------------------------- */
-
-static raft_index segment_last(const struct raft__segment *segment)
-{
-    return segment->first + segment->count - 1;
-}
 
 /* Behind the base, and in memory. */
 static void log_set_front(struct raft__log *log)

@@ -303,6 +303,9 @@ static const char *check_members(const raft *node)
     if (node->self != raft__position_of(node, node->id)) {
         return "a node knows its own position";
     }
+    if (node->may_lead != raft__may_lead_at(node, node->self)) {
+        return "a node knows whether it may lead";
+    }
     return NULL;
 }
 
@@ -327,6 +330,7 @@ static const char *check_streams(const raft *node)
 static const char *check_writes(const raft *node)
 {
     raft_index covered = node->durable_index;
+    raft_index last_index = 0;
     uint64_t seq = 0;
     if (node->pending_count > RAFT_WRITES_MAX) {
         return "no more writes are outstanding than allowed";
@@ -339,7 +343,11 @@ static const char *check_writes(const raft *node)
         if (write->last_index > node->written_index) {
             return "no write covers what was truncated"; /* R6 */
         }
-        covered = write->last_index > covered ? write->last_index : covered;
+        if (write->last_index < last_index) {
+            return "a write covers no less than those before it";
+        }
+        last_index = write->last_index;
+        covered = last_index > covered ? last_index : covered;
         seq = write->seq;
     }
     return node->phase != RAFT__STARTED || node->error != RAFT_OK || node->meta_unwritten ||
@@ -393,7 +401,7 @@ static const char *check_handover(const raft *node)
     const struct raft__transfer *transfer = &node->transfer;
     uint32_t target = raft__position_of(node, transfer->target);
     if (transfer->target != 0 &&
-        (node->role != RAFT_ROLE_LEADER || target == node->self || !raft__may_lead(node, target))) {
+        (node->role != RAFT_ROLE_LEADER || target == node->self || !raft__may_lead_at(node, target))) {
         return "a leader hands over to another voter with data"; /* R53 */
     }
     if (node->handing_over != (transfer->target != 0 || node->stopping)) {

@@ -29,7 +29,7 @@ void raft__pull_note(raft *node, uint32_t position, const raft_message *message)
 {
     struct raft__pull *pull = &node->pull;
     pull->behind |= raft__bit_of(node, position);
-    if (!raft__may_lead(node, position)) {
+    if (!raft__may_lead_at(node, position)) {
         return;
     }
     if (message->index_term > pull->best_term ||

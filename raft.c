@@ -680,13 +680,15 @@ RAFT_APART static int refuse(raft *node, int status)
 }
 
 /* Takes a message that is for this server and well formed. */
-static int receive_valid(raft *node, const raft_message *message, unsigned kinds)
+static inline int receive_valid(raft *node, const raft_message *message, unsigned kinds)
 {
-    if (node->asleep && raft__is_straggler(node, message)) {
-        node->counters.messages_received++;
-        return RAFT_OK;
+    if (node->asleep) {
+        if (raft__is_straggler(node, message)) {
+            node->counters.messages_received++;
+            return RAFT_OK;
+        }
+        raft__wake_up(node);
     }
-    raft__wake(node);
     int status = dispatch(node, message, kinds);
     if (status == RAFT_EMALFORMED) {
         return refuse(node, status);
@@ -764,23 +766,21 @@ int raft_campaign(raft *node)
 
 /* ---- The flush: persist --------------------------------------------------------------------- */
 
-static void complete_writes(raft *node, uint64_t seq)
+/* The first `count` of those outstanding; the last of these says what is durable now. */
+static inline void complete_writes(raft *node, uint32_t count)
 {
-    uint32_t done = 0;
-    while (done < node->pending_count && node->pending[done].seq <= seq) {
-        const struct raft__pending *write = &node->pending[done++];
-        if (write->last_index > node->durable_index) {
-            node->durable_index = write->last_index;
-            node->match_moved = 1;
-        }
-        node->state_durable = write->state_version;
+    struct raft__pending newest = node->pending[count - 1];
+    if (newest.last_index > node->durable_index) {
+        node->durable_index = newest.last_index;
+        node->match_moved = 1;
     }
-    node->pending_count -= done;
+    node->state_durable = newest.state_version;
+    node->pending_count -= count;
     for (uint32_t i = 0; i < node->pending_count; i++) {
-        node->pending[i] = node->pending[i + done];
+        node->pending[i] = node->pending[i + count];
     }
     if (node->log.limbo != NULL) {
-        raft__log_release(&node->log, &node->memory, seq);
+        raft__log_release(&node->log, &node->memory, newest.seq);
     }
     node->dirty = 1;
     if (node->role == RAFT_ROLE_CANDIDATE) {
@@ -869,7 +869,7 @@ static void flush_persist(raft *node)
         node->inside = RAFT__OUTSIDE;
         node->meta_unwritten = 0;
         if (status == RAFT_OK) {
-            complete_writes(node, write.seq);
+            complete_writes(node, node->pending_count);
         } else if (status != RAFT_PENDING) {
             raft__fail(node, RAFT_ESTORAGE);
             return;
@@ -902,7 +902,11 @@ int raft_persisted(raft *node, uint64_t seq, int status)
         raft__fail(node, RAFT_ESTORAGE);
         return node->error;
     }
-    complete_writes(node, seq);
+    uint32_t count = 0;
+    while (count < node->pending_count && node->pending[count].seq <= seq) {
+        count++;
+    }
+    complete_writes(node, count);
     return RAFT_OK;
 }
 
@@ -1138,8 +1142,8 @@ static int next_fatal_event(raft *node, raft_event *event)
 /* Cheap, since most polls have nothing to tell. */
 static int may_have_events(const raft *node)
 {
-    return node->untold || node->waiting != 0 || node->own_count != 0 || node->regression_due ||
-           node->snapshot_news;
+    return (node->untold | node->waiting | node->own_count | node->regression_due |
+            node->snapshot_news) != 0;
 }
 
 static int next_event(raft *node, raft_event *event)

@@ -680,6 +680,7 @@ struct raft {
     uint32_t peer_count;
     uint32_t peer_capacity; /* the most members that any of `configs` has */
     uint32_t self;          /* own position; peer_count: not a member */
+    uint8_t may_lead;       /* this server is a voter that holds data */
     uint32_t lease_ms;      /* of the membership in force; 0: no leases */
     uint32_t lease_drift_permille;
     uint8_t zones;      /* commits must cover two failure zones */
@@ -830,8 +831,8 @@ static inline raft__set raft__voters(const raft *node)
     return node->quorums.halves[0].voters | node->quorums.halves[1].voters;
 }
 
-/* A voter that holds data: it may lead, and be handed leadership. */
-static inline int raft__may_lead(const raft *node, uint32_t position)
+/* A voter that holds data: it may lead, and be handed leadership. Of itself a node knows it. */
+static inline int raft__may_lead_at(const raft *node, uint32_t position)
 {
     return (raft__bit_of(node, position) & raft__voters(node) & ~node->witnesses) != 0;
 }
@@ -845,7 +846,7 @@ RAFT_INTERNAL int raft__may_lead_unchanged(const raft *node);
 static inline int raft__may_campaign(const raft *node)
 {
     return !node->is_witness &&
-           (raft__may_lead(node, node->self) || raft__may_lead_unchanged(node));
+           (node->may_lead || raft__may_lead_unchanged(node));
 }
 
 /* The membership that governs, decoded; there is one. */

@@ -961,12 +961,9 @@ RAFT_APART static raft_index zoned_commit(const raft *node, const uint64_t *matc
     return raft__zoned_value(&node->quorums, zones, matches);
 }
 
-RAFT_APART static void commit_counted(raft *node)
+/* Moves the commit index as far as a commit quorum has come; matches by position. */
+static void commit_counted(raft *node, const uint64_t *matches)
 {
-    uint64_t matches[RAFT_MEMBERS_MAX];
-    for (uint32_t i = 0; i < node->peer_count; i++) {
-        matches[i] = node->peers[i].match;
-    }
     if (node->witnesses != 0) {
         node->witness_limit = raft__data_value(&node->quorums, node->witnesses, matches);
     }
@@ -983,17 +980,19 @@ RAFT_APART static void commit_counted(raft *node)
  */
 void raft__leader_commit(raft *node)
 {
+    uint64_t matches[RAFT_MEMBERS_MAX];
     uint32_t ahead = 0; /* of the commit index: too few of these cannot move it */
     node->match_moved = 0;
     if (node->self < node->peer_count) { /* else it is leaving, and does not count (R46) */
         node->peers[node->self].match = node->durable_index;
     }
-    for (const struct raft__peer *peer = node->peers; peer < node->peers + node->peer_count;
-         peer++) {
+    const struct raft__peer *peer = node->peers;
+    for (uint32_t i = 0; i < node->peer_count; i++, peer++) {
+        matches[i] = peer->match;
         ahead += peer->match > node->commit_index;
     }
     if (ahead >= node->quorums.halves[0].quorum[RAFT__COMMIT] || node->witnesses != 0) {
-        commit_counted(node);
+        commit_counted(node, matches);
     }
     node->change_due |= raft__is_joint(node) && node->commit_index >= raft__config_index(node);
 }

@@ -29,7 +29,7 @@ static void close_proposals(raft *node)
 
 static int may_be_target(const raft *node, uint32_t position)
 {
-    return position != node->self && raft__may_lead(node, position);
+    return position != node->self && raft__may_lead_at(node, position);
 }
 
 /* Who answers is better than who does not; then who has more of the log; then the priority. */
@@ -139,7 +139,7 @@ int raft__transfer_next(raft *node, raft_event *event)
 /* A committed membership without this server, or in which it may not lead (R46). */
 static int is_left_out(const raft *node)
 {
-    return !raft__may_lead(node, node->self) && !raft__is_joint(node) &&
+    return !node->may_lead && !raft__is_joint(node) &&
            raft__config_index(node) <= node->commit_index;
 }
 
@@ -260,7 +260,7 @@ int raft_transfer(raft *node, raft_id target)
 void raft__transfer_receive(raft *node, const raft_message *message)
 {
     if (node->role == RAFT_ROLE_FOLLOWER && node->leader == message->from &&
-        raft__may_lead(node, node->self)) {
+        node->may_lead) {
         (void)raft__campaign_by_order(node, message->tag_term, message->tag_round);
     }
 }

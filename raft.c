@@ -1170,17 +1170,6 @@ RAFT_APART static void flush_events(raft *node)
 
 /* ---- The flush ------------------------------------------------------------------------------ */
 
-static void advance_clock(raft *node, uint64_t now_ms)
-{
-    now_ms = now_ms < RAFT_LIMIT ? now_ms : RAFT_LIMIT; /* so that no deadline overflows */
-    node->clock_is_back = now_ms < node->now_ms;
-    if (node->clock_is_back) {
-        raft__lease_void(node); /* R59 */
-    } else {
-        node->now_ms = now_ms;
-    }
-}
-
 /* When to give up what this server asks others for, where that comes first. */
 RAFT_APART static uint64_t clients_deadline(const raft *node, uint64_t due)
 {
@@ -1218,6 +1207,19 @@ static void flush(raft *node)
     }
 }
 
+/* A node that has failed does nothing any more, and one that is being stopped may have to. */
+RAFT_APART static int poll_end(raft *node)
+{
+    if (node->error == RAFT_OK && raft__has_stopped(node)) {
+        raft__fail(node, RAFT_ESTOPPED);
+        flush_events(node);
+    }
+    if (node->error != RAFT_OK) {
+        node->dirty = 0;
+    }
+    return node->error;
+}
+
 /* Apart, so that a poll with nothing to do saves no registers. */
 RAFT_APART static int poll_due(raft *node)
 {
@@ -1233,14 +1235,7 @@ RAFT_APART static int poll_due(raft *node)
     if (may_have_events(node)) {
         flush_events(node);
     }
-    if (node->stopping && node->error == RAFT_OK && raft__has_stopped(node)) {
-        raft__fail(node, RAFT_ESTOPPED);
-        flush_events(node);
-    }
-    if (node->error != RAFT_OK) {
-        node->dirty = 0;
-    }
-    return node->error;
+    return (node->stopping | node->error) != 0 ? poll_end(node) : RAFT_OK;
 }
 
 /* Of a node that is sound and has nothing that may leave now. */
@@ -1259,18 +1254,33 @@ static inline uint64_t next_deadline(const raft *node)
     return node->waiting == 0 ? due : clients_deadline(node, due);
 }
 
+static inline int is_due(const raft *node)
+{
+    return node->dirty || node->contact_fresh ||
+           (node->error == RAFT_OK && node->now_ms >= next_deadline(node));
+}
+
+/* The clock went back: what was known from it holds no more, and the node waits for it (R59). */
+RAFT_APART static int poll_back(raft *node)
+{
+    node->clock_is_back = 1;
+    raft__lease_void(node);
+    return is_due(node) ? poll_due(node) : node->error;
+}
+
 int raft_poll(raft *node, uint64_t now_ms)
 {
     int status = raft__enter(node, 0);
     if (status != RAFT_OK && (node == NULL || status != node->error)) {
         return status;
     }
-    advance_clock(node, now_ms);
-    if (node->dirty || node->contact_fresh ||
-        (status == RAFT_OK && node->now_ms >= next_deadline(node))) {
-        return poll_due(node);
+    now_ms = now_ms < RAFT_LIMIT ? now_ms : RAFT_LIMIT; /* so that no deadline overflows */
+    if (now_ms < node->now_ms) {
+        return poll_back(node);
     }
-    return node->error;
+    node->clock_is_back = 0;
+    node->now_ms = now_ms;
+    return is_due(node) ? poll_due(node) : node->error;
 }
 
 uint64_t raft_deadline(const raft *node)

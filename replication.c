@@ -876,8 +876,9 @@ static int is_in_memory(const raft *node, const struct raft__peer *peer)
     return peer->state <= RAFT_PEER_REPLICATE && peer->next >= node->log.front_index;
 }
 
-static void feed_peer(raft *node, struct draft *draft, struct raft__peer *peer, uint32_t position,
-                      int round_due)
+/* Appends, as far as they are due. */
+static inline void feed_entries(raft *node, struct draft *draft, struct raft__peer *peer,
+                                uint32_t position)
 {
     if (!is_in_memory(node, peer)) {
         feed_behind(node, draft, position);
@@ -889,6 +890,19 @@ static void feed_peer(raft *node, struct draft *draft, struct raft__peer *peer, 
     if (peer->nudge) {
         peer->nudge = 0;
         send_append(node, draft, peer, 0);
+    }
+}
+
+static inline int is_sent_everything(const raft *node, const struct raft__peer *peer)
+{
+    return peer->state == RAFT_PEER_REPLICATE && peer->next > node->log.last_index && !peer->nudge;
+}
+
+static void feed_peer(raft *node, struct draft *draft, struct raft__peer *peer, uint32_t position,
+                      int round_due)
+{
+    if (!is_sent_everything(node, peer)) {
+        feed_entries(node, draft, peer, position);
     }
     if (round_due) {
         send_heartbeat(node, draft, peer, node->round);

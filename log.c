@@ -35,6 +35,7 @@ void raft__log_init(struct raft__log *log, uint64_t bytes_max)
 {
     memset(log, 0, sizeof(*log));
     log->front_index = 1;
+    log->last_run = 1;
     log->bytes_max = bytes_max;
     log->segment_max = SEGMENT_BYTES_MAX;
     if (bytes_max / 8 < SEGMENT_BYTES_MAX) { /* what is given up is whole segments */
@@ -51,6 +52,8 @@ void raft__log_begin(struct raft__log *log, raft_index index, raft_term term)
     log->front_index = index + 1;
     log->last_index = index;
     log->last_term = term;
+    log->tail = NULL;
+    log->last_run = index + 1;
 }
 
 /* ---- Segments ------------------------------------------------------------------------------- */
@@ -83,9 +86,13 @@ static inline int segment_fits(const struct raft__segment *segment, size_t bytes
     return !segment->sealed && bytes <= room && count <= (room - bytes) / SLOT_BYTES;
 }
 
-static struct raft__segment *log_tail(const struct raft__log *log)
+/* What is asked for most is at the end: noted whenever that becomes another. */
+static void log_note_end(struct raft__log *log)
 {
-    return log->segment_count == 0 ? NULL : log->segments[log->segment_count - 1];
+    uint32_t segments = log->segment_count;
+    uint32_t runs = log->run_count;
+    log->tail = segments == 0 ? NULL : log->segments[segments - 1];
+    log->last_run = runs == 0 ? log->last_index + 1 : log->runs[runs - 1].first;
 }
 
 static void segment_free(struct raft__log *log, const struct raft__memory *memory,
@@ -115,14 +122,13 @@ RAFT_APART static const struct raft__segment *log_search(const struct raft__log 
 /* The last one is asked for most. */
 static inline const struct raft__segment *log_segment(const struct raft__log *log, raft_index index)
 {
-    const struct raft__segment *tail = log->segments[log->segment_count - 1];
-    return tail->first <= index ? tail : log_search(log, index);
+    return log->tail->first <= index ? log->tail : log_search(log, index);
 }
 
 /* Each segment is four times the one before it: a quiet log is small and a busy one flat. */
 static size_t segment_preference(const struct raft__log *log)
 {
-    const struct raft__segment *tail = log_tail(log);
+    const struct raft__segment *tail = log->tail;
     if (tail == NULL) {
         return SEGMENT_BYTES_MIN;
     }
@@ -189,6 +195,7 @@ static void log_push(struct raft__log *log, struct raft__segment *segment)
     segment->first = log->last_index + 1;
     segment->position = log->end_position;
     log->segments[log->segment_count++] = segment;
+    log_note_end(log);
 }
 
 /* ---- Terms ---------------------------------------------------------------------------------- */
@@ -208,6 +215,7 @@ static void log_begin_term(struct raft__log *log, raft_term term)
     if (log->run_count == 0 || log->runs[log->run_count - 1].term != term) {
         struct raft__run run = {log->last_index + 1, term};
         log->runs[log->run_count++] = run;
+        log_note_end(log);
     }
     log->last_term = term;
 }
@@ -231,8 +239,7 @@ RAFT_APART static uint32_t runs_up_to(const struct raft__log *log, raft_index in
 raft_term raft__log_term(const struct raft__log *log, raft_index index)
 {
     RAFT_ASSERT(index >= log->base_index && index <= log->last_index);
-    if (index == log->last_index ||
-        (log->run_count > 0 && index >= log->runs[log->run_count - 1].first)) {
+    if (index >= log->last_run || index == log->last_index) {
         return log->last_term;
     }
     uint32_t runs = runs_up_to(log, index);
@@ -356,11 +363,10 @@ void raft__log_range(const struct raft__log *log, raft_index first, raft_index l
                      uint64_t bytes_max, raft_range *range)
 {
     RAFT_ASSERT(first >= log->front_index && first <= last && last <= log->last_index);
-    const struct raft__segment *tail = log->segments[log->segment_count - 1];
-    if (first < tail->first || first < log->runs[log->run_count - 1].first) {
+    if (first < log->tail->first || first < log->last_run) {
         log_range_within(log, first, last, bytes_max, range);
     } else {
-        segment_range(tail, first, last, log->last_term, bytes_max, range);
+        segment_range(log->tail, first, last, log->last_term, bytes_max, range);
     }
 }
 
@@ -394,7 +400,7 @@ static int log_reserve(struct raft__log *log, const struct raft__memory *memory,
 static inline int tail_takes(const struct raft__log *log, raft_term term, size_t bytes,
                              size_t count)
 {
-    const struct raft__segment *tail = log_tail(log);
+    const struct raft__segment *tail = log->tail;
     return tail != NULL && term == log->last_term && segment_fits(tail, bytes, count);
 }
 
@@ -411,7 +417,7 @@ static inline void log_grow_tail(struct raft__log *log, struct raft__segment *ta
 static void log_write_payloads(struct raft__log *log, int kind, const raft_buf *payloads,
                                size_t count)
 {
-    struct raft__segment *tail = log_tail(log);
+    struct raft__segment *tail = log->tail;
     uint8_t *slot = segment_free_slot(tail);
     uint32_t used = tail->used;
     for (const raft_buf *payload = payloads; payload < payloads + count; payload++) {
@@ -426,7 +432,7 @@ static void log_write_payloads(struct raft__log *log, int kind, const raft_buf *
 static size_t log_head_of_payloads(const struct raft__log *log, const raft_buf *payloads,
                                    size_t count, size_t *rest_bytes)
 {
-    const struct raft__segment *tail = log_tail(log);
+    const struct raft__segment *tail = log->tail;
     size_t head = 0;
     size_t bytes = 0;
     while (tail != NULL && head < count) {
@@ -473,7 +479,7 @@ int raft__log_append_one(struct raft__log *log, const struct raft__memory *memor
         raft_buf one = {payload, payload_size};
         return raft__log_append(log, memory, term, kind, &one, 1, bytes);
     }
-    struct raft__segment *tail = log_tail(log);
+    struct raft__segment *tail = log->tail;
     uint8_t *entry = tail->bytes + tail->used;
     raft__put32(segment_free_slot(tail), tail->used);
     log_grow_tail(log, tail, 1, bytes);
@@ -497,7 +503,7 @@ int raft__log_append(struct raft__log *log, const struct raft__memory *memory, r
 /* Copies encoded entries to the tail; their sum is known to be bytes. */
 static inline void log_write_encoded(struct raft__log *log, const uint8_t *data, size_t bytes)
 {
-    struct raft__segment *tail = log_tail(log);
+    struct raft__segment *tail = log->tail;
     uint8_t *slot = segment_free_slot(tail);
     uint32_t used = tail->used;
     size_t count = 0;
@@ -516,7 +522,7 @@ static inline void log_write_encoded(struct raft__log *log, const uint8_t *data,
 /* How many leading entries of the range, and bytes of them, fit in the tail. */
 static size_t log_head_of(const struct raft__log *log, const raft_range *range, size_t *bytes)
 {
-    const struct raft__segment *tail = log_tail(log);
+    const struct raft__segment *tail = log->tail;
     const uint8_t *data = (const uint8_t *)range->data;
     size_t head = 0;
     *bytes = 0;
@@ -614,10 +620,11 @@ void raft__log_truncate(struct raft__log *log, const struct raft__memory *memory
     log->last_index = from - 1;
     int is_all =
         from == log->base_index + 1; /* what is compacted may lie in front in its segment */
-    while (log->segment_count > 0 && (is_all || log_tail(log)->first >= from)) {
+    while (log->tail != NULL && (is_all || log->tail->first >= from)) {
         log_dispose(log, memory, log->segments[--log->segment_count], lent_seq, 0);
+        log_note_end(log);
     }
-    struct raft__segment *tail = log_tail(log);
+    struct raft__segment *tail = log->tail;
     if (tail != NULL && tail->first + tail->count > from) {
         uint32_t kept = (uint32_t)(from - tail->first);
         tail->used = segment_offset(tail, kept);
@@ -625,6 +632,7 @@ void raft__log_truncate(struct raft__log *log, const struct raft__memory *memory
         tail->sealed = tail->sealed || lent_seq != 0; /* invariant (3) */
     }
     log->run_count = runs_up_to(log, from - 1);
+    log_note_end(log);
 }
 
 void raft__log_release(struct raft__log *log, const struct raft__memory *memory, uint64_t seq)
@@ -651,11 +659,12 @@ void raft__log_return_applied(struct raft__log *log)
 
 /* ---- Giving up the front -------------------------------------------------------------------- */
 
-/* Behind the base, and in memory. */
-static void log_set_front(struct raft__log *log)
+/* The front is behind the base, and in memory. What has gone there may have been the end too. */
+static void log_note_ends(struct raft__log *log)
 {
     raft_index memory = raft__log_memory(log);
     log->front_index = memory > log->base_index ? memory : log->base_index + 1;
+    log_note_end(log);
 }
 
 /* Takes the first `count` segments out of the log. */
@@ -709,7 +718,7 @@ void raft__log_compact(struct raft__log *log, const struct raft__memory *memory,
     }
     log->base_index = index;
     log->base_term = term;
-    log_set_front(log);
+    log_note_ends(log);
 }
 
 void raft__log_evict(struct raft__log *log, const struct raft__memory *memory, raft_index index,
@@ -722,7 +731,7 @@ void raft__log_evict(struct raft__log *log, const struct raft__memory *memory, r
         bytes -= log->segments[count++]->allocated;
     }
     log_drop_front(log, memory, count, lent_seq);
-    log_set_front(log);
+    log_note_ends(log);
 }
 
 void raft__log_reset(struct raft__log *log, const struct raft__memory *memory, raft_index index,
@@ -759,6 +768,9 @@ static const char *log_check_runs(const struct raft__log *log)
         next = log->runs[i].first + 1;
         term = log->runs[i].term;
     }
+    if (log->last_run != (log->run_count > 0 ? log->runs[log->run_count - 1].first : next)) {
+        return "it is known where the last run begins";
+    }
     return term == log->last_term ? NULL : "the last run has the last term";
 }
 
@@ -768,6 +780,9 @@ const char *raft__log_check(const struct raft__log *log)
     uint64_t position = log->segment_count > 0 ? log->segments[0]->position : log->end_position;
     if (log->front_index != (next > log->base_index ? next : log->base_index + 1)) {
         return "the front is the first entry that is in memory and not compacted";
+    }
+    if (log->tail != (log->segment_count > 0 ? log->segments[log->segment_count - 1] : NULL)) {
+        return "the tail is the last segment";
     }
     if (log->segment_count > 0 && segment_last(log->segments[0]) <= log->base_index) {
         return "nothing is kept that is compacted whole";

@@ -400,8 +400,8 @@ static const char *check_handover(const raft *node)
 {
     const struct raft__transfer *transfer = &node->transfer;
     uint32_t target = raft__position_of(node, transfer->target);
-    if (transfer->target != 0 &&
-        (node->role != RAFT_ROLE_LEADER || target == node->self || !raft__may_lead_at(node, target))) {
+    if (transfer->target != 0 && (node->role != RAFT_ROLE_LEADER || target == node->self ||
+                                  !raft__may_lead_at(node, target))) {
         return "a leader hands over to another voter with data"; /* R53 */
     }
     if (node->handing_over != (transfer->target != 0 || node->stopping)) {

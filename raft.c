@@ -679,9 +679,18 @@ RAFT_APART static int refuse(raft *node, int status)
     return status;
 }
 
-/* Takes a message that is for this server and well formed. */
-static inline int receive_valid(raft *node, const raft_message *message, unsigned kinds)
+/* kinds: of its entries, as raft__message_check says; 0 where that was not asked yet. */
+static int receive(raft *node, const raft_message *message, unsigned kinds)
 {
+    if (is_foreign(node, message)) {
+        return refuse(node, RAFT_EFOREIGN); /* R66: before anything else is looked at */
+    }
+    if (kinds == 0) {
+        kinds = raft__message_check(message);
+        if (kinds == 0) {
+            return refuse(node, RAFT_EMALFORMED);
+        }
+    }
     if (node->asleep) {
         if (raft__is_straggler(node, message)) {
             node->counters.messages_received++;
@@ -700,14 +709,7 @@ static inline int receive_valid(raft *node, const raft_message *message, unsigne
 int raft_receive(raft *node, const raft_message *message)
 {
     int status = message == NULL ? RAFT_EARG : raft__enter(node, 0);
-    if (status != RAFT_OK) {
-        return status;
-    }
-    if (is_foreign(node, message)) {
-        return refuse(node, RAFT_EFOREIGN); /* R66: before anything else is looked at */
-    }
-    unsigned kinds = raft__message_check(message);
-    return kinds == 0 ? refuse(node, RAFT_EMALFORMED) : receive_valid(node, message, kinds);
+    return status == RAFT_OK ? receive(node, message, 0) : status;
 }
 
 int raft_receive_bytes(raft *node, const void *data, size_t size)
@@ -722,10 +724,7 @@ int raft_receive_bytes(raft *node, const void *data, size_t size)
     if (status != RAFT_OK) {
         return status == RAFT_EARG ? status : refuse(node, status);
     }
-    if (is_foreign(node, &message)) {
-        return refuse(node, RAFT_EFOREIGN);
-    }
-    return receive_valid(node, &message, kinds); /* decoding has walked the entries already */
+    return receive(node, &message, kinds); /* decoding has walked the entries already */
 }
 
 int raft_unreachable(raft *node, raft_id peer)

@@ -131,6 +131,8 @@ struct raft__log {
     struct raft__segment **segments; /* in index order; at least one entry in each */
     struct raft__run *runs;          /* in index order, terms strictly rising */
     struct raft__segment *limbo;     /* given up, but still lent to a write or to apply */
+    struct raft__segment *tail;      /* the last segment; null where there is none */
+    raft_index last_run;             /* where the last run begins; behind the log where none is */
     raft_index base_index;           /* the last entry that is compacted away, and its term */
     raft_term base_term;
     raft_index front_index; /* from here on entries can be handed out */
@@ -845,8 +847,7 @@ RAFT_INTERNAL int raft__may_lead_unchanged(const raft *node);
 
 static inline int raft__may_campaign(const raft *node)
 {
-    return !node->is_witness &&
-           (node->may_lead || raft__may_lead_unchanged(node));
+    return !node->is_witness && (node->may_lead || raft__may_lead_unchanged(node));
 }
 
 /* The membership that governs, decoded; there is one. */

@@ -63,27 +63,11 @@ int raft_entry_encode(const raft_entry *entry, void *out, size_t capacity)
     return RAFT_OK;
 }
 
-/*
- * Bytes of the entry at the start of data, which holds a header at least, and its kind; or 0 where
- * no well-formed entry starts there.
- */
-static inline size_t entry_measure(const uint8_t *data, size_t size, uint32_t *entry_kind)
+/* The zero bytes that round an entry of `whole` bytes up: one content has one encoding. */
+static inline int padding_is_zero(const uint8_t *entry, size_t whole, size_t payload_size)
 {
-    size_t payload_size = raft__get32(data);
-    uint32_t kind = raft__get32(data + 4);
-    size_t whole = raft__entry_size(payload_size);
-    if (payload_size >= PAYLOAD_MAX || whole > size) {
-        return 0;
-    }
-    if (kind != RAFT_ENTRY_DATA && !kind_may_have(kind, payload_size)) {
-        return 0;
-    }
     unsigned padding = (unsigned)(whole - RAFT_ENTRY_HEADER - payload_size);
-    if (padding != 0 && raft__get64(data + whole - 8) >> (64 - 8 * padding) != 0) {
-        return 0; /* one content, one encoding */
-    }
-    *entry_kind = kind;
-    return whole;
+    return padding == 0 || raft__get64(entry + whole - 8) >> (64 - 8 * padding) == 0;
 }
 
 /* Looks at no more than it must to stay within the range: what is walked has been checked before. */
@@ -109,41 +93,44 @@ int raft_range_next(raft_range *range, raft_entry *entry)
     return 1;
 }
 
-/* 1 << kind for each of the well-formed entries that fill these bytes, counted; 0: they do not. */
-static inline unsigned entries_kinds(const uint8_t *data, size_t size, size_t *count)
+/*
+ * 1 << kind for each of the well-formed entries that fill these bytes; 0: they do not, or are not
+ * as many as wanted (0: any number will do).
+ */
+static unsigned entries_kinds(const uint8_t *data, size_t size, size_t wanted)
 {
     unsigned kinds = 0;
     size_t found = 0;
     while (size >= RAFT_ENTRY_HEADER) {
-        uint32_t kind;
-        size_t whole = entry_measure(data, size, &kind);
-        if (whole == 0) {
+        size_t payload_size = raft__get32(data);
+        uint32_t kind = raft__get32(data + 4);
+        size_t whole = raft__entry_size(payload_size);
+        if (payload_size >= PAYLOAD_MAX || whole > size ||
+            !padding_is_zero(data, whole, payload_size)) {
             return 0;
         }
-        kinds |= 1u << kind;
+        if (kind == RAFT_ENTRY_DATA) { /* mostly, and of any size */
+            kinds |= 1u << RAFT_ENTRY_DATA;
+        } else if (kind_may_have(kind, payload_size)) {
+            kinds |= 1u << kind;
+        } else {
+            return 0;
+        }
         data += whole;
         size -= whole;
         found++;
     }
-    *count = found;
-    return size == 0 ? kinds : 0;
+    return size == 0 && (found == wanted || wanted == 0) ? kinds : 0;
 }
 
-static inline unsigned range_kinds(const raft_range *range)
+unsigned raft__range_kinds(const raft_range *range)
 {
-    size_t count = 0;
     if (range->data == NULL || range->count == 0 || range->term == 0 || range->term > RAFT_LIMIT ||
         range->first == 0 || range->first > RAFT_LIMIT ||
         range->count - 1 > RAFT_LIMIT - range->first) {
         return 0;
     }
-    unsigned kinds = entries_kinds((const uint8_t *)range->data, range->size, &count);
-    return count == range->count ? kinds : 0;
-}
-
-unsigned raft__range_kinds(const raft_range *range)
-{
-    return range_kinds(range);
+    return entries_kinds((const uint8_t *)range->data, range->size, range->count);
 }
 
 void raft__range_skip(raft_range *range, size_t count)
@@ -169,22 +156,18 @@ static int position_valid(const raft_message *message)
            message->index_term <= message->term;
 }
 
-/* The ranges continue prev, in one term between prev's and the sender's (R32). */
-RAFT_APART static unsigned entries_check(const raft_message *message)
+/* They continue prev, in one term between prev's and the sender's (R32). */
+static inline unsigned ranges_check(const raft_message *message)
 {
     raft_index next = message->index + 1;
+    raft_term term = message->ranges[0].term;
     unsigned kinds = RAFT__VALID;
-    if (message->term == 0 || !position_valid(message) || message->commit > RAFT_LIMIT ||
-        message->range_count > RAFT_RANGES_MAX) {
+    if (term < message->index_term || term > message->term) {
         return 0;
     }
     for (size_t i = 0; i < message->range_count; i++) {
         const raft_range *range = &message->ranges[i];
-        unsigned found = 0;
-        if (range->first == next && range->term == message->ranges[0].term &&
-            range->term >= message->index_term && range->term <= message->term) {
-            found = range_kinds(range);
-        }
+        unsigned found = range->first == next && range->term == term ? raft__range_kinds(range) : 0;
         if (found == 0) {
             return 0;
         }
@@ -192,6 +175,15 @@ RAFT_APART static unsigned entries_check(const raft_message *message)
         next += range->count;
     }
     return kinds;
+}
+
+RAFT_APART static unsigned entries_check(const raft_message *message)
+{
+    if (message->term == 0 || !position_valid(message) || message->commit > RAFT_LIMIT ||
+        message->range_count > RAFT_RANGES_MAX) {
+        return 0;
+    }
+    return message->range_count == 0 ? RAFT__VALID : ranges_check(message);
 }
 
 /* A snapshot ends at an entry of a term that the sender has reached (R36). */
@@ -211,9 +203,8 @@ RAFT_APART static int snapshot_valid(const raft_message *message)
 /* What a server forwards is entries of the host, one or more, whose term the leader will decide. */
 RAFT_APART static int propose_valid(const raft_message *message)
 {
-    size_t count = 0;
     return message->term > 0 && message->nonce != 0 && message->chunk.data != NULL &&
-           entries_kinds((const uint8_t *)message->chunk.data, message->chunk.size, &count) ==
+           entries_kinds((const uint8_t *)message->chunk.data, message->chunk.size, 0) ==
                1u << RAFT_ENTRY_DATA;
 }
 

@@ -639,7 +639,8 @@ struct draft {
 };
 
 /* An append behind index prev, with entries of at most bytes_max; without any if that is 0. */
-static void draft_append(const raft *node, struct draft *draft, raft_index prev, uint64_t bytes_max)
+RAFT_APART static void draft_append(const raft *node, struct draft *draft, raft_index prev,
+                                    uint64_t bytes_max)
 {
     raft_message *message = &draft->append;
     raft_index next = prev + 1;

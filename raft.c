@@ -765,26 +765,33 @@ int raft_campaign(raft *node)
 
 /* ---- The flush: persist --------------------------------------------------------------------- */
 
-/* The first `count` of those outstanding; the last of these says what is durable now. */
-static inline void complete_writes(raft *node, uint32_t count)
+/* The log up to last_index, and this hard state, with the writes up to seq. */
+static inline void note_durable(raft *node, raft_index last_index, uint32_t state_version,
+                                uint64_t seq)
 {
-    struct raft__pending newest = node->pending[count - 1];
-    if (newest.last_index > node->durable_index) {
-        node->durable_index = newest.last_index;
+    if (last_index > node->durable_index) {
+        node->durable_index = last_index;
         node->match_moved = 1;
     }
-    node->state_durable = newest.state_version;
-    node->pending_count -= count;
-    for (uint32_t i = 0; i < node->pending_count; i++) {
-        node->pending[i] = node->pending[i + count];
-    }
+    node->state_durable = state_version;
     if (node->log.limbo != NULL) {
-        raft__log_release(&node->log, &node->memory, newest.seq);
+        raft__log_release(&node->log, &node->memory, seq);
     }
     node->dirty = 1;
     if (node->role == RAFT_ROLE_CANDIDATE) {
         raft__election_durable(node);
     }
+}
+
+/* The first `count` of those outstanding; the last of these says what is durable now. */
+static void complete_writes(raft *node, uint32_t count)
+{
+    struct raft__pending last = node->pending[count - 1];
+    node->pending_count -= count;
+    for (uint32_t i = 0; i < node->pending_count; i++) {
+        node->pending[i] = node->pending[i + count];
+    }
+    note_durable(node, last.last_index, last.state_version, last.seq);
 }
 
 /* One write holds this many ranges; what is more goes with the next. */
@@ -868,7 +875,8 @@ static void flush_persist(raft *node)
         node->inside = RAFT__OUTSIDE;
         node->meta_unwritten = 0;
         if (status == RAFT_OK) {
-            complete_writes(node, node->pending_count);
+            node->pending_count = 0; /* those before it are durable with it */
+            note_durable(node, node->written_index, node->state_version, node->seq);
         } else if (status != RAFT_PENDING) {
             raft__fail(node, RAFT_ESTORAGE);
             return;
@@ -1049,7 +1057,7 @@ RAFT_APART static void flush_load(raft *node)
 }
 
 /* Hands out one page, and marks the rest as waiting for the next poll. */
-static void flush_apply(raft *node)
+RAFT_APART static void flush_apply(raft *node)
 {
     if (node->load_due || node->load_in_hand) {
         flush_load(node);
@@ -1253,18 +1261,24 @@ static inline uint64_t next_deadline(const raft *node)
     return node->waiting == 0 ? due : clients_deadline(node, due);
 }
 
-static inline int is_due(const raft *node)
+/* Where nothing has happened since the last poll, it may be time for something. */
+RAFT_APART static int poll_timers(raft *node)
 {
-    return node->dirty || node->contact_fresh ||
-           (node->error == RAFT_OK && node->now_ms >= next_deadline(node));
+    return node->error == RAFT_OK && node->now_ms >= next_deadline(node) ? poll_due(node)
+                                                                         : node->error;
 }
 
-/* The clock went back: what was known from it holds no more, and the node waits for it (R59). */
+static inline int poll_now(raft *node)
+{
+    return node->dirty || node->contact_fresh ? poll_due(node) : poll_timers(node);
+}
+
+/* The clock went back: leases that rest on it are void (R59). */
 RAFT_APART static int poll_back(raft *node)
 {
     node->clock_is_back = 1;
     raft__lease_void(node);
-    return is_due(node) ? poll_due(node) : node->error;
+    return poll_now(node);
 }
 
 int raft_poll(raft *node, uint64_t now_ms)
@@ -1279,7 +1293,7 @@ int raft_poll(raft *node, uint64_t now_ms)
     }
     node->clock_is_back = 0;
     node->now_ms = now_ms;
-    return is_due(node) ? poll_due(node) : node->error;
+    return poll_now(node);
 }
 
 uint64_t raft_deadline(const raft *node)

@@ -236,12 +236,9 @@ RAFT_APART static uint32_t runs_up_to(const struct raft__log *log, raft_index in
     return low;
 }
 
-raft_term raft__log_term(const struct raft__log *log, raft_index index)
+raft_term raft__log_term_within(const struct raft__log *log, raft_index index)
 {
     RAFT_ASSERT(index >= log->base_index && index <= log->last_index);
-    if (index >= log->last_run || index == log->last_index) {
-        return log->last_term;
-    }
     uint32_t runs = runs_up_to(log, index);
     return runs == 0 ? log->base_term : log->runs[runs - 1].term;
 }

@@ -53,15 +53,16 @@ int raft__quorum_has(const struct raft__quorums *quorums, int purpose, raft__set
            (quorums->halves[1].voters == 0 || half_has(&quorums->halves[1], purpose, set));
 }
 
-/* How many of a half's voters have a value at or above this one. */
-static unsigned half_reached(const struct raft__half *half, const uint64_t *values, uint64_t value)
+/* Whether a commit quorum of a half's voters has values at or above this one. */
+static inline int half_reached(const struct raft__half *half, const uint64_t *values,
+                               uint64_t value)
 {
-    unsigned reached = 0;
+    unsigned missing = half->quorum[RAFT__COMMIT];
     unsigned i = 0;
-    for (raft__set left = half->voters; left != 0; left >>= 1, i++) {
-        reached += (left & 1) != 0 && values[i] >= value;
+    for (raft__set left = half->voters; left != 0 && missing > 0; left >>= 1, i++) {
+        missing -= (left & 1) != 0 && values[i] >= value;
     }
-    return reached;
+    return missing == 0;
 }
 
 /*
@@ -73,8 +74,7 @@ static uint64_t half_value(const struct raft__half *half, const uint64_t *values
     uint64_t best = 0;
     unsigned i = 0;
     for (raft__set left = half->voters; left != 0; left >>= 1, i++) {
-        if ((left & 1) != 0 && values[i] > best &&
-            half_reached(half, values, values[i]) >= half->quorum[RAFT__COMMIT]) {
+        if ((left & 1) != 0 && values[i] > best && half_reached(half, values, values[i])) {
             best = values[i];
         }
     }

@@ -518,7 +518,9 @@ void raft__commit_forward(raft *node, raft_index index)
     node->commit_position = index == node->log.last_index
                                 ? node->log.end_position
                                 : raft__log_position(&node->log, index + 1);
-    node->untold |= !node->told_committed;
+    if (!node->told_committed) {
+        node->untold = 1;
+    }
     node->dirty = 1;
 }
 
@@ -827,7 +829,9 @@ RAFT_APART static void write_meta(const raft *node, raft_write *write)
 /* The batch of what is new, in the order R4 asks for; remembered until it completes. */
 static void begin_write(raft *node, raft_write *write, raft_range *ranges)
 {
-    node->snapshot_news |= node->log.end_position >= node->wanted_position;
+    if (node->log.end_position >= node->wanted_position) {
+        node->snapshot_news = 1;
+    }
     write->seq = ++node->seq;
     write->has_state = state_is_unwritten(node);
     write->state = node->state;

@@ -154,8 +154,14 @@ RAFT_INTERNAL void raft__log_init(struct raft__log *log, uint64_t bytes_max);
 RAFT_INTERNAL void raft__log_begin(struct raft__log *log, raft_index index, raft_term term);
 RAFT_INTERNAL void raft__log_free(struct raft__log *log, const struct raft__memory *memory);
 
-/* The term of the entry at index; base_index <= index <= last_index. */
-RAFT_INTERNAL raft_term raft__log_term(const struct raft__log *log, raft_index index);
+/* The term of the entry at index; base_index <= index <= last_index. Mostly it is the last term. */
+RAFT_INTERNAL raft_term raft__log_term_within(const struct raft__log *log, raft_index index);
+
+static inline raft_term raft__log_term(const struct raft__log *log, raft_index index)
+{
+    return index >= log->last_run && index <= log->last_index ? log->last_term
+                                                              : raft__log_term_within(log, index);
+}
 
 /* The largest index <= index whose term is <= term; base_index if there is none (R30). */
 RAFT_INTERNAL raft_index raft__log_floor(const struct raft__log *log, raft_index index,

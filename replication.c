@@ -584,14 +584,28 @@ static void receive_liveness(raft *node, struct raft__peer *peer, const raft_mes
     }
 }
 
-/* An append, heartbeat or snapshot reply of the own term. Beyond the own log or rounds it is nonsense. */
+/* A member and its position, or null. */
+static inline struct raft__peer *find_peer(const raft *node, raft_id id, uint32_t *position)
+{
+    struct raft__peer *peer = node->peers;
+    for (uint32_t i = 0; i < node->peer_count; i++, peer++) {
+        if (peer->id == id) {
+            *position = i;
+            return peer;
+        }
+    }
+    return NULL;
+}
+
+/* A reply to an append, heartbeat or snapshot, of the own term. Beyond the own log or rounds it is
+ * nonsense. */
 int raft__progress_receive(raft *node, const raft_message *message)
 {
-    uint32_t position = raft__position_of(node, message->from);
-    if (node->role != RAFT_ROLE_LEADER || position >= node->peer_count) {
+    uint32_t position;
+    struct raft__peer *peer = find_peer(node, message->from, &position);
+    if (node->role != RAFT_ROLE_LEADER || peer == NULL) {
         return RAFT_OK;
     }
-    struct raft__peer *peer = &node->peers[position];
     int is_ack = message->kind == RAFT_MESSAGE_APPEND_REPLY && !message->refused;
     if (message->round > node->round || (is_ack && message->index > node->log.last_index)) {
         return RAFT_EMALFORMED;
@@ -1009,5 +1023,7 @@ void raft__leader_commit(raft *node)
     if (ahead >= node->quorums.halves[0].quorum[RAFT__COMMIT] || node->witnesses != 0) {
         commit_counted(node, matches);
     }
-    node->change_due |= raft__is_joint(node) && node->commit_index >= raft__config_index(node);
+    if (raft__is_joint(node) && node->commit_index >= raft__config_index(node)) {
+        node->change_due = 1;
+    }
 }

@@ -954,7 +954,7 @@ RAFT_APART static void send_to_clients(raft *node)
 /* Whatever is said rests on term and vote; until they are durable nothing is said (R1). */
 static void flush_messages(raft *node)
 {
-    if (node->error != RAFT_OK || !raft__state_is_durable(node)) {
+    if (!raft__state_is_durable(node)) {
         return;
     }
     if (node->reply_count > 0) {
@@ -1207,13 +1207,16 @@ static void flush(raft *node)
     if (node->install != NULL) {
         flush_install(node);
     }
+    if (node->error != RAFT_OK) {
+        return; /* R9: nothing is said or applied any more */
+    }
     if (node->role == RAFT_ROLE_LEADER && node->match_moved) {
         raft__leader_commit(node);
     }
     flush_messages(node);
     node->dirty = node->change_due | node->more_due; /* what still waits, waits for storage */
     node->more_due = 0;
-    if (node->applied_index < node->commit_index && node->error == RAFT_OK) {
+    if (node->applied_index < node->commit_index) {
         flush_apply(node);
     }
 }

@@ -162,6 +162,7 @@ static void begin_campaign(raft *node, int role)
     raft__draw_timer(node);
 }
 
+/* A term of its own, whatever this server was in the one before: it never leads that again (R60). */
 static void become_candidate(raft *node)
 {
     raft__set_state(node, node->state.term + 1, node->id);

@@ -24,7 +24,7 @@ static void count_as_applied(raft *node, raft_index index)
 
 /*
  * The founding membership as metadata of a snapshot of nothing, or of the state that every founder
- * holds already. It reaches storage with the first write.
+ * holds already (R67). It reaches storage with the first write.
  */
 static int found(raft *node, const struct raft__config *config, raft_index base_index)
 {

@@ -167,6 +167,7 @@ static int begin_load(struct server *server, raft_index index, raft_term term,
     }
     mine->load_offset = 0;
     if (!mine->load) {
+        *why = (struct checkpoint_error){.code = RAFT_ENOMEM};
         end_load(mine);
         return RAFT_ENOMEM;
     }
@@ -230,6 +231,7 @@ static void end_loading(struct server *server, int code)
 
     mine->is_loading = 0;
     if (code == RAFT_OK) {
+        mine->taken_index = mine->load_index; /* as good as one of its own */
         trim(server, mine->load_index);
         say(server->options->log_level, LOG_INFO, "checkpoint at %llu from the leader is loaded",
             (unsigned long long)mine->load_index);

@@ -39,6 +39,7 @@ enum round_kind { ROUND_ONE, ROUND_LEADER, ROUND_ALL, ROUND_PAUSE, ROUND_MEMBERS
 struct flags {
     const char *program;
     const char *reads;   /* given to the nodes */
+    int forward;         /* nodes that do not lead hand writes on, instead of redirecting */
     const char *history; /* where the history of a key that is not linearizable goes; may be null */
     int rounds[ROUND_KINDS];
     int clients;
@@ -65,10 +66,10 @@ static int usage(const char *what)
         "torture: %s\n"
         "usage: torture [--one N] [--leader N] [--all N] [--pause N] [--members N]\n"
         "               [--clients N] [--seed N] [--raftkv PATH]\n"
-        "               [--reads linearizable|lease|stale] [--history PATH]\n"
+        "               [--reads linearizable|lease|stale] [--forward yes|no] [--history PATH]\n"
         "  rounds in which one node, the leader or all are killed (20 of each), the leader is\n"
         "  paused (5), or the membership changes (20); concurrent clients (8); where the server\n"
-        "  is (build/raftkv); how it reads (lease);\n"
+        "  is (build/raftkv); how it reads (lease); whether nodes hand writes to the leader (no);\n"
         "  with stale reads a run has to fail, which shows that it can; the file to\n"
         "  write the history of a key to that is not linearizable\n",
         what);
@@ -99,6 +100,10 @@ static int read_flag(struct flags *flags, const char *name, const char *value)
         flags->reads = value;
         return 0;
     }
+    if (!strcmp(name, "--forward")) {
+        flags->forward = !strcmp(value, "yes");
+        return flags->forward || !strcmp(value, "no") ? 0 : -1;
+    }
     if (!strcmp(name, "--history")) {
         flags->history = value;
         return 0;
@@ -124,7 +129,7 @@ static int read_flags(struct flags *flags, int argc, char **argv)
     const char *program = getenv("RAFTKV");
 
     *flags = (struct flags){
-        program ? program : "build/raftkv", "lease", NULL, {20, 20, 20, 5, 20}, 8, 0};
+        program ? program : "build/raftkv", "lease", 0, NULL, {20, 20, 20, 5, 20}, 8, 0};
     flags->seed = (uint64_t)time(NULL);
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 == argc || read_flag(flags, argv[i], argv[i + 1])) {
@@ -658,7 +663,7 @@ int main(int argc, char **argv)
 {
     const char *node_flags[] = {
         "--election-ms", "150", "--heartbeat-ms",       "30",   "--reads", NULL,
-        "--log-bytes",   "8m",  "--checkpoint-entries", "3000", NULL};
+        "--log-bytes",   "8m",  "--checkpoint-entries", "3000", NULL,      NULL};
     struct fleet fleet;
     struct flags flags;
     int status = read_flags(&flags, argc, argv);
@@ -672,6 +677,7 @@ int main(int argc, char **argv)
         return 1;
     }
     node_flags[5] = flags.reads;
+    node_flags[10] = flags.forward ? "--forward" : NULL;
     fleet.flags = node_flags;
     printf("torture --seed %llu, %d clients, nodes in %s\n", (unsigned long long)flags.seed,
            flags.clients, fleet.directory);

@@ -476,7 +476,8 @@ void raft__snapshot_reply(raft *node, struct raft__peer *peer, const raft_messag
         peer->retry_ms = node->now_ms + node->options.election_timeout_ms;
         return;
     }
-    move_on(stream, message->offset);
+    int bare = (node->witnesses >> raft__position_of(node, peer->id) & 1) != 0;
+    move_on(stream, bare ? 0 : message->offset); /* metadata is all that there is (R56) */
 }
 
 void raft__snapshot_again(raft *node, struct raft__peer *peer, uint64_t round)

@@ -1201,6 +1201,42 @@ static void witness_gets_metadata_alone(void)
     CLUSTER_DONE(c);
 }
 
+/* A witness that asks for data gets metadata again: nothing else could be decoded. */
+static void witness_that_asks_for_data_gets_metadata_again(void)
+{
+    struct cluster *c = make_group(4);
+    c->founders = 3;
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    static const int roles[CLUSTER_MAX + 1] = {0, V, V, V, W};
+    work(c, 1, 150);
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    uint64_t mark = cluster_mark(c);
+    cluster_hold(c, 1, 4);
+    change_and_settle(c, 1, roles);
+    while (cluster_sent_count(c, mark, 1, 4, RAFT_MESSAGE_SNAPSHOT) == 0) {
+        cluster_deliver_all(c, 1, 4);
+        cluster_run(c, 20);
+    }
+    raft_message asked = cluster_sent(c, mark, 1, 4, RAFT_MESSAGE_SNAPSHOT)->message;
+    cluster_drop_all(c, 1, 4);
+    raft_message m = cluster_forge(c, 4, 1, asked.term, RAFT_MESSAGE_SNAPSHOT_REPLY);
+    m.round = asked.round;
+    m.index = asked.index;
+    m.index_term = asked.index_term;
+    m.offset = 217;
+    CHECK_EQ(cluster_inject(c, 1, &m), RAFT_OK);
+    cluster_heal(c, 1, 4);
+    cluster_run(c, LONGEST);
+    const struct cluster_message *sent;
+    while ((sent = cluster_sent(c, mark, 1, 4, RAFT_MESSAGE_SNAPSHOT)) != NULL) {
+        CHECK_EQ(sent->message.offset, 0);
+        mark = sent->number;
+    }
+    CHECK(caught_up(c, 1, 4));
+    CLUSTER_DONE(c);
+}
+
 /* ---- What no correct leader sends ----------------------------------------------------------- */
 
 static void snapshots_that_contradict_are_refused_and_change_nothing(void)
@@ -1705,6 +1741,7 @@ int main(void)
     RUN(snapshot_in_a_joint_state_restores_both_halves);
     RUN(group_founded_on_existing_data_gives_it_to_joiners);
     RUN(witness_gets_metadata_alone);
+    RUN(witness_that_asks_for_data_gets_metadata_again);
     RUN(snapshots_that_contradict_are_refused_and_change_nothing);
     RUN(snapshot_of_another_history_is_refused);
     RUN(snapshot_of_a_lower_term_than_what_is_committed_is_refused);

@@ -1068,6 +1068,238 @@ static void the_first_violation_is_kept(void)
     CHECK_STR(failure(), "I99: number 1");
 }
 
+/* ---- Who is bound, and what a lease rests on ---------------------------------------------------- */
+
+/* At this time of its clock node 1 is asked by node 2 for term 2, and grants. */
+static void grant_at(uint64_t now_ms, int question, raft_term tag_term, uint64_t tag_round)
+{
+    int is_vote = question == RAFT_MESSAGE_VOTE;
+    raft_message asked = message(question, 2, 1, is_vote ? 2 : 1);
+    asked.round = 7;
+    asked.asked_term = is_vote ? 0 : 2;
+    asked.tag_term = tag_term;
+    asked.tag_round = tag_round;
+    checker_time(&world.checker, 1, now_ms);
+    checker_received(&world.checker, 1, &asked, RAFT_OK, &world.status[1]);
+    if (is_vote) {
+        write_state(1, 2, id_of(2), 1);
+    }
+    raft_message grant =
+        message(is_vote ? RAFT_MESSAGE_VOTE_REPLY : RAFT_MESSAGE_PRE_VOTE_REPLY, 1, 2, asked.term);
+    grant.round = 7;
+    grant.asked_term = asked.asked_term;
+    send(&grant, 1);
+}
+
+/* Node 0 leads; at 1000 ms of its clock node 1 hears a heartbeat. */
+static void hear_leader(int flags)
+{
+    struct checker_setup setup;
+    memset(&setup, 0, sizeof setup);
+    setup.sticky_ms = 100;
+    begin_with(setup);
+    elect(0, 1);
+    world.status[1].leader = id_of(0);
+    observe(1);
+    raft_message beat = message(RAFT_MESSAGE_HEARTBEAT, 0, 1, 1);
+    beat.flags = flags;
+    checker_time(&world.checker, 1, 1000);
+    checker_received(&world.checker, 1, &beat, RAFT_OK, &world.status[1]);
+}
+
+static void a_grant_by_who_hears_a_leader_is_flagged(void)
+{
+    static const int questions[] = {RAFT_MESSAGE_PRE_VOTE, RAFT_MESSAGE_VOTE};
+    for (int i = 0; i < 2; i++) {
+        hear_leader(0);
+        grant_at(1099, questions[i], 0, 0);
+        CHECK_FLAGGED("R19");
+        hear_leader(0);
+        grant_at(1100, questions[i], 0, 0);
+        CHECK_CLEAN();
+        hear_leader(RAFT_FLAG_NO_QUORUM); /* N5 */
+        grant_at(1001, questions[i], 0, 0);
+        CHECK_CLEAN();
+        hear_leader(0);
+        checker_contact_ends(&world.checker, 1);
+        grant_at(1001, questions[i], 0, 0);
+        CHECK_CLEAN();
+    }
+    hear_leader(0);
+    grant_at(1001, RAFT_MESSAGE_VOTE, 1, 1); /* a leader has ordered it */
+    CHECK_CLEAN();
+}
+
+/* Node 1 has answered round 3 of the leader with a promise until 1050 ms of its clock. */
+static void promise(void)
+{
+    begin();
+    elect(0, 1);
+    raft_message reply = message(RAFT_MESSAGE_HEARTBEAT_REPLY, 1, 0, 1);
+    reply.round = 3;
+    reply.credit_ms = 50;
+    send(&reply, 1);
+    world.status[1].promised_until_ms = 1050;
+    observe(1);
+}
+
+static void a_grant_against_a_promise_is_flagged(void)
+{
+    promise();
+    grant_at(1049, RAFT_MESSAGE_VOTE, 0, 0);
+    CHECK_FLAGGED("R50");
+    promise();
+    grant_at(1049, RAFT_MESSAGE_PRE_VOTE, 0, 0);
+    CHECK_FLAGGED("R50");
+    promise();
+    grant_at(1050, RAFT_MESSAGE_VOTE, 0, 0);
+    CHECK_CLEAN();
+}
+
+static void an_order_older_than_a_promise_is_flagged(void)
+{
+    promise();
+    grant_at(1049, RAFT_MESSAGE_VOTE, 1, 2);
+    CHECK_FLAGGED("R50");
+    promise();
+    grant_at(1049, RAFT_MESSAGE_VOTE, 1, 3);
+    CHECK_CLEAN();
+}
+
+static void a_lease_before_the_first_choice_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    checker_lease(&world.checker, 0, 0);
+    CHECK_FLAGGED("R50");
+}
+
+static void a_lease_that_no_quorum_has_promised_is_flagged(void)
+{
+    for (int promised = 0; promised < 2; promised++) {
+        begin();
+        replicate_one();
+        world.status[1].promised_until_ms = promised ? 1001 : 1000;
+        for (int i = 0; i < NODES; i++) {
+            checker_time(&world.checker, i, 1000);
+            observe(i);
+        }
+        checker_lease(&world.checker, 0, 0);
+        CHECK_CLEAN();
+        checker_lease(&world.checker, 0, 1);
+        if (promised) {
+            CHECK_CLEAN();
+        } else {
+            CHECK_FLAGGED("R50");
+        }
+    }
+}
+
+/* ---- Memberships ------------------------------------------------------------------------------- */
+
+static void a_commit_within_one_failure_zone_is_flagged(void)
+{
+    for (int other = 1; other < NODES; other++) { /* 0 and 2 are in one zone, 1 in another */
+        struct checker_setup setup;
+        memset(&setup, 0, sizeof setup);
+        setup.zones = 1;
+        begin_with(setup);
+        elect(0, 1);
+        write_entry(0, 1, 1, NULL, 1);
+        write_entry(other, 1, 1, NULL, 1);
+        observe(0);
+        commit(0, 1);
+        if (other == 2) {
+            CHECK_FLAGGED("R57");
+        } else {
+            CHECK_CLEAN();
+        }
+    }
+}
+
+/* Only members of the set; the next version. */
+static void change_members(int leader, unsigned set)
+{
+    raft_member members[NODES];
+    raft_membership membership;
+    memset(members, 0, sizeof members);
+    memset(&membership, 0, sizeof membership);
+    membership.members = members;
+    for (int i = 0; i < NODES; i++) {
+        if ((set >> i & 1) != 0) {
+            members[membership.member_count++].id = id_of(i);
+        }
+    }
+    membership.version = ++world.status[leader].membership_version;
+    checker_membership(&world.checker, leader, &world.status[leader], &membership);
+}
+
+static void an_answer_from_before_a_membership_is_flagged(void)
+{
+    for (uint64_t round = 5; round < 7; round++) {
+        begin();
+        replicate_one();
+        raft_message beat = message(RAFT_MESSAGE_HEARTBEAT, 0, 1, 1);
+        beat.round = 5;
+        send(&beat, 0);
+        change_members(0, 5);
+        change_members(0, 7);
+        raft_message reply = message(RAFT_MESSAGE_APPEND_REPLY, 1, 0, 1);
+        reply.round = round;
+        reply.index = 2;
+        checker_received(&world.checker, 0, &reply, RAFT_OK, &world.status[0]);
+        raft_peer_status peer;
+        memset(&peer, 0, sizeof peer);
+        peer.id = id_of(1);
+        peer.match = 2;
+        peer.next = 3;
+        checker_peer(&world.checker, 0, &peer);
+        if (round == 5) {
+            CHECK_FLAGGED("R28");
+        } else {
+            CHECK_CLEAN();
+        }
+    }
+}
+
+static void an_order_to_who_lacks_entries_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    observe(0);
+    raft_message order = message(RAFT_MESSAGE_TRANSFER, 0, 1, 1);
+    order.tag_term = 1;
+    order.tag_round = 1;
+    send(&order, 0);
+    CHECK_FLAGGED("R53");
+}
+
+/* ---- Entries that are pulled ------------------------------------------------------------------- */
+
+static void an_acknowledged_entry_removed_in_its_term_is_flagged(void)
+{
+    for (raft_term term = 1; term < 3; term++) {
+        begin();
+        elect(0, 1);
+        write_entry(0, 1, 1, NULL, 0);
+        write_entry(1, 1, 1, NULL, 1);
+        raft_message reply = message(RAFT_MESSAGE_APPEND_REPLY, 1, 0, 1);
+        reply.index = 1;
+        send(&reply, 1);
+        if (term > 1) {
+            write_state(1, term, 0, 1);
+        }
+        raft_write cut = empty_write(1);
+        cut.truncate_from = 1;
+        checker_wrote(&world.checker, 1, &cut);
+        if (term == 1) {
+            CHECK_FLAGGED("N7");
+        } else {
+            CHECK_CLEAN();
+        }
+    }
+}
+
 int main(void)
 {
     RUN(an_honest_history_passes);
@@ -1145,6 +1377,15 @@ int main(void)
     RUN(a_read_without_an_answer_is_flagged);
     RUN(too_many_reads_are_flagged);
     RUN(a_server_left_behind_is_flagged);
+    RUN(a_grant_by_who_hears_a_leader_is_flagged);
+    RUN(a_grant_against_a_promise_is_flagged);
+    RUN(an_order_older_than_a_promise_is_flagged);
+    RUN(a_lease_before_the_first_choice_is_flagged);
+    RUN(a_lease_that_no_quorum_has_promised_is_flagged);
+    RUN(an_order_to_who_lacks_entries_is_flagged);
+    RUN(a_commit_within_one_failure_zone_is_flagged);
+    RUN(an_answer_from_before_a_membership_is_flagged);
+    RUN(an_acknowledged_entry_removed_in_its_term_is_flagged);
     RUN(the_first_violation_is_kept);
     checker_free(&world.checker);
     return check_done();

@@ -156,6 +156,10 @@ static void found(struct checker *checker)
     memset(&checker->founding, 0, sizeof checker->founding);
     checker->founding.members = all;
     config_half(&checker->founding, 0, all, 0);
+    checker->founding.zones = checker->setup.zones;
+    for (uint32_t i = 0; checker->setup.zones && i < CHECKER_NODES_MAX; i++) {
+        checker->founding.zone[i] = 1 + i % 2;
+    }
 }
 
 void checker_begin(struct checker *checker, const struct checker_setup *setup)
@@ -176,6 +180,7 @@ void checker_begin(struct checker *checker, const struct checker_setup *setup)
         node->restored = logs[2];
         node->pending_links = logs[3];
         node->config = checker->founding;
+        node->stale_from = NOBODY;
     }
     registry_clear(&checker->registry);
     checker->term_count = 0;
@@ -361,6 +366,12 @@ static void check_truncation(struct checker *checker, int node, const raft_write
     if (from <= checker->chosen.count && checker->chosen_in[from - 1] <= term &&
         chain_at(&it->issued, from) == chain_at(&checker->chosen, from)) {
         checker_fail(checker, "I14", "node %d removes the chosen entry %" PRIu64, node, from);
+    }
+    if (from <= it->acked && it->acked_term == it->issued_state.term) {
+        checker_fail(checker, "N7",
+                     "node %d removes entry %" PRIu64 " in term %" PRIu64
+                     ", in which it has acknowledged %" PRIu64,
+                     node, from, it->acked_term, it->acked);
     }
 }
 
@@ -625,6 +636,8 @@ void checker_restarting(struct checker *checker, int node)
     it->restored.count = 0;
     it->restored_snapshot = 0;
     it->restored_bytes = 0;
+    it->has_contact = 0;
+    it->stale_from = NOBODY;
     memset(&it->restored_state, 0, sizeof it->restored_state);
 }
 
@@ -849,6 +862,13 @@ static void check_grant(struct checker *checker, int node, const raft_message *m
                      "node %d grants %s to node %d, whose log is worse than its own", node,
                      is_vote ? "its vote" : "a pre-vote", candidate);
     }
+    if (!message->refused && asked->round == message->round && asked->term == term &&
+        (asked->sticky || asked->promised)) {
+        checker_fail(checker, asked->promised ? "R50" : "R19",
+                     "node %d grants %s to node %d, but %s", node,
+                     is_vote ? "its vote" : "a pre-vote", candidate,
+                     asked->promised ? "has promised not to" : "hears a leader");
+    }
 }
 
 static void check_vote_reply(struct checker *checker, int node, const raft_message *message)
@@ -1003,23 +1023,43 @@ static void check_piece(struct checker *checker, int node, const raft_message *m
     }
 }
 
-/* R53: the tag is the leader's own, and of a round that it has begun. */
+/* R53: the tag is the leader's own, and who is ordered is known to hold its whole log. */
 static void check_order(struct checker *checker, int node, const raft_message *message)
 {
+    raft_index last = checker->nodes[node].status.last_index;
+    raft_index match = term_of(checker, message->term)->match[position_of(checker, message->to)];
     check_leader_message(checker, node, message);
+    if (match < last) {
+        checker_fail(checker, "R53",
+                     "leader %d orders a campaign of %" PRIu64 ", which holds %" PRIu64
+                     " of %" PRIu64 " entries",
+                     node, message->to, match, last);
+    }
     if (message->tag_term != message->term) {
         checker_fail(checker, "R53", "leader %d orders a campaign with a tag of term %" PRIu64,
                      node, message->tag_term);
     }
 }
 
+static void note_acknowledged(struct checker_node *it, const raft_message *message)
+{
+    if (message->term > it->acked_term) {
+        it->acked_term = message->term;
+        it->acked = 0;
+    }
+    if (message->term == it->acked_term && message->index > it->acked) {
+        it->acked = message->index;
+    }
+}
+
 static void check_append_reply(struct checker *checker, int node, const raft_message *message)
 {
-    const struct checker_node *it = &checker->nodes[node];
+    struct checker_node *it = &checker->nodes[node];
     int leader = position_of(checker, message->to);
     if (message->refused) {
         return;
     }
+    note_acknowledged(it, message);
     if (message->index > it->durable.count) {
         checker_fail(checker, "I6",
                      "node %d acknowledges %" PRIu64 ", but only %zu entries are "
@@ -1097,9 +1137,31 @@ static void check_message_kind(struct checker *checker, int node, const raft_mes
     }
 }
 
+/* A reply with a credit has left: the promise that goes with it is seen next (R50). */
+static void note_credit(struct checker_promise *promise, const raft_message *message)
+{
+    if (message->credit_ms != 0 &&
+        (message->term > promise->tag_term ||
+         (message->term == promise->tag_term && message->round > promise->tag_round))) {
+        promise->tag_term = message->term;
+        promise->tag_round = message->round;
+    }
+    promise->answered |= message->credit_ms != 0;
+}
+
+static void note_round(struct checker *checker, int node, const raft_message *message)
+{
+    struct checker_term *term = term_of(checker, message->term);
+    if (term->leader == node && message->round > term->round_sent &&
+        (message->kind == RAFT_MESSAGE_APPEND || message->kind == RAFT_MESSAGE_HEARTBEAT ||
+         message->kind == RAFT_MESSAGE_SNAPSHOT)) {
+        term->round_sent = message->round;
+    }
+}
+
 void checker_sent(struct checker *checker, int node, const raft_message *message)
 {
-    const struct checker_node *it = &checker->nodes[node];
+    struct checker_node *it = &checker->nodes[node];
     if (message->from != checker->setup.ids[node] || message->to == message->from ||
         position_of(checker, message->to) == NOBODY) {
         checker_fail(checker, "R66", "node %d sends as %" PRIu64 " to %" PRIu64, node,
@@ -1111,6 +1173,30 @@ void checker_sent(struct checker *checker, int node, const raft_message *message
                      node, message->term, message->kind, it->durable_state.term);
     }
     check_message_kind(checker, node, message);
+    note_credit(&it->promise, message);
+    note_round(checker, node, message);
+}
+
+/* Whether the node has promised not to help such a candidate; one that a leader has ordered passes
+ * by a promise that is no newer than the order (R50, R53). */
+static int has_promised(const struct checker_node *it, const raft_message *message)
+{
+    const struct checker_promise *promise = &it->promise;
+    raft_term wanted = message->kind == RAFT_MESSAGE_VOTE ? message->term : message->asked_term;
+    if (it->now_ms >= promise->until_ms || wanted <= promise->term) {
+        return 0;
+    }
+    return message->tag_term == 0 || message->tag_term < promise->tag_term ||
+           (message->tag_term == promise->tag_term && message->tag_round < promise->tag_round);
+}
+
+static int is_sticky(const struct checker *checker, const struct checker_node *it,
+                     const raft_message *message)
+{
+    raft_term wanted = message->kind == RAFT_MESSAGE_VOTE ? message->term : message->asked_term;
+    return message->tag_term == 0 && it->has_contact && wanted > it->status.term &&
+           message->from != it->status.leader &&
+           it->now_ms - it->contact_ms < checker->setup.sticky_ms;
 }
 
 /*
@@ -1143,8 +1229,38 @@ static void note_question(struct checker *checker, int node, const raft_message 
         is_vote ? &it->votes_asked[candidate] : &it->pre_votes_asked[candidate];
     int again = asked->round == message->round && asked->term == term;
     asked->log_is_worse = is_known_to_be_worse(it, message) && (!again || asked->log_is_worse);
+    asked->promised = has_promised(it, message) && (!again || asked->promised);
+    asked->sticky = is_sticky(checker, it, message) && (!again || asked->sticky);
     asked->round = message->round;
     asked->term = term;
+}
+
+/* R19: contact is what a leader sends that reaches a quorum; a host's word ends it, too. */
+static void note_contact(struct checker *checker, int node, const raft_message *message, int result,
+                         const raft_status *status)
+{
+    struct checker_node *it = &checker->nodes[node];
+    int is_leaders = message->kind == RAFT_MESSAGE_APPEND ||
+                     message->kind == RAFT_MESSAGE_HEARTBEAT ||
+                     message->kind == RAFT_MESSAGE_SNAPSHOT;
+    if (is_leaders && result == RAFT_OK && message->term == status->term &&
+        message->from == status->leader && status->role == RAFT_ROLE_FOLLOWER) {
+        it->has_contact = (message->flags & RAFT_FLAG_NO_QUORUM) == 0;
+        it->contact_ms = it->now_ms;
+    }
+}
+
+/* R28: what answers a round before the server was added, or added again, tells nothing. */
+static void note_stale(struct checker *checker, int node, const raft_message *message)
+{
+    struct checker_node *it = &checker->nodes[node];
+    int from = position_of(checker, message->from);
+    const struct checker_term *term = term_of(checker, it->status.term);
+    it->stale_from = from != NOBODY && it->status.role == RAFT_ROLE_LEADER &&
+                             message->term == it->status.term && term->joined[from] != 0 &&
+                             message->round <= term->joined[from]
+                         ? from
+                         : NOBODY;
 }
 
 void checker_received(struct checker *checker, int node, const raft_message *message, int result,
@@ -1155,6 +1271,8 @@ void checker_received(struct checker *checker, int node, const raft_message *mes
         return;
     }
     note_question(checker, node, message);
+    note_contact(checker, node, message, result, status);
+    note_stale(checker, node, message);
     int moved = status->term != before->term || status->vote != before->vote ||
                 status->last_index != before->last_index ||
                 status->commit_index != before->commit_index;
@@ -1239,6 +1357,51 @@ static void check_new_leader(struct checker *checker, int node, const raft_statu
  * A commit index is legal up to what is chosen. Whether the node has the chosen entries there shows
  * when they are applied: until its truncation is written, a node may have others on disk.
  */
+/*
+ * R57: two zones, or all voters. With a voter in no zone, two are in no zone together; with all in
+ * one, zones mean nothing.
+ */
+static int is_spread(const struct checker_config *config, uint32_t voters, uint32_t set)
+{
+    uint32_t met = 0;
+    uint32_t of_all = 0;
+    int several = 0;
+    int somewhere = 1;
+    for (int i = 0; i < CHECKER_NODES_MAX; i++) {
+        uint32_t zone = config->zone[i];
+        if ((voters >> i & 1) == 0) {
+            continue;
+        }
+        somewhere = somewhere && zone != 0;
+        several = several || (of_all != 0 && zone != 0 && zone != of_all);
+        of_all = of_all == 0 ? zone : of_all;
+        if ((set >> i & 1) != 0 && zone != 0) {
+            if (met != 0 && met != zone) {
+                return 1;
+            }
+            met = zone;
+        }
+    }
+    return (voters & ~set) == 0 || (somewhere && !several);
+}
+
+static void check_zones(struct checker *checker, int node, const raft_status *status)
+{
+    const struct checker_node *it = &checker->nodes[node];
+    const struct checker_term *term = term_of(checker, status->term);
+    uint32_t set = 0;
+    for (int i = 0; i < checker->setup.node_count; i++) {
+        set |= term->accepted[i] >= status->commit_index ? (uint32_t)1 << i : 0;
+    }
+    for (int half = 0; half < 2 && it->config.voters[half] != 0; half++) {
+        if (!is_spread(&it->config, it->config.voters[half], set)) {
+            checker_fail(checker, "R57",
+                         "leader %d commits %" PRIu64 ", which only set %x in one zone holds", node,
+                         status->commit_index, (unsigned)set);
+        }
+    }
+}
+
 static void check_commit(struct checker *checker, int node, const raft_status *status)
 {
     const struct checker_node *it = &checker->nodes[node];
@@ -1256,6 +1419,10 @@ static void check_commit(struct checker *checker, int node, const raft_status *s
                      ", an entry of term %" PRIu64,
                      node, status->term, status->commit_index,
                      term_at(&checker->chosen, status->commit_index));
+    }
+    if (status->role == RAFT_ROLE_LEADER && it->config.zones && !it->config_moved &&
+        it->status.role == RAFT_ROLE_LEADER && status->commit_index > it->status.commit_index) {
+        check_zones(checker, node, status);
     }
     if (status->commit_index > checker->commit_max) {
         checker->commit_max = status->commit_index;
@@ -1345,12 +1512,16 @@ void checker_membership(struct checker *checker, int node, const raft_status *st
     uint32_t voters[2] = {0, 0};
     memset(&config, 0, sizeof config);
     config.version = membership->version;
+    config.zones = membership->zones;
     for (size_t i = 0; i < membership->member_count; i++) {
         const raft_member *member = &membership->members[i];
         int position = position_of(checker, member->id);
         uint32_t bit = position == NOBODY ? 0 : (uint32_t)1 << position;
         int is_witness = (checker->setup.witnesses & bit) != 0;
         config.members |= bit;
+        if (position != NOBODY) {
+            config.zone[position] = member->zone;
+        }
         voters[0] |=
             member->role == RAFT_MEMBER_VOTER || member->role == RAFT_MEMBER_WITNESS ? bit : 0;
         if (membership->joint && (member->former_role == RAFT_MEMBER_VOTER ||
@@ -1365,7 +1536,9 @@ void checker_membership(struct checker *checker, int node, const raft_status *st
     if (membership->joint) {
         config_half(&config, 1, voters[1], membership->former_commit_quorum);
     }
+    uint32_t added = config.members & ~checker->nodes[node].config.members;
     checker->nodes[node].config = config;
+    checker->nodes[node].config_moved = 1;
     if (status->role == RAFT_ROLE_LEADER) {
         log_append(&checker->announced, (struct checker_link){status->term, 0, config.version});
         struct checker_term *term = term_of(checker, status->term);
@@ -1374,11 +1547,37 @@ void checker_membership(struct checker *checker, int node, const raft_status *st
                 if ((config.members >> i & 1) == 0) {
                     term->match[i] = 0; /* added again, it begins anew (R28) */
                 }
+                if ((added >> i & 1) != 0) {
+                    term->joined[i] = term->round_sent;
+                }
             }
             term->config = config;
             judge(checker, status->term);
         }
     }
+}
+
+/* What follows from a status for what binds the node. */
+static void observe_bonds(struct checker_node *it, const raft_status *status)
+{
+    if (status->leader == 0 || status->role != RAFT_ROLE_FOLLOWER || status->asleep) {
+        it->has_contact = 0;
+    }
+    if (it->promise.answered) {
+        it->promise.answered = 0;
+        it->promise.until_ms = status->promised_until_ms;
+        it->promise.term = status->term;
+    }
+}
+
+void checker_time(struct checker *checker, int node, uint64_t now_ms)
+{
+    checker->nodes[node].now_ms = now_ms;
+}
+
+void checker_contact_ends(struct checker *checker, int node)
+{
+    checker->nodes[node].has_contact = 0;
 }
 
 void checker_observed(struct checker *checker, int node, const raft_status *status)
@@ -1397,6 +1596,8 @@ void checker_observed(struct checker *checker, int node, const raft_status *stat
     if (status->commit_index != it->status.commit_index) {
         check_commit(checker, node, status);
     }
+    observe_bonds(it, status);
+    it->config_moved = 0;
     it->status = *status;
     it->status.size = sizeof it->status;
 }
@@ -1416,6 +1617,13 @@ void checker_peer(struct checker *checker, int node, const raft_peer_status *pee
     }
     const struct checker_node *it = &checker->nodes[position];
     raft_index *known = &term_of(checker, leader->status.term)->match[position];
+    if (leader->stale_from == position && peer->match > *known) {
+        checker_fail(
+            checker, "R28",
+            "leader %d takes an answer from before node %d was added for one: match %" PRIu64
+            ", was %" PRIu64,
+            node, position, peer->match, *known);
+    }
     if (peer->match >= peer->next || peer->match < *known) {
         checker_fail(checker, "V9",
                      "leader %d: match %" PRIu64 " of node %d, next %" PRIu64 ", was %" PRIu64,
@@ -1605,14 +1813,55 @@ void checker_read_unsafe(struct checker *checker, uint64_t tag)
     checker->reads[tag - 1].floor = 0;
 }
 
-void checker_lease(struct checker *checker, int node)
+/*
+ * R50: who has promised, by its own clock. A server that is down comes back bound; one that does not
+ * know itself for a voter is not asked.
+ */
+static uint32_t bound_servers(const struct checker *checker, int leader)
+{
+    uint32_t bound = (uint32_t)1 << leader;
+    for (int i = 0; i < checker->setup.node_count; i++) {
+        const struct checker_node *it = &checker->nodes[i];
+        uint32_t voters = it->config.voters[0] | it->config.voters[1];
+        if (!it->up || it->status.size == 0 || (voters >> i & 1) == 0 ||
+            it->now_ms < it->status.promised_until_ms) {
+            bound |= (uint32_t)1 << i;
+        }
+    }
+    return bound;
+}
+
+static void check_promises(struct checker *checker, int node)
+{
+    const struct checker_node *it = &checker->nodes[node];
+    uint32_t bound = bound_servers(checker, node);
+    for (int half = 0; half < 2 && it->config.voters[half] != 0; half++) {
+        if (set_size(bound & it->config.voters[half]) < it->config.commit[half]) {
+            checker_fail(checker, "R50",
+                         "leader %d believes in its lease, but only set %x of %x is bound", node,
+                         (unsigned)(bound & it->config.voters[half]),
+                         (unsigned)it->config.voters[half]);
+        }
+    }
+}
+
+void checker_lease(struct checker *checker, int node, int sound)
 {
     const raft_status *status = &checker->nodes[node].status;
-    if (status->term < checker->newest_led) {
+    size_t count = checker->chosen.count;
+    if (count == 0 || checker->chosen_in[count - 1] < status->term) {
+        checker_fail(checker, "R50",
+                     "leader %d has a lease before its term %" PRIu64 " has chosen anything", node,
+                     status->term);
+    }
+    if (sound && status->term < checker->newest_led) {
         checker_fail(checker, "V16",
                      "node %d believes in its lease of term %" PRIu64 ", term %" PRIu64
                      " has a leader",
                      node, status->term, checker->newest_led);
+    }
+    if (sound) {
+        check_promises(checker, node);
     }
 }
 

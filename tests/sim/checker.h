@@ -22,6 +22,7 @@ struct checker_setup {
     int founders;       /* the first so many positions found the group; 0: all */
     uint32_t witnesses; /* positions that are witnesses whenever they are members */
     int apply_ahead;
+    int zones; /* founders at even and odd positions are in two failure zones, which count */
     uint64_t append_bytes_max; /* bounds of I24; 0: not checked */
     uint64_t apply_bytes_max;
     uint64_t inflight_messages_max;
@@ -29,6 +30,7 @@ struct checker_setup {
     uint64_t entry_bytes_max;
     uint64_t reads_max;
     uint64_t log_bytes_max;
+    uint64_t sticky_ms; /* how long contact with a leader binds at least (R19); 0: not at all */
 };
 
 /* A log as terms and chains; entry i is at links[i - 1]. */
@@ -45,6 +47,8 @@ struct checker_config {
     uint32_t voters[2]; /* of both halves while joint; else [1] is 0 */
     unsigned elect[2];
     unsigned commit[2];
+    int zones; /* failure zones count (R57) */
+    uint32_t zone[CHECKER_NODES_MAX];
 };
 
 struct checker_log {
@@ -70,6 +74,17 @@ struct checker_question {
     uint64_t round;
     raft_term term;   /* that the candidate wants to lead */
     int log_is_worse; /* the candidate's log is known to be worse than that of the one asked */
+    int sticky;       /* who is asked hears a leader (R19) */
+    int promised;     /* who is asked has promised not to help against one (R50) */
+};
+
+/* What a node has promised to a leader, by its own clock; until 0: nothing. */
+struct checker_promise {
+    uint64_t until_ms;
+    raft_term term;     /* no promise of a higher term is among it */
+    raft_term tag_term; /* the newest round that was answered with a credit */
+    uint64_t tag_round;
+    int answered; /* since the node was observed */
 };
 
 struct checker_node {
@@ -91,9 +106,17 @@ struct checker_node {
     struct checker_question votes_asked[CHECKER_NODES_MAX]; /* by the candidate's position */
     struct checker_question pre_votes_asked[CHECKER_NODES_MAX];
     raft_index apply_next;
-    raft_index applied;  /* completed */
-    raft_index loading;  /* the snapshot that snapshot_load was asked for; 0: none */
-    raft_index snapshot; /* the newest that is durable and in use, or was taken here */
+    raft_index applied;   /* completed */
+    raft_index loading;   /* the snapshot that snapshot_load was asked for; 0: none */
+    raft_index snapshot;  /* the newest that is durable and in use, or was taken here */
+    raft_term acked_term; /* the last term in which entries were acknowledged, and up to where */
+    raft_index acked;
+    uint64_t now_ms; /* the clock of its own */
+    int has_contact; /* it follows a leader that it has heard at contact_ms */
+    uint64_t contact_ms;
+    struct checker_promise promise;
+    int stale_from; /* leader: a position whose last reply is older than its membership; or NOBODY */
+    int config_moved; /* another membership governs since the node was observed */
     uint64_t proposals_open;
     uint64_t reads_open;
     uint64_t forwards_open;
@@ -107,6 +130,8 @@ struct checker_term {
     raft_id vote_sent[CHECKER_NODES_MAX];
     raft_index accepted[CHECKER_NODES_MAX]; /* own-term entries ever durable there in the term */
     raft_index match[CHECKER_NODES_MAX];    /* as the leader has known them */
+    uint64_t round_sent;                    /* the newest round of its leader */
+    uint64_t joined[CHECKER_NODES_MAX];     /* the same when that server was added; else 0 */
     struct checker_config config;           /* that its leader counts by */
 };
 
@@ -228,8 +253,17 @@ void checker_read_unsafe(struct checker *checker, uint64_t tag);
 uint64_t checker_forward_tag(struct checker *checker, int node, uint64_t value);
 void checker_forward_begun(struct checker *checker, uint64_t tag);
 
-/* The node may answer reads by its lease, at this moment of true time (V16). */
-void checker_lease(struct checker *checker, int node);
+/* What the node's own clock shows; it never goes back. Told before what happens at that time. */
+void checker_time(struct checker *checker, int node, uint64_t now_ms);
+
+/* The host has overruled the contact that the node has, or its clock tells nothing of when it was. */
+void checker_contact_ends(struct checker *checker, int node);
+
+/*
+ * The node may answer reads by its lease, at this moment of true time (V16). Where clocks keep their
+ * bound (sound), a quorum is bound by promises.
+ */
+void checker_lease(struct checker *checker, int node, int sound);
 
 /* notify was called. */
 void checker_event(struct checker *checker, int node, const raft_event *event);

@@ -83,7 +83,10 @@ static void turn_knobs(struct sim *sim, struct wish *wish)
             (uint32_t)rng_below(&sim->rng, wish->membership.member_count + 1);
         wish->membership.allow_single_commit = (uint8_t)rng_chance(&sim->rng, 200000);
     }
-    wish->membership.zones = (uint8_t)rng_chance(&sim->rng, 100000);
+    wish->membership.zones = (uint8_t)rng_chance(&sim->rng, 200000);
+    for (size_t i = 0; wish->membership.zones && i < wish->membership.member_count; i++) {
+        wish->members[i].zone = 1 + (uint32_t)rng_below(&sim->rng, 2);
+    }
     sim->zones_asked |= wish->membership.zones;
 }
 

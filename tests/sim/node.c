@@ -132,6 +132,7 @@ static void observe(struct node *node)
     memset(&node->status, 0, sizeof node->status);
     node->status.size = sizeof node->status;
     raft_get_status(node->raft, &node->status);
+    checker_time(&node->sim->checker, node->position, node_now_ms(node));
     observe_membership(node);
     checker_observed(&node->sim->checker, node->position, &node->status);
 }
@@ -691,12 +692,14 @@ static int found_group(struct node *node)
         members[i].id = node->sim->nodes[i].id;
         members[i].blob = "address";
         members[i].blob_size = 7;
+        members[i].zone = node->sim->plan.zones ? 1 + (uint32_t)i % 2 : 0;
     }
     raft_membership_init(&membership);
     membership.members = members;
     membership.member_count = (size_t)node->sim->founders;
     membership.lease_ms = (uint32_t)node->sim->plan.lease_ms;
     membership.lease_drift_permille = (uint32_t)node->sim->plan.lease_drift_permille;
+    membership.zones = node->sim->plan.zones != 0;
     return raft_bootstrap_at(node->raft, &membership, 0);
 }
 
@@ -804,9 +807,10 @@ static void check_lease(struct node *node, uint64_t now_ms)
         return;
     }
     COUNT(&node->sim->counters, leases_held);
-    if (node->sim->plan.lease_sound) {
-        checker_lease(&node->sim->checker, node->position);
+    for (int i = 0; i < node->sim->node_count; i++) {
+        checker_time(&node->sim->checker, i, node_now_ms(&node->sim->nodes[i]));
     }
+    checker_lease(&node->sim->checker, node->position, node->sim->plan.lease_sound != 0);
 }
 
 static void check_peers(struct node *node)
@@ -877,6 +881,9 @@ void node_poll(struct node *node)
     if (result == RAFT_EARG || result == RAFT_ESTATE || result == RAFT_EREENTRY) {
         checker_fail(&node->sim->checker, "API", "raft_poll: %s", raft_strerror(result));
     }
+    if (low != 0) {
+        checker_contact_ends(&node->sim->checker, node->position);
+    }
     node_changed(node);
     if (low == 0) {
         check_hung_leader(node);
@@ -944,6 +951,7 @@ void node_deliver(struct node *node, struct packet *packet)
     memset(&after, 0, sizeof after);
     after.size = sizeof after;
     raft_get_status(node->raft, &after);
+    checker_time(&sim->checker, node->position, node_now_ms(node));
     checker_received(&sim->checker, node->position, &packet->message, result, &after);
     node_changed(node);
 }
@@ -988,6 +996,7 @@ void node_campaign(struct node *node)
 {
     if (node->raft != NULL && !node_is_paused(node)) {
         raft_campaign(node->raft);
+        checker_contact_ends(&node->sim->checker, node->position);
         node_changed(node);
     }
 }

@@ -213,6 +213,7 @@ struct plan plan_draw(uint64_t seed, enum plan_store store)
     }
     draw_leases(&plan, &rng);
     draw_orders(&plan, &rng);
+    plan.zones = plan.nodes >= 3 ? flag(&rng, 60000) : 0;
     return plan;
 }
 

@@ -40,6 +40,7 @@ enum plan_store {
     X(inflight_messages_max)                                                                       \
     X(inflight_bytes_max)                                                                          \
     X(reads_max)                                                                                   \
+    X(zones)    /* the founders are in two failure zones, which count */                           \
     X(lease_ms) /* of the founding membership */                                                   \
     X(lease_drift_permille)                                                                        \
     X(lease_sound) /* clocks keep the bound: leases have to hold */                                \

@@ -387,6 +387,7 @@ static void begin_checker(struct sim *sim)
     }
     setup.founders = sim->founders;
     setup.witnesses = plan->witness ? (uint32_t)1 << (sim->node_count - 1) : 0;
+    setup.zones = plan->zones != 0;
     setup.apply_ahead = plan->apply_ahead != 0;
     setup.append_bytes_max = or_default(plan->append_bytes_max, 256 * 1024);
     setup.apply_bytes_max = or_default(plan->apply_bytes_max, 1024 * 1024);
@@ -394,6 +395,7 @@ static void begin_checker(struct sim *sim)
     setup.inflight_bytes_max = or_default(plan->inflight_bytes_max, 8 * 1024 * 1024);
     setup.entry_bytes_max = or_default(plan->entry_bytes_max, 16 * 1024 * 1024);
     setup.reads_max = or_default(plan->reads_max, 65536);
+    setup.sticky_ms = plan->no_stickiness || plan->no_check_quorum ? 0 : plan->timeout_ms;
     setup.log_bytes_max = or_default(plan->log_bytes_max, (uint64_t)256 * 1024 * 1024);
     checker_begin(&sim->checker, &setup);
 }
@@ -409,7 +411,7 @@ static void begin(struct sim *sim, const struct plan *plan, int trace)
     sim->trace_hash = plan->seed;
     sim->timeout_us = plan->timeout_ms * 2000;
     sim->watching = 0;
-    sim->zones_asked = 0;
+    sim->zones_asked = plan->zones != 0;
     sim->ambush_count = 0;
     memset(&sim->counters, 0, sizeof sim->counters);
     memset(sim->core, 0, sizeof sim->core);

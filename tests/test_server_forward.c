@@ -3,6 +3,8 @@
  * always answered. First the bookkeeping, with the orders of events that processes show rarely;
  * then three processes.
  */
+#define _POSIX_C_SOURCE 200809L
+
 #include "servers.h"
 
 #include "raftkv/server_parts.h"

@@ -497,6 +497,40 @@ static void entries_commit_when_the_voter_that_was_missing_is_removed(void)
     CLUSTER_DONE(cluster);
 }
 
+/*
+ * It governs since it was appended, however far apply has come: of the old three voters only the
+ * candidate is left, so without the votes of the new ones nobody could be elected (R41).
+ */
+static void committed_membership_governs_before_it_is_applied(void)
+{
+    struct cluster *cluster = group(3, 5);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4l 5l"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    cluster->nodes[2].apply_async = 1;
+    CHECK(cluster_propose(cluster, 1, "that takes its time") > 0);
+    cluster_settle(cluster);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4 5"), RAFT_OK);
+    cluster_run(cluster, T);
+    CHECK_STR(members_at(cluster, 2), "1 2 3 4 5");
+    CHECK(cluster_commit(cluster, 2) >= version_at(cluster, 2));
+    CHECK(cluster_status(cluster, 2).applied_index + 2 < version_at(cluster, 2));
+    cluster_crash(cluster, 1);
+    cluster_isolate(cluster, 3);
+    cluster_run(cluster, T + 1);
+    CHECK(cluster_elect(cluster, 2));
+    CHECK(cluster_status(cluster, 2).applied_index + 2 < version_at(cluster, 2));
+    CHECK(cluster_propose(cluster, 2, "by one of the old and two new") > 0);
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_commit(cluster, 2), cluster_status(cluster, 2).last_index);
+    cluster->nodes[2].apply_async = 0;
+    CHECK_EQ(cluster_complete_apply(cluster, 2), RAFT_OK);
+    CHECK_EQ(cluster_restart(cluster, 1), RAFT_OK);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, 2 * LONGEST);
+    CHECK(cluster_converged(cluster));
+    CLUSTER_DONE(cluster);
+}
+
 static void learners_count_for_nothing(void)
 {
     struct cluster *cluster = group(3, 5);
@@ -976,6 +1010,7 @@ int main(void)
     RUN(joint_membership_is_left_by_the_next_leader);
     RUN(joint_membership_with_a_single_old_voter_has_no_shortcut);
     RUN(entries_commit_when_the_voter_that_was_missing_is_removed);
+    RUN(committed_membership_governs_before_it_is_applied);
     RUN(learners_count_for_nothing);
     RUN(removed_server_moves_no_term);
     RUN(demoted_voter_that_comes_back_with_a_higher_term_settles);

@@ -130,6 +130,14 @@ static int parse_numeric(const char *text, struct host_port *parts, struct addre
     return 0;
 }
 
+int address_is_well_formed(const char *text)
+{
+    struct host_port parts;
+    struct address ignored;
+
+    return parse_numeric(text, &parts, &ignored) != -EINVAL;
+}
+
 int address_is_numeric(const char *text)
 {
     struct host_port parts;

@@ -24,6 +24,9 @@ int address_parse(const char *text, struct address *out);
 /* Nonzero where the text is an address that address_parse reads without asking anybody. */
 int address_is_numeric(const char *text);
 
+/* Nonzero where it has the form of an address. Nobody is asked whether there is such a name. */
+int address_is_well_formed(const char *text);
+
 /* Nonzero where only this machine can reach it: 127.0.0.0/8, ::1. */
 int address_is_loopback(const struct address *address);
 

@@ -265,6 +265,13 @@ static void what_is_numeric_is_known_without_asking_anybody(void)
         CHECK(!address_is_numeric(other[i]));
     }
     CHECK(!address_is_numeric(NULL));
+    CHECK(address_is_well_formed("localhost:1"));
+    CHECK(address_is_well_formed("nobody.invalid:7001"));
+    CHECK(address_is_well_formed("[::1]:1"));
+    for (size_t i = 1; i < sizeof other / sizeof other[0]; i++) {
+        CHECK(!address_is_well_formed(other[i]));
+    }
+    CHECK(!address_is_well_formed(NULL));
 }
 
 static void options_that_make_no_sense_are_refused(void)

@@ -162,6 +162,10 @@ static void what_contradicts_the_membership_is_refused_at_once(void)
     expect_error("RAFT.REMOVE 1", "ERR");
     expect_error("RAFT.ADD 0 127.0.0.1:1", "ERR");
     expect_error("RAFT.ADD 2 nowhere", "ERR");
+    expect_error("RAFT.ADD 2 [1.2.3.4]:7", "ERR");
+    expect_error("RAFT.ADD 2 127.0.0.1:7/nowhere", "ERR");
+    expect_text("RAFT.ADD 2 localhost:7/localhost:8 learner", "OK"); /* nobody answers there */
+    expect_text("RAFT.REMOVE 2", "OK");
     expect_error("RAFT.TRANSFER 1 2", "ERR");
     end();
 }

@@ -351,7 +351,6 @@ static int take_id(const struct slice *arg, raft_id *id)
 static int take_add(struct task *task, const struct slice *args, size_t count, struct buffer *out)
 {
     char peer[MEMBER_ADDRESS_MAX], client[MEMBER_ADDRESS_MAX];
-    struct address address;
 
     task->role = RAFT_MEMBER_VOTER;
     if (count == 4 && slice_is(args[3], "learner")) {
@@ -368,7 +367,8 @@ static int take_add(struct task *task, const struct slice *args, size_t count, s
         return -1;
     }
     options_split_blob(args[2].data, args[2].size, peer, client);
-    if (address_parse(peer, &address) != 0 || (client[0] && address_parse(client, &address) != 0)) {
+    /* Names are looked up beside the loop when they are used: that may take longer than a lead. */
+    if (!address_is_well_formed(peer) || (client[0] && !address_is_well_formed(client))) {
         reply_error(out, "ERR an address is HOST:PORT");
         return -1;
     }

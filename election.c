@@ -173,7 +173,8 @@ static void become_candidate(raft *node)
 /* A leader starts with an entry of its own term: older ones commit only below it (R17, R27). */
 static void become_leader(raft *node)
 {
-    if (raft__log_append_one(&node->log, &node->memory, node->state.term, RAFT_ENTRY_NOOP, NULL,
+    if (raft__own_reserve(node) != RAFT_OK ||
+        raft__log_append_one(&node->log, &node->memory, node->state.term, RAFT_ENTRY_NOOP, NULL,
                              0) != RAFT_OK) {
         raft__become_follower(node, node->state.term, 0); /* no memory to lead with: try later */
         raft__draw_timer(node);
@@ -374,11 +375,22 @@ void raft__reply(raft *node, const struct raft__reply *reply)
            (node->replies[slot].kind != reply->kind || node->replies[slot].to != reply->to)) {
         slot++;
     }
-    if (slot < RAFT__REPLIES) {
+    if (node->replies == NULL) {
+        node->replies = (struct raft__reply *)raft__resize(&node->memory, NULL, 0,
+                                                           RAFT__REPLIES * sizeof(*node->replies));
+    }
+    if (node->replies != NULL && slot < RAFT__REPLIES) {
         node->replies[slot] = *reply; /* the newer question is the one that is waited for */
         node->reply_count += slot == node->reply_count;
         node->dirty = 1;
     }
+}
+
+void raft__replies_free(raft *node)
+{
+    raft__free(&node->memory, node->replies, RAFT__REPLIES * sizeof(*node->replies));
+    node->replies = NULL;
+    node->reply_count = 0;
 }
 
 /* Whether the candidate's log is at least as good as ours: the election restriction (R12). */

@@ -66,8 +66,8 @@ int raft_entry_encode(const raft_entry *entry, void *out, size_t capacity)
 /* The zero bytes that round an entry of `whole` bytes up: one content has one encoding. */
 static inline int padding_is_zero(const uint8_t *entry, size_t whole, size_t payload_size)
 {
-    unsigned padding = (unsigned)(whole - RAFT_ENTRY_HEADER - payload_size);
-    return padding == 0 || raft__get64(entry + whole - 8) >> (64 - 8 * padding) == 0;
+    unsigned in_last_eight = payload_size % 8;
+    return in_last_eight == 0 || raft__get64(entry + whole - 8) >> 8 * in_last_eight == 0;
 }
 
 /* Looks at no more than it must to stay within the range: what is walked has been checked before. */

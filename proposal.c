@@ -138,6 +138,20 @@ static void own_forget(raft *node, uint32_t position)
 }
 
 /* When the last place is taken, the oldest run is given up: there is one again in the next poll. */
+int raft__own_reserve(raft *node)
+{
+    if (node->own == NULL) {
+        node->own = (struct raft__own *)raft__resize(&node->memory, NULL, 0,
+                                                     RAFT__OWN * sizeof(*node->own));
+    }
+    return node->own != NULL ? RAFT_OK : RAFT_ENOMEM;
+}
+
+void raft__own_free(raft *node)
+{
+    raft__free(&node->memory, node->own, RAFT__OWN * sizeof(*node->own));
+}
+
 void raft__own_remember(raft *node)
 {
     raft_index first =

@@ -303,6 +303,8 @@ int raft_free(raft *node)
     raft__lease_free(node);
     raft__forwards_free(node);
     raft__service_free(node);
+    raft__own_free(node);
+    raft__replies_free(node);
     raft__configs_free(node);
     raft__streams_free(node);
     raft__install_free(node);
@@ -939,7 +941,7 @@ RAFT_APART static void send_replies(raft *node)
             raft__send(node, &message);
         }
     }
-    node->reply_count = 0;
+    raft__replies_free(node);
 }
 
 /* What others asked this server for, and what it asks its leader for. */

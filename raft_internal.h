@@ -727,7 +727,7 @@ struct raft {
     raft_index hint_index;
     raft_term hint_term;
 
-    struct raft__reply replies[RAFT__REPLIES];
+    struct raft__reply *replies; /* room for RAFT__REPLIES while some wait; else null */
     uint32_t reply_count;
 
     struct raft__transfer transfer;
@@ -741,7 +741,7 @@ struct raft {
     struct raft__reads reads;
     struct raft__reads leased;
     uint64_t confirmed_round; /* no newer leader had committed anything when it began */
-    struct raft__own own[RAFT__OWN];
+    struct raft__own *own;    /* RAFT__OWN of them; made before the node leads first */
     uint32_t own_count;
 
     /* What the leader is asked for (R63). */
@@ -1118,8 +1118,9 @@ RAFT_INTERNAL void raft__election_timers(raft *node);
 RAFT_INTERNAL void raft__election_durable(raft *node);
 RAFT_INTERNAL void raft__election_send(raft *node);
 
-/* Queues a reply to anyone; dropped where all slots are taken, as a network might. */
+/* Queues a reply to anyone; dropped without memory or a free slot, as a network might. */
 RAFT_INTERNAL void raft__reply(raft *node, const struct raft__reply *reply);
+RAFT_INTERNAL void raft__replies_free(raft *node);
 
 /* ---- transfer.c: leadership that changes hands ---------------------------------------------- */
 
@@ -1271,6 +1272,10 @@ RAFT_INTERNAL uint64_t raft__uncommitted_bytes(const raft *node);
 
 /* RAFT_OK on a leader; elsewhere why this server cannot serve what only a leader can. */
 RAFT_INTERNAL int raft__must_lead(const raft *node);
+
+/* Makes room to remember proposals; raft__own_remember needs it. RAFT_OK or RAFT_ENOMEM. */
+RAFT_INTERNAL int raft__own_reserve(raft *node);
+RAFT_INTERNAL void raft__own_free(raft *node);
 
 /* Remembers the proposals of a leadership that ends, until their fate is known (R62). */
 RAFT_INTERNAL void raft__own_remember(raft *node);

@@ -766,6 +766,107 @@ static void a_window_above_its_bound_is_flagged(void)
     CHECK_FLAGGED("I24");
 }
 
+/* ---- Disks that are lost ----------------------------------------------------------------------- */
+
+/* Nodes 0 and 1 found the group; node 2 is a learner when a leader has said so. */
+static void begin_with_a_learner(void)
+{
+    struct checker_setup setup;
+    memset(&setup, 0, sizeof setup);
+    setup.founders = 2;
+    setup.inflight_messages_max = 4;
+    setup.inflight_bytes_max = 1000;
+    begin_with(setup);
+}
+
+static void lose_the_learner(void)
+{
+    begin_with_a_learner();
+    replicate_one();
+    checker_crashed(&world.checker, 2);
+    checker_wiped(&world.checker, 2);
+    start(2);
+}
+
+static void a_learner_that_comes_back_empty_passes(void)
+{
+    lose_the_learner();
+    raft_peer_status peer = peer_status(2, 2, 3);
+    checker_peer(&world.checker, 0, &peer); /* the leader has not noticed it yet */
+    peer.state = RAFT_PEER_LOST;
+    peer.match = 0;
+    peer.next = 1;
+    checker_peer(&world.checker, 0, &peer);
+    raft_event event;
+    memset(&event, 0, sizeof event);
+    event.kind = RAFT_EVENT_REGRESSION;
+    event.peer = id_of(2);
+    event.term = 1;
+    checker_event(&world.checker, 0, &event);
+    CHECK_CLEAN();
+}
+
+static void a_voter_that_comes_back_empty_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    checker_crashed(&world.checker, 2);
+    checker_wiped(&world.checker, 2);
+    CHECK_FLAGGED("R48");
+}
+
+static void a_server_that_was_switched_off_and_starts_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    checker_crashed(&world.checker, 2);
+    checker_lost(&world.checker, 2);
+    CHECK_CLEAN();
+    checker_restarting(&world.checker, 2);
+    checker_started(&world.checker, 2);
+    CHECK_FLAGGED("R48");
+}
+
+static void a_server_that_goes_on_without_its_disk_is_flagged(void)
+{
+    begin();
+    checker_lost(&world.checker, 2);
+    CHECK_FLAGGED("R48");
+}
+
+static void a_whole_log_taken_for_lost_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    raft_peer_status peer = peer_status(1, 0, 1);
+    peer.state = RAFT_PEER_LOST;
+    checker_peer(&world.checker, 0, &peer);
+    CHECK_FLAGGED("R48");
+}
+
+static void a_loss_told_of_a_whole_log_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    raft_event event;
+    memset(&event, 0, sizeof event);
+    event.kind = RAFT_EVENT_REGRESSION;
+    event.peer = id_of(1);
+    event.term = 1;
+    checker_event(&world.checker, 0, &event);
+    CHECK_FLAGGED("R48");
+}
+
+static void an_acknowledgement_of_what_was_lost_is_flagged(void)
+{
+    lose_the_learner();
+    write_state(2, 1, 0, 1);
+    raft_message ack = message(RAFT_MESSAGE_APPEND_REPLY, 2, 0, 1);
+    ack.index = 2;
+    send(&ack, 2);
+    CHECK_FLAGGED("I6");
+}
+
 /* ---- Commit and apply --------------------------------------------------------------------------- */
 
 static void a_commit_that_no_quorum_holds_is_flagged(void)
@@ -1352,6 +1453,13 @@ int main(void)
     RUN(a_match_that_falls_is_flagged);
     RUN(a_match_that_reaches_next_is_flagged);
     RUN(a_window_above_its_bound_is_flagged);
+    RUN(a_learner_that_comes_back_empty_passes);
+    RUN(a_voter_that_comes_back_empty_is_flagged);
+    RUN(a_server_that_was_switched_off_and_starts_is_flagged);
+    RUN(a_server_that_goes_on_without_its_disk_is_flagged);
+    RUN(a_whole_log_taken_for_lost_is_flagged);
+    RUN(a_loss_told_of_a_whole_log_is_flagged);
+    RUN(an_acknowledgement_of_what_was_lost_is_flagged);
     RUN(a_commit_that_no_quorum_holds_is_flagged);
     RUN(an_old_entry_committed_by_counting_is_flagged);
     RUN(a_commit_index_that_falls_is_flagged);

@@ -167,6 +167,7 @@ void checker_begin(struct checker *checker, const struct checker_setup *setup)
     checker->setup = *setup;
     checker->absent = 0;
     found(checker);
+    checker->ever_voters = checker->founding.voters[0];
     for (int i = 0; i < CHECKER_NODES_MAX; i++) {
         struct checker_node *node = &checker->nodes[i];
         struct checker_log logs[4] = {node->durable, node->issued, node->restored,
@@ -785,6 +786,9 @@ static int restored_is_legal(struct checker *checker, struct checker_node *it)
 void checker_started(struct checker *checker, int node)
 {
     struct checker_node *it = &checker->nodes[node];
+    if ((checker->absent >> node & 1) != 0) {
+        checker_fail(checker, "R48", "node %d starts, which was switched off for good", node);
+    }
     if (!restored_is_legal(checker, it)) {
         checker_fail(checker, "V21",
                      "node %d restored term %" PRIu64 " and %zu entries, which it "
@@ -827,6 +831,45 @@ void checker_crashed(struct checker *checker, int node)
 {
     checker->nodes[node].up = 0;
     abandon_open(checker, node);
+}
+
+static void check_is_down(struct checker *checker, int node)
+{
+    if (checker->nodes[node].up) {
+        checker_fail(checker, "R48", "node %d goes on after its disk was lost", node);
+    }
+}
+
+void checker_lost(struct checker *checker, int node)
+{
+    check_is_down(checker, node);
+    checker->absent |= (uint32_t)1 << node;
+}
+
+/* What it has said stands nowhere any more; and a leader of a term that has begun may not know it. */
+void checker_wiped(struct checker *checker, int node)
+{
+    struct checker_node *it = &checker->nodes[node];
+    check_is_down(checker, node);
+    if ((checker->ever_voters >> node & 1) != 0) {
+        checker_fail(checker, "R48", "node %d has lost its disk, and comes back as it was", node);
+    }
+    for (size_t i = 0; i < checker->term_count; i++) {
+        struct checker_term *term = &checker->terms[i];
+        term->vote_durable[node] = 0;
+        term->vote_sent[node] = 0;
+        term->accepted[node] = 0;
+        term->forgetful |= (uint32_t)1 << node;
+    }
+    memset(&it->durable_state, 0, sizeof it->durable_state);
+    it->durable.count = 0;
+    it->pending_count = 0;
+    it->pending_links.count = 0;
+    it->snapshot = 0;
+    it->acked_term = 0;
+    it->acked = 0;
+    memset(&it->promise, 0, sizeof it->promise);
+    it->config = checker->founding;
 }
 
 /* ---- Messages -------------------------------------------------------------------------------- */
@@ -1522,6 +1565,7 @@ void checker_membership(struct checker *checker, int node, const raft_status *st
         if (position != NOBODY) {
             config.zone[position] = member->zone;
         }
+        config.wishes |= member->promote ? bit : 0;
         voters[0] |=
             member->role == RAFT_MEMBER_VOTER || member->role == RAFT_MEMBER_WITNESS ? bit : 0;
         if (membership->joint && (member->former_role == RAFT_MEMBER_VOTER ||
@@ -1539,6 +1583,7 @@ void checker_membership(struct checker *checker, int node, const raft_status *st
     uint32_t added = config.members & ~checker->nodes[node].config.members;
     checker->nodes[node].config = config;
     checker->nodes[node].config_moved = 1;
+    checker->ever_voters |= config.voters[0] | config.voters[1];
     if (status->role == RAFT_ROLE_LEADER) {
         log_append(&checker->announced, (struct checker_link){status->term, 0, config.version});
         struct checker_term *term = term_of(checker, status->term);
@@ -1546,6 +1591,7 @@ void checker_membership(struct checker *checker, int node, const raft_status *st
             for (int i = 0; i < checker->setup.node_count; i++) {
                 if ((config.members >> i & 1) == 0) {
                     term->match[i] = 0; /* added again, it begins anew (R28) */
+                    term->forgetful &= ~((uint32_t)1 << i);
                 }
                 if ((added >> i & 1) != 0) {
                     term->joined[i] = term->round_sent;
@@ -1611,12 +1657,17 @@ void checker_peer(struct checker *checker, int node, const raft_peer_status *pee
     if (position == NOBODY || position == node || leader->status.role != RAFT_ROLE_LEADER) {
         return;
     }
+    struct checker_term *term = term_of(checker, leader->status.term);
+    int forgetful = (term->forgetful >> position & 1) != 0;
     if (peer->state == RAFT_PEER_LOST) {
-        checker_fail(checker, "R48", "leader %d takes the log of node %d for lost", node, position);
+        if (!forgetful) {
+            checker_fail(checker, "R48", "leader %d takes the log of node %d for lost", node,
+                         position);
+        }
         return;
     }
     const struct checker_node *it = &checker->nodes[position];
-    raft_index *known = &term_of(checker, leader->status.term)->match[position];
+    raft_index *known = &term->match[position];
     if (leader->stale_from == position && peer->match > *known) {
         checker_fail(
             checker, "R28",
@@ -1630,7 +1681,7 @@ void checker_peer(struct checker *checker, int node, const raft_peer_status *pee
                      node, peer->match, position, peer->next, *known);
     }
     *known = peer->match;
-    if (it->durable_state.term == leader->status.term &&
+    if (!forgetful && it->durable_state.term == leader->status.term &&
         (peer->match > it->durable.count ||
          (peer->match <= leader->issued.count &&
           !log_holds(&it->durable, peer->match, chain_at(&leader->issued, peer->match))))) {
@@ -2010,12 +2061,24 @@ static void check_dropped(struct checker *checker, int node, const raft_event *e
                    event->status == RAFT_EDROPPED ? OUTCOME_DROPPED : OUTCOME_UNKNOWN);
 }
 
+/* R48: nobody is said to have lost its log who has not. */
+static void check_regression(struct checker *checker, int node, const raft_event *event)
+{
+    int peer = position_of(checker, event->peer);
+    const struct checker_term *term = term_of(checker, event->term);
+    if (peer == NOBODY || term->leader != node || (term->forgetful >> peer & 1) == 0) {
+        checker_fail(checker, "R48", "node %d tells that node %d has lost its log", node, peer);
+    }
+}
+
 void checker_event(struct checker *checker, int node, const raft_event *event)
 {
     if (event->kind == RAFT_EVENT_READ) {
         check_read_answer(checker, node, event);
     } else if (event->kind == RAFT_EVENT_FORWARDED) {
         check_forwarded(checker, node, event);
+    } else if (event->kind == RAFT_EVENT_REGRESSION) {
+        check_regression(checker, node, event);
     } else if (event->kind == RAFT_EVENT_FATAL) {
         abandon_open(checker, node);
     } else if (event->kind == RAFT_EVENT_DROPPED) {

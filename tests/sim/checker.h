@@ -44,6 +44,7 @@ struct checker_link {
 struct checker_config {
     raft_index version;
     uint32_t members;
+    uint32_t wishes;    /* learners that are to become voters by themselves */
     uint32_t voters[2]; /* of both halves while joint; else [1] is 0 */
     unsigned elect[2];
     unsigned commit[2];
@@ -132,6 +133,7 @@ struct checker_term {
     raft_index match[CHECKER_NODES_MAX];    /* as the leader has known them */
     uint64_t round_sent;                    /* the newest round of its leader */
     uint64_t joined[CHECKER_NODES_MAX];     /* the same when that server was added; else 0 */
+    uint32_t forgetful;                     /* who has lost its disk since the term began */
     struct checker_config config;           /* that its leader counts by */
 };
 
@@ -172,7 +174,8 @@ struct checker {
     size_t read_capacity;
     struct checker_log announced; /* memberships by which leaders counted: term and index */
     struct checker_config founding;
-    uint32_t absent;         /* positions that are no members any more and switched off for good */
+    uint32_t ever_voters; /* who was ever to be counted, by any membership that governed anywhere */
+    uint32_t absent;      /* positions that are switched off for good */
     raft_index commit_max;   /* the highest commit index seen anywhere */
     raft_index acknowledged; /* the highest position that a client has been shown */
     uint64_t leader_changes;
@@ -204,6 +207,14 @@ void checker_restarting(struct checker *checker, int node);
 void checker_restored(struct checker *checker, int node, const raft_write *write);
 void checker_started(struct checker *checker, int node);
 void checker_crashed(struct checker *checker, int node);
+
+/*
+ * R48. The disk of a node that is down is lost. It is never heard again: it is switched off for good
+ * (checker_lost). Only one that was never a voter may come back empty under its id, since nobody has
+ * ever counted its word (checker_wiped).
+ */
+void checker_lost(struct checker *checker, int node);
+void checker_wiped(struct checker *checker, int node);
 
 /* raft_propose or one of raft_propose_many returned RAFT_OK. */
 void checker_proposed(struct checker *checker, int node, raft_index index, raft_term term,

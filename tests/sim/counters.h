@@ -83,37 +83,47 @@
     X(options_altered, 326)                                                                        \
     X(stops, 250)                                                                                  \
     X(crash_joint, 36)                                                                             \
-    X(crash_transferring, 12)                                                                      \
-    X(crash_installing, 6)                                                                         \
-    X(crash_sending, 5)                                                                            \
+    X(crash_transferring, 14)                                                                      \
+    X(crash_installing, 8)                                                                         \
+    X(crash_sending, 8)                                                                            \
     X(crash_leased, 151)                                                                           \
     X(pause_joint, 30)                                                                             \
     X(pause_transferring, 16)                                                                      \
-    X(pause_installing, 7)                                                                         \
-    X(pause_sending, 5)                                                                            \
+    X(pause_installing, 8)                                                                         \
+    X(pause_sending, 6)                                                                            \
     X(pause_leased, 107)                                                                           \
     X(hang_joint, 20)                                                                              \
-    X(hang_transferring, 14)                                                                       \
+    X(hang_transferring, 15)                                                                       \
     X(hang_installing, 6)                                                                          \
-    X(hang_sending, 4)                                                                             \
+    X(hang_sending, 5)                                                                             \
     X(hang_leased, 48)                                                                             \
     X(write_joint, 14)                                                                             \
     X(write_transferring, 12)                                                                      \
     X(write_installing, 5)                                                                         \
-    X(write_sending, 2)                                                                            \
+    X(write_sending, 4)                                                                            \
     X(write_leased, 33)                                                                            \
     X(allocation_joint, 17)                                                                        \
     X(allocation_transferring, 9)                                                                  \
-    X(allocation_installing, 3)                                                                    \
+    X(allocation_installing, 5)                                                                    \
     X(allocation_sending, 3)                                                                       \
     X(allocation_leased, 48)                                                                       \
     X(partition_joint, 82)                                                                         \
     X(partition_transferring, 20)                                                                  \
-    X(partition_installing, 10)                                                                    \
-    X(partition_sending, 10)                                                                       \
+    X(partition_installing, 12)                                                                    \
+    X(partition_sending, 13)                                                                       \
     X(partition_leased, 282)                                                                       \
+    X(wipe_joint, 2)                                                                               \
+    X(wipe_transferring, 2)                                                                        \
+    X(wipe_installing, 2)                                                                          \
+    X(wipe_sending, 1)                                                                             \
+    X(wipe_leased, 5)                                                                              \
+    X(rot_joint, 2)                                                                                \
+    X(rot_transferring, 2)                                                                         \
+    X(rot_installing, 1)                                                                           \
+    X(rot_sending, 1)                                                                              \
+    X(rot_leased, 4)                                                                               \
     X(clock_leased, 90)                                                                            \
-    X(chunk_lost, 17)                                                                              \
+    X(chunk_lost, 30)                                                                              \
     X(chunk_duplicated, 12)                                                                        \
     X(read_lost, 280)                                                                              \
     X(transfer_lost, 68)                                                                           \
@@ -122,11 +132,20 @@
     X(snapshots_installed, 79)                                                                     \
     X(snapshots_loaded, 72)                                                                        \
     X(snapshots_shipped, 19)                                                                       \
-    X(crashes_in_snapshot, 6)                                                                      \
+    X(crashes_in_snapshot, 12)                                                                     \
     X(chunks_read, 88)                                                                             \
     X(chunks_written, 86)                                                                          \
     X(host_failures, 11)                                                                           \
     X(fetches, 237)                                                                                \
+    X(disks_wiped, 5)                                                                              \
+    X(disks_lost, 45)                                                                              \
+    X(disks_rotten, 40)                                                                            \
+    X(regressions_told, 2)                                                                         \
+    X(lost_removed, 55)                                                                            \
+    X(starts_refused, 32)                                                                          \
+    X(reads_corrupt, 1)                                                                            \
+    X(hosts_stopped, 0)                                                                            \
+    X(runs_unhealable, 0)                                                                          \
     X(runs_wal, 11)                                                                                \
     X(runs_calm, 2)                                                                                \
     X(runs_repeated, 2)                                                                            \

@@ -21,6 +21,8 @@ enum fault {
     FAULT_HANG,
     FAULT_WRITE,
     FAULT_APPLY,
+    FAULT_WIPE,
+    FAULT_ROT,
     FAULT_ALLOCATION,
     FAULT_HINT,
     FAULT_CAMPAIGN,
@@ -35,12 +37,13 @@ enum fault {
 static uint64_t mean_distance(const struct plan *plan, enum fault fault)
 {
     const uint64_t distances[FAULT_COUNT] = {
-        plan->crash_every_us,       plan->partition_every_us,  plan->kind_loss_every_us,
-        plan->clog_every_us,        plan->replay_every_us,     plan->pause_every_us,
-        plan->clock_every_us,       plan->hang_every_us,       plan->write_fault_every_us,
-        plan->apply_fault_every_us, plan->allocation_every_us, plan->hint_every_us,
-        plan->campaign_every_us,    plan->members_every_us,    plan->handover_every_us,
-        plan->snapshot_every_us,    plan->stop_every_us,       plan->options_every_us};
+        plan->crash_every_us,       plan->partition_every_us, plan->kind_loss_every_us,
+        plan->clog_every_us,        plan->replay_every_us,    plan->pause_every_us,
+        plan->clock_every_us,       plan->hang_every_us,      plan->write_fault_every_us,
+        plan->apply_fault_every_us, plan->wipe_every_us,      plan->rot_every_us,
+        plan->allocation_every_us,  plan->hint_every_us,      plan->campaign_every_us,
+        plan->members_every_us,     plan->handover_every_us,  plan->snapshot_every_us,
+        plan->stop_every_us,        plan->options_every_us};
     return distances[fault];
 }
 
@@ -230,6 +233,12 @@ static void strike(struct sim *sim, enum fault fault, struct node *node)
     case FAULT_APPLY:
         node->fail_apply = 1;
         break;
+    case FAULT_WIPE:
+        losses_wipe(sim, losses_choose(sim, node));
+        break;
+    case FAULT_ROT:
+        losses_rot(sim, node, 0);
+        break;
     case FAULT_ALLOCATION:
         strike_allocation(sim, node);
         break;
@@ -277,7 +286,8 @@ static unsigned choose_state(struct sim *sim)
 static int can_wait(enum fault fault)
 {
     return fault == FAULT_CRASH || fault == FAULT_PARTITION || fault == FAULT_PAUSE ||
-           fault == FAULT_HANG || fault == FAULT_WRITE || fault == FAULT_ALLOCATION;
+           fault == FAULT_HANG || fault == FAULT_WRITE || fault == FAULT_WIPE ||
+           fault == FAULT_ROT || fault == FAULT_ALLOCATION;
 }
 
 /* Whether the fault waits for its moment instead of striking at once. */
@@ -306,16 +316,26 @@ void faults_lie_in_wait(struct node *node)
         if ((sim->ambushes[i].state & midst) != 0) {
             uint64_t mean = rng_chance(&sim->rng, 500000) ? sim->plan.delay_us : 0;
             sim_schedule(sim, 1 + rng_exponential(&sim->rng, mean), EVENT_AMBUSH, node,
-                         sim->ambushes[i].fault, NULL);
+                         sim->ambushes[i].fault << 8 | sim->ambushes[i].state, NULL);
             sim->ambushes[i--] = sim->ambushes[--sim->ambush_count];
         }
     }
 }
 
+/* Not every server can be lost at every time: then this waits for another one. */
+static void strike_disk(struct sim *sim, struct node *node, uint64_t fault, unsigned state)
+{
+    int struck = fault == FAULT_WIPE ? losses_wipe(sim, node) : losses_rot(sim, node, 0);
+    if (!struck && sim->ambush_count < AMBUSHES) {
+        sim->ambushes[sim->ambush_count++] = (struct ambush){fault, state};
+    }
+}
+
 /* A crash comes at once, at one of the next steps of the host, or at the next with a snapshot. */
-void faults_spring(struct node *node, uint64_t fault)
+void faults_spring(struct node *node, uint64_t value)
 {
     struct sim *sim = node->sim;
+    uint64_t fault = value >> 8;
     if (!sim_is_faulty(sim)) {
         return;
     }
@@ -325,6 +345,8 @@ void faults_spring(struct node *node, uint64_t fault)
         node->crash_in_snapshot = 1;
     } else if (fault == FAULT_CRASH) {
         node->crash_in = rng_between(&sim->rng, 1, 6);
+    } else if (fault == FAULT_WIPE || fault == FAULT_ROT) {
+        strike_disk(sim, node, fault, (unsigned)(value & 0xff));
     } else {
         strike(sim, (enum fault)fault, node);
     }
@@ -391,8 +413,8 @@ static void tell_the_core(struct sim *sim)
 void faults_heal_core(struct sim *sim)
 {
     /* A leader outside, over wild links, could bring in a membership that needs those outside. */
-    int wild =
-        sim->plan.core_wild && plan_is_protected(&sim->plan) && sim->plan.members_every_us == 0;
+    int wild = sim->plan.core_wild && plan_is_protected(&sim->plan) &&
+               sim->plan.members_every_us == 0 && sim->doomed == 0;
     uint32_t needed = members_needed(sim);
     for (int i = 0; i < sim->node_count; i++) {
         sim->core[i] = (needed >> i & 1) != 0;
@@ -417,6 +439,9 @@ void faults_heal_all(struct sim *sim)
     }
     network_heal(sim, sim->core, 0);
     for (int i = 0; i < sim->node_count; i++) {
+        if ((sim->doomed >> i & 1) != 0) {
+            node_crash(&sim->nodes[i]); /* its disk is looked at: it starts, or never again */
+        }
         heal_node(&sim->nodes[i]);
     }
 }

@@ -43,7 +43,7 @@ static void add_somebody(struct sim *sim, struct wish *wish)
             COUNT(&sim->counters, witnesses_asked);
         } else if (rng_chance(&sim->rng, 800000)) {
             member->role = RAFT_MEMBER_LEARNER;
-            member->promote = rng_chance(&sim->rng, 700000);
+            member->promote = rng_chance(&sim->rng, sim->plan.wipe_every_us != 0 ? 200000 : 700000);
             COUNT(&sim->counters, learners_asked);
         }
         return;
@@ -128,32 +128,95 @@ static void check_result(struct sim *sim, int result)
     }
 }
 
+/* The membership that governs at a leader, as the beginning of another; 0: not now. */
+static int begin_wish(const struct node *leader, struct wish *wish)
+{
+    raft_membership_init(&wish->membership);
+    return raft_get_membership(leader->raft, &wish->membership, wish->members, RAFT_MEMBERS_MAX) ==
+               RAFT_OK &&
+           !wish->membership.joint;
+}
+
+static int submit(struct sim *sim, struct node *leader, const struct wish *wish)
+{
+    raft_term term = 0;
+    int result =
+        raft_set_membership(leader->raft, &wish->membership, wish->membership.version, NULL, &term);
+    check_result(sim, result);
+    node_changed(leader);
+    if (result == RAFT_OK && term != 0) {
+        COUNT(&sim->counters, memberships_begun);
+        if (leader->raft != NULL) {
+            COUNT_ADD(&sim->counters, memberships_joint, leader->status.membership_joint != 0);
+        }
+    }
+    return result == RAFT_OK;
+}
+
+/*
+ * Nobody is added whose disk is lost, nobody votes whose log is, and enough are left to go on: that
+ * an operator has to look after (R48).
+ */
+static int is_wise(const struct sim *sim, const struct wish *wish, uint32_t members)
+{
+    unsigned voters = 0;
+    unsigned sound = 0;
+    for (size_t i = 0; i < wish->membership.member_count; i++) {
+        const raft_member *member = &wish->members[i];
+        uint32_t bit = 0;
+        for (int j = 0; j < sim->node_count; j++) {
+            bit = sim->nodes[j].id == member->id ? (uint32_t)1 << j : bit;
+        }
+        int votes = member->role != RAFT_MEMBER_LEARNER;
+        if ((sim->doomed & bit & ~members) != 0 ||
+            ((votes || member->promote) && (sim->wiped & bit) != 0)) {
+            return 0;
+        }
+        voters += (unsigned)votes;
+        sound += votes && (sim->doomed & bit) == 0;
+    }
+    unsigned majority = voters / 2 + 1;
+    unsigned commit = wish->membership.commit_quorum;
+    unsigned elect = commit == 0 || voters + 1 - commit < majority ? majority : voters + 1 - commit;
+    return !wish->membership.zones && sound >= elect && sound >= (commit == 0 ? majority : commit);
+}
+
 void members_change(struct sim *sim)
 {
     struct node *node = choose_leader(sim);
     struct wish wish;
-    raft_term term = 0;
-    if (node == NULL) {
+    if (node == NULL || !begin_wish(node, &wish)) {
         return;
     }
-    raft_membership_init(&wish.membership);
-    if (raft_get_membership(node->raft, &wish.membership, wish.members, RAFT_MEMBERS_MAX) !=
-            RAFT_OK ||
-        wish.membership.joint) {
+    int zones_asked = sim->zones_asked;
+    alter(sim, &wish, node->id);
+    if ((sim->doomed | sim->wiped) != 0 &&
+        !is_wise(sim, &wish, sim->checker.nodes[node->position].config.members)) {
+        sim->zones_asked = zones_asked;
         return;
     }
     COUNT(&sim->counters, memberships_asked);
-    alter(sim, &wish, node->id);
-    int result =
-        raft_set_membership(node->raft, &wish.membership, wish.membership.version, NULL, &term);
-    check_result(sim, result);
-    node_changed(node);
-    if (result == RAFT_OK && term != 0) {
-        COUNT(&sim->counters, memberships_begun);
-        if (node->raft != NULL) {
-            COUNT_ADD(&sim->counters, memberships_joint, node->status.membership_joint != 0);
+    submit(sim, node, &wish);
+}
+
+int members_remove(struct sim *sim, struct node *leader, uint32_t positions)
+{
+    struct wish wish;
+    size_t kept = 0;
+    if (!begin_wish(leader, &wish)) {
+        return 0;
+    }
+    for (size_t i = 0; i < wish.membership.member_count; i++) {
+        int goes = 0;
+        for (int j = 0; j < sim->node_count; j++) {
+            goes |= (positions >> j & 1) != 0 && sim->nodes[j].id == wish.members[i].id;
+        }
+        if (!goes) {
+            wish.members[kept++] = wish.members[i];
         }
     }
+    wish.membership.member_count = kept;
+    return submit(sim, leader, &wish);
 }
 
 /* ---- Healing --------------------------------------------------------------------------------- */
@@ -185,12 +248,12 @@ static uint32_t quorum_of(struct sim *sim, const struct checker_config *config)
     for (int half = 0; half < 2 && config->voters[half] != 0; half++) {
         unsigned needed =
             config->elect[half] > config->commit[half] ? config->elect[half] : config->commit[half];
-        set |= some_of(sim, config->voters[half], needed);
+        set |= some_of(sim, config->voters[half] & ~sim->doomed, needed);
     }
     if ((config->members & sim->checker.setup.witnesses) != 0 || sim->zones_asked) {
         set |= config->members;
     }
-    return set | (config->members & ~config->voters[0] & ~config->voters[1]);
+    return set | (config->members & ~config->voters[0] & ~config->voters[1] & ~sim->doomed);
 }
 
 /*
@@ -200,7 +263,7 @@ static uint32_t quorum_of(struct sim *sim, const struct checker_config *config)
 uint32_t members_needed(struct sim *sim)
 {
     uint32_t set = quorum_of(sim, &sim->checker.founding);
-    if (sim->plan.members_every_us == 0) {
+    if (sim->plan.members_every_us == 0 && sim->doomed == 0) {
         return set;
     }
     set = 0;
@@ -210,18 +273,24 @@ uint32_t members_needed(struct sim *sim)
     return set;
 }
 
-/* Whoever is no member of the newest membership, once that is certain, is switched off for good. */
-void members_switch_off(struct sim *sim)
+struct node *members_leader(struct sim *sim)
 {
-    const struct checker *checker = &sim->checker;
-    const struct node *leader = NULL;
+    struct node *leader = NULL;
     for (int i = 0; i < sim->node_count; i++) {
-        const struct node *node = &sim->nodes[i];
+        struct node *node = &sim->nodes[i];
         if (node->raft != NULL && node->status.role == RAFT_ROLE_LEADER &&
             (leader == NULL || node->status.term > leader->status.term)) {
             leader = node;
         }
     }
+    return leader;
+}
+
+/* Whoever is no member of the newest membership, once that is certain, is switched off for good. */
+void members_switch_off(struct sim *sim)
+{
+    const struct checker *checker = &sim->checker;
+    const struct node *leader = members_leader(sim);
     if (leader == NULL || leader->status.membership_joint ||
         leader->status.commit_index < leader->status.membership_version ||
         leader->status.commit_index != checker->chosen.count) {

@@ -184,8 +184,9 @@ static int is_lost(struct sim *sim, int from, int to, int kind)
     if (link_is_clean(sim, from, to)) {
         return 0;
     }
+    uint64_t chances = kind == RAFT_MESSAGE_SNAPSHOT ? 3 : 1; /* there are so few */
     if (network->kind_lost[kind % MESSAGE_KINDS] ||
-        rng_chance(&sim->rng, (uint32_t)sim->plan.drop_ppm)) {
+        rng_chance(&sim->rng, (uint32_t)(sim->plan.drop_ppm * chances))) {
         COUNT(&sim->counters, messages_lost);
         return 1;
     }

@@ -478,6 +478,15 @@ static void trace_event(struct node *node, const raft_event *event)
               event->last);
 }
 
+static void note_loss(struct node *node, raft_id peer)
+{
+    for (int i = 0; i < node->sim->node_count; i++) {
+        if (node->sim->nodes[i].id == peer) {
+            node->told_lost |= (uint32_t)1 << i;
+        }
+    }
+}
+
 static void node_notify(void *host, const raft_event *event)
 {
     struct node *node = host;
@@ -494,6 +503,9 @@ static void node_notify(void *host, const raft_event *event)
         snapshots_needed(node, event->peer);
     } else if (event->kind == RAFT_EVENT_SNAPSHOT_END) {
         snapshots_ended(node, event);
+    } else if (event->kind == RAFT_EVENT_REGRESSION) {
+        COUNT(&node->sim->counters, regressions_told);
+        note_loss(node, event->peer);
     }
     client_reenter(node);
 }
@@ -738,6 +750,9 @@ static void start_failed(struct node *node, int result)
     if (node->raft != NULL) {
         bury(node);
     }
+    if (losses_refused(node, result)) {
+        return;
+    }
     if ((result != RAFT_ENOMEM || node->allocation_ppm == 0) && result != RAFT_EBUSY) {
         checker_fail(&node->sim->checker, "R61", "node %d does not start: %s %s", node->position,
                      raft_strerror(result), node->store->error);
@@ -763,6 +778,8 @@ void node_start(struct node *node)
     node->fail_apply = 0;
     node->told_version = 0;
     node->told_joint = 0;
+    node->told_lost = 0;
+    node->snapshot_due = 0;
     memset(&node->status, 0, sizeof node->status);
     int result = make_engine(node);
     if (result == RAFT_OK) {
@@ -856,6 +873,10 @@ void node_changed(struct node *node)
         return;
     }
     observe(node);
+    if (node->snapshot_due) {
+        node->snapshot_due = 0;
+        snapshots_take(node);
+    }
     check_peers(node);
     check_lent(node);
     const char *broken = raft_check(node->raft);

@@ -91,11 +91,21 @@ static void draw_orders(struct plan *plan, struct rng *rng)
     }
 }
 
+/* With a witness any server may hold the only copy of what is committed (R56): none may be lost. */
+static void draw_losses(struct plan *plan, struct rng *rng)
+{
+    uint64_t t_us = plan->timeout_ms * 1000;
+    if (!plan->calm && !plan->witness) {
+        plan->wipe_every_us = maybe(rng, 300000, t_us * 2, t_us * 25);
+        plan->rot_every_us = maybe(rng, plan->read_log ? 500000 : 250000, t_us * 2, t_us * 25);
+    }
+}
+
 /* Snapshots are small, so that many are taken; none where nothing takes them. */
 static void draw_snapshots(struct plan *plan, struct rng *rng)
 {
     uint64_t t_us = plan->timeout_ms * 1000;
-    int taken = rng_chance(rng, 700000);
+    int taken = rng_chance(rng, 850000);
     plan->read_log = flag(rng, 300000);
     plan->ship = flag(rng, 150000);
     plan->snapshot_log_bytes = maybe(rng, taken ? 600000 : 0, 500, 20000);
@@ -105,10 +115,10 @@ static void draw_snapshots(struct plan *plan, struct rng *rng)
     plan->snapshot_bytes = skewed(rng, 1, 3000);
     plan->snapshot_us = skewed(rng, 1, t_us);
     plan->chunk_pending_ppm = (uint64_t[]){0, HALF, 1000000}[rng_below(rng, 3)];
-    plan->chunk_fail_ppm = maybe(rng, 300000, 1000, 100000);
+    plan->chunk_fail_ppm = maybe(rng, HALF, 1000, 100000);
     plan->fetch_pending_ppm = (uint64_t[]){0, HALF, 1000000}[rng_below(rng, 3)];
-    plan->fetch_fail_ppm = maybe(rng, 300000, 1000, 100000);
-    if (plan->read_log && rng_chance(rng, 300000)) {
+    plan->fetch_fail_ppm = maybe(rng, HALF, 1000, 100000);
+    if (plan->read_log && rng_chance(rng, 600000)) {
         plan->log_bytes_max = rng_between(rng, 8000, 60000);
     }
     if (plan->log_bytes_max != 0 && plan->trailing_bytes > plan->log_bytes_max / 2) {
@@ -169,9 +179,9 @@ static void draw_node_faults(struct plan *plan, struct rng *rng)
     plan->slow_factor = maybe(rng, 250000, 2, 30);
     plan->drift_ppm = maybe(rng, 400000, 1000, 200000);
     plan->hang_every_us = maybe(rng, 350000, t_us * 4, t_us * 30);
-    plan->write_fault_every_us = maybe(rng, 300000, t_us * 4, t_us * 30);
+    plan->write_fault_every_us = maybe(rng, 400000, t_us * 4, t_us * 30);
     plan->apply_fault_every_us = maybe(rng, 100000, t_us * 10, t_us * 40);
-    plan->allocation_every_us = maybe(rng, 300000, t_us * 2, t_us * 20);
+    plan->allocation_every_us = maybe(rng, 400000, t_us * 2, t_us * 20);
     plan->allocation_ppm = rng_between(rng, 1000, 200000);
     plan->campaign_every_us = maybe(rng, 200000, t_us * 2, t_us * 20);
     if (rng_chance(rng, 300000)) {
@@ -214,6 +224,7 @@ struct plan plan_draw(uint64_t seed, enum plan_store store)
     draw_leases(&plan, &rng);
     draw_orders(&plan, &rng);
     plan.zones = plan.nodes >= 3 ? flag(&rng, 60000) : 0;
+    draw_losses(&plan, &rng);
     return plan;
 }
 

@@ -101,6 +101,8 @@ enum plan_store {
     X(hang_every_us)                                                                               \
     X(write_fault_every_us)                                                                        \
     X(apply_fault_every_us)                                                                        \
+    X(wipe_every_us) /* disks that are lost */                                                     \
+    X(rot_every_us)  /* what is stored goes bad */                                                 \
     X(allocation_every_us)                                                                         \
     X(hint_every_us)                                                                               \
     X(campaign_every_us)                                                                           \

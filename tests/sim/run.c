@@ -133,10 +133,19 @@ static void tick_faults(struct sim *sim)
         timeouts_passed(sim) > 4) {
         watch_leader(sim);
     }
+    if ((sim->doomed | sim->wiped) != 0 && rng_chance(&sim->rng, 100000)) {
+        losses_are_replaced(sim);
+    }
     if (sim->now_us - sim->phase_began_us >= sim->plan.fault_us) {
         sim->watching = 0;
-        sim->backlog = longest_log(sim) - sim->checker.chosen.count;
+        if (sim->doomed != 0 && !losses_are_bearable(sim, sim->doomed)) {
+            COUNT(&sim->counters, runs_unhealable);
+            enter_phase(sim, PHASE_OVER);
+            return;
+        }
+        raft_index longest = longest_log(sim);
         sim->healed_at = sim->checker.chosen.count;
+        sim->backlog = longest > sim->healed_at ? longest - sim->healed_at : 0;
         enter_phase(sim, PHASE_CORE);
         faults_heal_core(sim);
     }
@@ -179,8 +188,9 @@ static void tick_core(struct sim *sim, struct result *result)
 
 static void tick_converge(struct sim *sim)
 {
+    int replaced = losses_are_replaced(sim);
     members_switch_off(sim);
-    if (checker_converged(&sim->checker) && find_leader(sim) != NULL &&
+    if (replaced && checker_converged(&sim->checker) && find_leader(sim) != NULL &&
         sim->now_us - sim->phase_began_us > sim->timeout_us) {
         enter_phase(sim, PHASE_STABLE);
         network_forget_old_mail(sim);
@@ -412,6 +422,8 @@ static void begin(struct sim *sim, const struct plan *plan, int trace)
     sim->timeout_us = plan->timeout_ms * 2000;
     sim->watching = 0;
     sim->zones_asked = plan->zones != 0;
+    sim->doomed = 0;
+    sim->wiped = 0;
     sim->ambush_count = 0;
     memset(&sim->counters, 0, sizeof sim->counters);
     memset(sim->core, 0, sizeof sim->core);

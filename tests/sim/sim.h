@@ -7,6 +7,7 @@
  *     node.c      a host of the engine: callbacks, crash, restart, clocks
  *     network.c   links and messages on their way       client.c   proposals and reads
  *     members.c   changes of the membership             checker.c  the observer
+ *     losses.c    disks that are lost or go bad
  *     snapshots.c taken, sent, received, loaded         store.c    storage (model or WAL)
  *     queue.c     events to come                        arena.c    memory of a run
  */
@@ -44,7 +45,7 @@ enum event_kind {
     EVENT_BROKEN,        /* the connection to server `value` broke: its process is dead */
     EVENT_OPERATE,       /* a client's request reaches a node that was paused */
     EVENT_FAULT,         /* value: FAULT_* */
-    EVENT_AMBUSH,        /* value: FAULT_*; the node is, or was just now, in the state waited for */
+    EVENT_AMBUSH,        /* value: FAULT_* and NODE_*: the node is in that state, or was just now */
     EVENT_UNCUT,         /* a partition of epoch `value` ends */
     EVENT_TICK           /* the run looks at its phase */
 };
@@ -123,6 +124,7 @@ struct node {
     uint64_t paused_until;
     uint64_t hung_until; /* the disk finishes nothing before */
     int fail_apply;      /* the next apply fails */
+    int snapshot_due;    /* entries cannot be read: a snapshot has to do */
     uint32_t allocation_ppm;
     struct rng allocation_rng;
     size_t allocated; /* bytes that the engine holds */
@@ -145,6 +147,7 @@ struct node {
     raft_status status;
     raft_index told_version; /* of the membership that the observer was told of */
     int told_joint;
+    uint32_t told_lost; /* positions that the engine has told to have lost their logs */
 };
 
 struct probe {
@@ -152,7 +155,7 @@ struct probe {
     raft_term term;
 };
 
-#define AMBUSHES 4
+#define AMBUSHES 8
 
 /* A fault that waits for somebody to be in a state that does not last. */
 struct ambush {
@@ -184,7 +187,10 @@ struct sim {
     struct counters counters;
     uint64_t trace_hash;
     int zones_asked; /* a membership with failure zones may govern */
-    int trace;       /* print the timeline */
+    uint32_t doomed; /* positions whose disk is lost or damaged */
+    uint32_t
+        wiped; /* learners that came back empty, and are not to vote before they are added anew */
+    int trace; /* print the timeline */
     enum phase phase;
     uint64_t phase_began_us;
     int core[SIM_NODES_MAX];
@@ -303,8 +309,19 @@ void snapshots_shipped(struct node *node, raft_id peer);
 int snapshots_read_log(void *host, raft_fetch *fetch);
 void snapshots_fetched(struct node *node, raft_fetch *fetch);
 
+/* losses.c */
+int losses_are_bearable(const struct sim *sim, uint32_t doomed);
+int losses_wipe(struct sim *sim, struct node *node);
+struct node *losses_choose(struct sim *sim, struct node *node);
+int losses_rot(struct sim *sim, struct node *node, raft_index index); /* 0: anything */
+int losses_refused(struct node *node, int result);
+int losses_spoil_read(struct node *node);
+int losses_are_replaced(struct sim *sim);
+
 /* members.c */
 void members_change(struct sim *sim);
+int members_remove(struct sim *sim, struct node *leader, uint32_t positions);
+struct node *members_leader(struct sim *sim);
 uint32_t members_needed(struct sim *sim);
 void members_switch_off(struct sim *sim);
 
@@ -312,7 +329,7 @@ void members_switch_off(struct sim *sim);
 void faults_begin(struct sim *sim);
 void faults_strike(struct sim *sim, uint64_t fault);
 void faults_lie_in_wait(struct node *node); /* the node's state may have changed */
-void faults_spring(struct node *node, uint64_t fault);
+void faults_spring(struct node *node, uint64_t value);
 void faults_heal_core(struct sim *sim);
 void faults_heal_all(struct sim *sim);
 

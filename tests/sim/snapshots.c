@@ -12,7 +12,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define HEADER_BYTES 24 /* chain, salt, size */
+#define HEADER_BYTES 24     /* chain, salt, size */
+#define ROT_PPM      300000 /* of reads, in runs where disks go bad: what is asked for is bad */
 
 static struct node *find_node(struct sim *sim, raft_id id)
 {
@@ -506,7 +507,11 @@ static int read_entries(struct node *node, raft_fetch *fetch)
     sim_trace(sim, "n%d reads %" PRIu64 "..%" PRIu64 " for %" PRIu64 ": %d, %zu entries, %zu bytes",
               node->position, fetch->first, fetch->last, fetch->peer, result, fetch->count,
               fetch->size);
-    if (result != RAFT_OK && result != RAFT_ESIZE && !sim_is_faulty(sim)) {
+    if (result == RAFT_ECORRUPT && losses_spoil_read(node)) {
+        return result;
+    }
+    if (result != RAFT_OK && result != RAFT_ESIZE &&
+        (!sim_is_faulty(sim) || result == RAFT_ECORRUPT)) {
         checker_fail(&sim->checker, "R40",
                      "entry %" PRIu64 "/%" PRIu64 " of node %d cannot be read: %s", fetch->first,
                      fetch->term, node->position, raft_strerror(result));
@@ -522,6 +527,9 @@ int snapshots_read_log(void *host, raft_fetch *fetch)
         return -1;
     }
     COUNT(&sim->counters, fetches);
+    if (sim->plan.rot_every_us != 0 && sim_is_faulty(sim) && rng_chance(&sim->rng, ROT_PPM)) {
+        losses_rot(sim, node, fetch->first);
+    }
     if (node_host_fails(node, sim->plan.fetch_fail_ppm)) {
         return -1;
     }

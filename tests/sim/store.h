@@ -34,6 +34,10 @@ struct store_kind {
     void (*trim)(struct store *store, raft_index snapshot, raft_index first);
     /* As raft_callbacks.read_log, without RAFT_PENDING. */
     int (*read)(struct store *store, raft_fetch *fetch);
+    /* Everything is gone, while nobody uses it: the store is as a new one, of a server that joins. */
+    void (*wipe)(struct store *store);
+    /* Something that is stored goes bad, the entry at index among it (0: anything). Whether it has. */
+    int (*rot)(struct store *store, raft_index index);
     void (*free)(struct store *store);
 };
 

@@ -12,6 +12,7 @@
 
 #include "arena.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@ struct model_entry {
     raft_term term;
     size_t size;         /* encoded */
     const uint8_t *data; /* in the arena */
+    int rotten;          /* its checksum does not fit any more */
 };
 
 struct model_write {
@@ -43,6 +45,7 @@ struct model {
     struct model_write pending[RAFT_WRITES_MAX + 1];
     size_t pending_count;
     int failing; /* the next sync fails */
+    int state_rotten;
 };
 
 static struct model *model_of(struct store *store)
@@ -97,7 +100,7 @@ static void store_entries(struct model *model, const raft_range *lent, size_t *s
         size_t size = raft_entry_size(entry.size);
         model->entries = vector_grow(model->entries, model->entry_count, &model->entry_capacity,
                                      sizeof *model->entries);
-        model->entries[model->entry_count++] = (struct model_entry){entry.term, size, bytes};
+        model->entries[model->entry_count++] = (struct model_entry){entry.term, size, bytes, 0};
         bytes += size;
         --*steps;
     }
@@ -274,6 +277,16 @@ static int restore_entries(struct model *model, store_replay *replay, void *ctx)
     return RAFT_OK;
 }
 
+/* R61: what was confirmed is damaged, and nothing says what it was. */
+static int is_rotten(const struct model *model)
+{
+    int rotten = model->state_rotten;
+    for (size_t i = 0; i < model->entry_count; i++) {
+        rotten |= model->entries[i].rotten;
+    }
+    return rotten;
+}
+
 /*
  * A torn first write can leave a hard state without the founding metadata. It was never confirmed,
  * so nothing depends on it: nothing counts as stored.
@@ -282,6 +295,10 @@ static int model_restore(struct store *store, store_replay *replay, void *ctx)
 {
     struct model *model = model_of(store);
     raft_write write;
+    if (is_rotten(model)) {
+        snprintf(store->error, sizeof store->error, "a checksum does not fit");
+        return RAFT_ECORRUPT;
+    }
     if (model->meta == NULL && !store->joins) {
         model->has_state = 0;
         model->entry_count = 0;
@@ -331,6 +348,9 @@ static int model_read(struct store *store, raft_fetch *fetch)
     for (raft_index i = fetch->first - model->base - 1;
          i < model->entry_count && model->base + i < fetch->last; i++) {
         const struct model_entry *entry = &model->entries[i];
+        if (entry->rotten) {
+            return fetch->count > 0 ? RAFT_OK : RAFT_ECORRUPT;
+        }
         if (entry->term != fetch->term || fetch->size + entry->size > fetch->capacity) {
             if (fetch->count == 0 && entry->term == fetch->term) {
                 fetch->size = entry->size;
@@ -345,6 +365,41 @@ static int model_read(struct store *store, raft_fetch *fetch)
     return fetch->count > 0 ? RAFT_OK : RAFT_ESTATE;
 }
 
+static void model_wipe(struct store *store)
+{
+    struct model *model = model_of(store);
+    model->has_state = 0;
+    model->meta = NULL;
+    model->meta_size = 0;
+    model->meta_index = 0;
+    model->base = 0;
+    model->entry_count = 0;
+    model->pending_count = 0;
+    model->failing = 0;
+    model->state_rotten = 0;
+    store->joins = 1;
+}
+
+/* A few entries in a row, or the term and the vote. */
+static int model_rot(struct store *store, raft_index index)
+{
+    struct model *model = model_of(store);
+    size_t first = (size_t)rng_below(&store->rng, model->entry_count);
+    size_t count = (size_t)rng_between(&store->rng, 1, 8);
+    if (!model->has_state || (index != 0 && index <= model->base)) {
+        return 0;
+    }
+    first = index != 0 ? (size_t)(index - model->base - 1) : first;
+    if (model->entry_count == 0 || (index == 0 && rng_chance(&store->rng, 200000))) {
+        model->state_rotten = 1;
+        return 1;
+    }
+    for (size_t i = first; i < model->entry_count && i < first + count; i++) {
+        model->entries[i].rotten = 1;
+    }
+    return first < model->entry_count;
+}
+
 static void model_free(struct store *store)
 {
     free(model_of(store)->entries);
@@ -352,8 +407,8 @@ static void model_free(struct store *store)
 }
 
 static const struct store_kind model_kind = {
-    model_write,  model_sync,    model_power_off, model_plant, model_mend,
-    model_is_off, model_restore, model_trim,      model_read,  model_free};
+    model_write,   model_sync, model_power_off, model_plant, model_mend, model_is_off,
+    model_restore, model_trim, model_read,      model_wipe,  model_rot,  model_free};
 
 struct store *store_model_new(struct arena *arena, struct rng rng, struct counters *counters)
 {

@@ -8,6 +8,7 @@
 #include "disk.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +16,13 @@
 #define WAL_GROUP   1
 #define WAL_CLUSTER 7
 
+#define FILE_NAME_BYTES 32
+#define FILES_MAX       2000 /* none is numbered higher in a run of this length */
+
 struct wal_store {
     struct store store;
     struct disk *disk;
+    struct disk_options disk_options;
     struct io io; /* the disk's table, while the process lives */
     wal *log;     /* null: closed */
     struct wal_options options;
@@ -202,6 +207,67 @@ static int wal_store_read(struct store *store, raft_fetch *fetch)
     return wal_read(wal_of(store)->log, WAL_GROUP, fetch);
 }
 
+static void new_disk(struct wal_store *it)
+{
+    it->disk_options.seed = rng_next(&it->store.rng);
+    it->disk = disk_new(&it->disk_options);
+    if (it->disk == NULL) {
+        abort();
+    }
+    it->io = *disk_io(it->disk);
+}
+
+static void wal_store_wipe(struct store *store)
+{
+    struct wal_store *it = wal_of(store);
+    if (it->log != NULL) {
+        wal_close(it->log);
+        it->log = NULL;
+    }
+    disk_free(it->disk);
+    new_disk(it);
+    store->joins = 1;
+}
+
+/* One of the files, with its size; or 0: there is none. */
+static int64_t choose_file(struct wal_store *it, char path[FILE_NAME_BYTES])
+{
+    int64_t found = 0;
+    uint64_t seen = 0;
+    for (uint64_t number = 1; number < FILES_MAX; number++) {
+        char name[FILE_NAME_BYTES];
+        snprintf(name, sizeof name, "/wal/%016" PRIx64 ".wal", number);
+        int64_t size = disk_size(it->disk, name);
+        if (size > 0 && rng_below(&it->store.rng, ++seen) == 0) {
+            memcpy(path, name, sizeof name);
+            found = size;
+        }
+    }
+    return found;
+}
+
+/* A byte of what was written, which is not zero, or where an entry is asked for, much of a file. */
+static int wal_store_rot(struct store *store, raft_index index)
+{
+    struct wal_store *it = wal_of(store);
+    char path[FILE_NAME_BYTES];
+    uint8_t bytes[512];
+    int64_t size = choose_file(it, path);
+    for (int tries = 0; size > 0 && tries < 64; tries++) {
+        uint64_t offset = rng_below(&store->rng, (uint64_t)size);
+        uint64_t left = (uint64_t)size - offset;
+        size_t count = left < sizeof bytes ? (size_t)left : sizeof bytes;
+        disk_peek(it->disk, path, offset, bytes, count);
+        for (size_t i = 0; i < count; i++) {
+            if (bytes[i] != 0) {
+                disk_rot(it->disk, path, offset + i, index != 0 ? left - i : 1);
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
 static void wal_store_free(struct store *store)
 {
     struct wal_store *it = wal_of(store);
@@ -212,31 +278,25 @@ static void wal_store_free(struct store *store)
     free(it);
 }
 
-static const struct store_kind wal_kind = {
-    wal_store_write,  wal_store_sync,    wal_store_power_off, wal_store_plant, wal_store_mend,
-    wal_store_is_off, wal_store_restore, wal_store_trim,      wal_store_read,  wal_store_free};
+static const struct store_kind wal_kind = {wal_store_write,   wal_store_sync, wal_store_power_off,
+                                           wal_store_plant,   wal_store_mend, wal_store_is_off,
+                                           wal_store_restore, wal_store_trim, wal_store_read,
+                                           wal_store_wipe,    wal_store_rot,  wal_store_free};
 
 struct store *store_wal_new(struct rng rng, struct counters *counters, raft_id node,
                             uint64_t (*now_us)(void *arg), void *now_arg)
 {
     struct wal_store *it = calloc(1, sizeof *it);
-    struct disk_options disk;
     if (it == NULL) {
         abort();
     }
-    memset(&disk, 0, sizeof disk);
-    disk.seed = rng_next(&rng);
-    disk.stale_bytes = rng_chance(&rng, 300000);
-    disk.now_us = now_us;
-    disk.now_arg = now_arg;
-    it->disk = disk_new(&disk);
-    if (it->disk == NULL) {
-        abort();
-    }
-    it->store.kind = &wal_kind;
     it->store.rng = rng;
+    it->disk_options.stale_bytes = rng_chance(&it->store.rng, 300000);
+    it->disk_options.now_us = now_us;
+    it->disk_options.now_arg = now_arg;
+    new_disk(it);
+    it->store.kind = &wal_kind;
     it->store.counters = counters;
-    it->io = *disk_io(it->disk);
     it->options.io = &it->io;
     it->options.directory = "/wal";
     it->options.cluster = WAL_CLUSTER;

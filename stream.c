@@ -468,8 +468,8 @@ void raft__snapshot_reply(raft *node, struct raft__peer *peer, const raft_messag
 {
     struct raft__stream *stream = active_stream(node, peer->id, 0);
     if (stream == NULL || stream->index != message->index || stream->term != message->index_term ||
-        stream->reading || message->round < stream->sent_round) {
-        return;
+        stream->reading || stream->sent_round == 0 || message->round < stream->sent_round) {
+        return; /* of an earlier piece, or of a transfer that has ended */
     }
     if (message->refused) {
         raft__stream_end(node, peer->id, RAFT_EDROPPED);

@@ -678,6 +678,44 @@ static void leader_serves_on_and_retries_while_the_snapshot_cannot_be_read(void)
     CLUSTER_DONE(c);
 }
 
+/* The last answer of node 3 to a piece. */
+static raft_message last_piece_answer(struct cluster *c)
+{
+    const struct cluster_message *next = cluster_sent(c, 0, 3, 1, RAFT_MESSAGE_SNAPSHOT_REPLY);
+    raft_message answer;
+    memset(&answer, 0, sizeof answer);
+    while (next != NULL) {
+        answer = next->message;
+        next = cluster_sent(c, next->number, 3, 1, RAFT_MESSAGE_SNAPSHOT_REPLY);
+    }
+    return answer;
+}
+
+/* Offset 0 begins a transfer: an answer to the one before says nothing of it (R39). */
+static void late_answer_does_not_begin_a_transfer_in_the_midst(void)
+{
+    struct cluster *c = start_group(3);
+    leave_behind(c, 1, 3);
+    transfer_some(c, 3);
+    cluster_isolate(c, 3);
+    cluster_run(c, 2 * LONGEST);
+    CHECK_EQ(cluster_transfers(c, 1), 0);
+    raft_message late = last_piece_answer(c);
+    CHECK(late.offset > 0);
+    c->nodes[1].read_fail = -1;
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK_EQ(cluster_leader(c), 1);
+    uint64_t mark = cluster_mark(c);
+    late.term = cluster_term(c, 1);
+    CHECK_EQ(cluster_inject(c, 1, &late), RAFT_OK);
+    c->nodes[1].read_fail = 0;
+    cluster_run(c, LONGEST);
+    CHECK_EQ(cluster_sent(c, mark, 1, 3, RAFT_MESSAGE_SNAPSHOT)->message.offset, 0);
+    CHECK(caught_up(c, 1, 3));
+    CLUSTER_DONE(c);
+}
+
 static void silent_peer_is_sent_nothing_and_its_transfer_is_given_up(void)
 {
     struct cluster *c = start_group(3);
@@ -1726,6 +1764,7 @@ int main(void)
     RUN(leader_that_changes_midway_begins_a_transfer_of_its_own);
     RUN(pieces_of_an_earlier_term_are_not_mixed_in);
     RUN(leader_serves_on_and_retries_while_the_snapshot_cannot_be_read);
+    RUN(late_answer_does_not_begin_a_transfer_in_the_midst);
     RUN(silent_peer_is_sent_nothing_and_its_transfer_is_given_up);
     RUN(every_callback_may_answer_later);
     RUN(host_that_fails_to_write_a_piece_gets_the_snapshot_later);

@@ -655,7 +655,7 @@ typedef struct raft_membership {
     /*
      * Nonzero: an entry is committed only where it is in two failure zones besides, or with all
      * voters. A voter without a zone belongs to none; with all voters in one zone it means nothing
-     * (R57).
+     * (R57). A witness counts for its zone, though it has no copy of the payload.
      */
     uint8_t zones;
     /*

@@ -170,6 +170,21 @@ static void what_contradicts_the_membership_is_refused_at_once(void)
     end();
 }
 
+static void a_server_without_a_network_adds_nobody(void)
+{
+    fleet_remove(&fleet);
+    CHECK_EQ(fleet_make(&fleet, program, 1), 0);
+    fleet.flags = quick;
+    fleet.peers[0] = '\0';
+    CHECK_EQ(fleet_start(&fleet, 0, WAIT_MS), 0);
+    connect_to(0);
+    expect_text("SET a 1", "OK");
+    expect_error("RAFT.ADD 2 127.0.0.1:1", "ERR");
+    CHECK(strstr(reply.text.data, "--peer-listen"));
+    CHECK(info_has("raft", "\r\nlearners:0\r\n"));
+    end();
+}
+
 /* Asks whoever leads, again where the lead was lost meanwhile: it does no harm. */
 static void ask_until_done(const char *words)
 {
@@ -303,6 +318,7 @@ int main(int argc, char **argv)
     RUN(an_empty_server_is_added_under_load);
     RUN(the_lead_is_handed_to_whom_is_named);
     RUN(what_contradicts_the_membership_is_refused_at_once);
+    RUN(a_server_without_a_network_adds_nobody);
     RUN(a_leader_is_removed_and_nothing_is_lost);
     RUN(a_server_starts_from_its_checkpoint);
     RUN(followers_answer_reads_that_are_linearizable);

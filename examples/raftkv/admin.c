@@ -161,6 +161,12 @@ static int contradicts(struct wish *wish, const struct task *task)
             (member->role == RAFT_MEMBER_VOTER && task->role == RAFT_MEMBER_LEARNER));
 }
 
+/* Alone, and without an address for others: nobody could be reached, nor answer. */
+static int has_no_network(const struct server *server, const struct task *task)
+{
+    return task->id == COMMAND_RAFT_ADD && !server->transport;
+}
+
 static enum outcome step_membership(struct server *server, struct task *task, struct buffer *out)
 {
     struct wish wish;
@@ -189,6 +195,11 @@ static enum outcome step_membership(struct server *server, struct task *task, st
         reply_errorf(out, "ERR server %llu is a %s: remove it, and add one with another id",
                      (unsigned long long)task->server,
                      topology_kind_name(find_member(&wish, task->server)->role));
+        return OUTCOME_ANSWERED;
+    }
+    if (has_no_network(server, task)) {
+        reply_error(out,
+                    "ERR this server listens for no others: start it with --peer-listen first");
         return OUTCOME_ANSWERED;
     }
     if (!alter(&wish, task)) {

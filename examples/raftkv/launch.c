@@ -159,10 +159,10 @@ static void run_child(const struct fleet *fleet, int node, int ready_fd)
     directory_path(fleet, node, directory, sizeof directory);
     snprintf(listen, sizeof listen, "127.0.0.1:%u", fleet->nodes[node].port);
     snprintf(peer, sizeof peer, "127.0.0.1:%u", fleet->nodes[node].peer_port);
-    if (number <= (unsigned)fleet->founders) {
+    if (number <= (unsigned)fleet->founders && fleet->peers[0]) {
         arguments[count++] = "--peers";
         arguments[count++] = fleet->peers;
-    } else {
+    } else if (number > (unsigned)fleet->founders) {
         arguments[count++] = "--join";
         arguments[count++] = "--peer-listen";
         arguments[count++] = peer;

@@ -22,7 +22,7 @@ struct fleet_node {
 struct fleet {
     char directory[256];
     char program[512];
-    char peers[1024];
+    char peers[1024];         /* who founds; "": each founder by itself, without a network */
     const char *const *flags; /* more of the command line, ended by null; may be null */
     struct fleet_node nodes[FLEET_SIZE_MAX];
     int size;

@@ -1401,6 +1401,585 @@ static void an_acknowledged_entry_removed_in_its_term_is_flagged(void)
     }
 }
 
+/* ---- Memberships ------------------------------------------------------------------------------- */
+
+static raft_range make_config(raft_index index, raft_term term, uint8_t out[256])
+{
+    raft_entry entry = {index, term, "members", 7, RAFT_ENTRY_CONFIG};
+    raft_range range = {index, term, 1, raft_entry_size(7), out};
+    CHECK_EQ(raft_entry_encode(&entry, out, 256), RAFT_OK);
+    return range;
+}
+
+static void write_config(int node, raft_index index, raft_term term)
+{
+    uint8_t bytes[256];
+    raft_range range = make_config(index, term, bytes);
+    raft_write write = empty_write(node);
+    write.ranges = &range;
+    write.range_count = 1;
+    checker_wrote(&world.checker, node, &write);
+    checker_durable(&world.checker, node, write.seq);
+}
+
+static void a_second_change_before_the_first_is_chosen_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    write_config(0, 3, 1);
+    CHECK_CLEAN();
+    write_config(0, 4, 1);
+    CHECK_FLAGGED("I17");
+}
+
+static void a_change_before_an_own_entry_is_chosen_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    write_config(0, 1, 1);
+    CHECK_FLAGGED("R42");
+}
+
+static void another_membership_than_the_newest_that_governs_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    world.status[0].durable_index = 2;
+    world.status[0].membership_version = 1;
+    observe(0);
+    CHECK_FLAGGED("I17");
+}
+
+static void a_member_that_nobody_asked_for_is_flagged(void)
+{
+    raft_member stranger;
+    raft_membership membership;
+    memset(&stranger, 0, sizeof stranger);
+    stranger.id = 99;
+    raft_membership_init(&membership);
+    membership.members = &stranger;
+    membership.member_count = 1;
+    begin();
+    checker_membership(&world.checker, 0, &world.status[0], &membership);
+    CHECK_FLAGGED("R45");
+}
+
+/* ---- Witnesses --------------------------------------------------------------------------------- */
+
+static void begin_with_witness(int node)
+{
+    struct checker_setup setup;
+    memset(&setup, 0, sizeof setup);
+    setup.witnesses = (uint32_t)1 << node;
+    begin_with(setup);
+}
+
+static void send_append(int to, raft_range range)
+{
+    raft_message append = message(RAFT_MESSAGE_APPEND, 0, to, 1);
+    append.ranges[0] = range;
+    append.range_count = 1;
+    send(&append, 0);
+}
+
+/* The header of the entry at index 1. */
+static raft_range make_header(uint8_t out[256])
+{
+    raft_entry entry = {1, 1, NULL, 0, RAFT_ENTRY_STRIPPED};
+    raft_range range = {1, 1, 1, raft_entry_size(0), out};
+    CHECK_EQ(raft_entry_encode(&entry, out, 256), RAFT_OK);
+    return range;
+}
+
+static void a_witness_that_leads_is_flagged(void)
+{
+    begin_with_witness(0);
+    elect(0, 1);
+    CHECK_FLAGGED("I18");
+}
+
+static void a_payload_for_a_witness_is_flagged(void)
+{
+    uint8_t bytes[256];
+    begin_with_witness(2);
+    elect(0, 1);
+    propose(0, 1, 1, "x");
+    write_entry(0, 1, 1, "x", 1);
+    send_append(2, make_range(1, 1, "x", bytes));
+    CHECK_FLAGGED("R56");
+}
+
+static void a_header_for_who_keeps_payloads_is_flagged(void)
+{
+    uint8_t bytes[256];
+    begin_with_witness(2);
+    elect(0, 1);
+    propose(0, 1, 1, "x");
+    write_entry(0, 1, 1, "x", 1);
+    send_append(1, make_header(bytes));
+    CHECK_FLAGGED("R56");
+}
+
+static void a_header_of_what_a_quorum_holds_passes(void)
+{
+    uint8_t bytes[256];
+    begin_with_witness(2);
+    elect(0, 1);
+    propose(0, 1, 1, "x");
+    write_entry(0, 1, 1, "x", 1);
+    send_append(2, make_header(bytes));
+    CHECK_CLEAN();
+}
+
+static void a_header_of_what_could_be_lost_is_flagged(void)
+{
+    uint8_t bytes[256];
+    begin_with_witness(2);
+    elect(0, 1);
+    propose(0, 1, 1, "x");
+    write_entry(0, 1, 1, "x", 0);
+    send_append(2, make_header(bytes));
+    CHECK_FLAGGED("R56");
+}
+
+/* ---- Snapshots --------------------------------------------------------------------------------- */
+
+static int persist_nothing(void *host, const raft_write *write)
+{
+    (void)host;
+    (void)write;
+    return RAFT_OK;
+}
+
+static void send_nothing(void *host, const raft_message *it)
+{
+    (void)host;
+    (void)it;
+}
+
+static int apply_nothing(void *host, const raft_range *range)
+{
+    (void)host;
+    (void)range;
+    return RAFT_OK;
+}
+
+/* Metadata as an engine makes it, of a snapshot at 2/1. Its size. */
+static size_t make_meta(uint8_t meta[RAFT_META_MAX])
+{
+    raft *node = NULL;
+    size_t size = 0;
+    raft_member member;
+    raft_membership membership;
+    raft_options options;
+    raft_callbacks callbacks;
+    memset(&member, 0, sizeof member);
+    member.id = id_of(0);
+    raft_membership_init(&membership);
+    membership.members = &member;
+    membership.member_count = 1;
+    raft_options_init(&options);
+    options.id = id_of(0);
+    raft_callbacks_init(&callbacks);
+    callbacks.persist = persist_nothing;
+    callbacks.send = send_nothing;
+    callbacks.apply = apply_nothing;
+    CHECK_EQ(raft_new(&options, &callbacks, NULL, &node), RAFT_OK);
+    CHECK_EQ(raft_bootstrap_at(node, &membership, 0), RAFT_OK);
+    CHECK_EQ(raft_start(node, 0), RAFT_OK);
+    CHECK_EQ(raft_poll(node, 1), RAFT_OK);
+    CHECK_EQ(raft_campaign(node), RAFT_OK);
+    CHECK_EQ(raft_poll(node, 2), RAFT_OK);
+    CHECK_EQ(raft_poll(node, 3), RAFT_OK);
+    CHECK_EQ(raft_propose(node, "x", 1, NULL, NULL), RAFT_OK);
+    CHECK_EQ(raft_poll(node, 4), RAFT_OK);
+    CHECK_EQ(raft_snapshot_meta(node, meta, RAFT_META_MAX, &size), RAFT_OK);
+    raft_free(node);
+    return size;
+}
+
+static void install(int node, raft_index base_index)
+{
+    uint8_t meta[RAFT_META_MAX];
+    raft_write write = empty_write(node);
+    write.meta_size = make_meta(meta);
+    write.meta = meta;
+    write.base_index = base_index;
+    write.base_term = 1;
+    checker_wrote(&world.checker, node, &write);
+}
+
+static void a_snapshot_that_takes_the_place_of_a_shorter_log_passes(void)
+{
+    begin();
+    elect(0, 1);
+    propose(0, 2, 1, "x");
+    for (int i = 0; i < 2; i++) {
+        write_entry(i, 1, 1, NULL, 1);
+        write_entry(i, 2, 1, "x", 1);
+    }
+    install(2, 2);
+    CHECK_CLEAN();
+}
+
+static void a_snapshot_of_what_is_not_chosen_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    install(1, 2);
+    CHECK_FLAGGED("I19");
+}
+
+static void a_snapshot_installed_under_another_index_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    install(1, 1);
+    CHECK_FLAGGED("I19");
+}
+
+static void a_snapshot_installed_below_the_commit_index_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    commit(1, 2);
+    install(1, 2);
+    CHECK_FLAGGED("R35");
+}
+
+static void a_snapshot_installed_over_a_log_that_holds_it_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    propose(0, 3, 1, "y");
+    write_entry(1, 3, 1, "y", 1);
+    install(1, 2);
+    CHECK_FLAGGED("V20");
+}
+
+static void a_log_restored_from_nowhere_is_flagged(void)
+{
+    uint8_t bytes[256];
+    begin();
+    replicate_one();
+    raft_range range = make_range(5, 1, NULL, bytes);
+    raft_write write;
+    memset(&write, 0, sizeof write);
+    write.ranges = &range;
+    write.range_count = 1;
+    checker_crashed(&world.checker, 1);
+    checker_restarting(&world.checker, 1);
+    checker_restored(&world.checker, 1, &write);
+    CHECK_FLAGGED("V21");
+}
+
+static raft_message piece(void)
+{
+    raft_message it = message(RAFT_MESSAGE_SNAPSHOT, 0, 1, 1);
+    it.index = 2;
+    it.index_term = 1;
+    return it;
+}
+
+static uint64_t chosen_chain(raft_index index)
+{
+    return chain_at(&world.checker.chosen, index);
+}
+
+static void a_snapshot_sent_that_was_never_taken_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    raft_message it = piece();
+    send(&it, 0);
+    CHECK_FLAGGED("I20");
+}
+
+static void a_snapshot_sent_below_a_promise_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    checker_snapshot(&world.checker, 0, 2, chosen_chain(2));
+    raft_message it = piece();
+    send(&it, 0);
+    CHECK_CLEAN();
+    write_state(0, 2, 0, 1);
+    send(&it, 0);
+    CHECK_FLAGGED("I7");
+}
+
+static void a_snapshot_of_another_state_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    checker_snapshot(&world.checker, 0, 2, chosen_chain(1));
+    CHECK_FLAGGED("I19");
+}
+
+static void a_snapshot_beyond_the_commit_index_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    world.status[1].snapshot_index = 2;
+    observe(1);
+    CHECK_FLAGGED("I20");
+}
+
+static void a_snapshot_index_that_falls_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    world.status[1].snapshot_index = 2;
+    commit(1, 2);
+    CHECK_CLEAN();
+    world.status[1].snapshot_index = 1;
+    observe(1);
+    CHECK_FLAGGED("I20");
+}
+
+static void a_snapshot_loaded_that_is_not_in_use_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    checker_load(&world.checker, 1, 2, 1);
+    CHECK_FLAGGED("I19");
+}
+
+static void a_snapshot_loaded_before_it_is_durable_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    world.status[1].snapshot_index = 2;
+    commit(1, 2);
+    checker_load(&world.checker, 1, 2, 1);
+    CHECK_FLAGGED("R35");
+}
+
+static void a_load_while_an_apply_is_outstanding_is_flagged(void)
+{
+    uint8_t bytes[256];
+    begin();
+    replicate_one();
+    raft_range range = make_range(1, 1, NULL, bytes);
+    checker_apply(&world.checker, 1, &range);
+    checker_load(&world.checker, 1, 2, 1);
+    CHECK_FLAGGED("I3");
+}
+
+static void another_state_loaded_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    checker_loaded(&world.checker, 1, 2, chosen_chain(1));
+    CHECK_FLAGGED("I19");
+}
+
+/* ---- Proposals of others ----------------------------------------------------------------------- */
+
+#define FORWARDED       "abcdefgh"
+#define FORWARDED_VALUE UINT64_C(0x6867666564636261)
+
+/* Node 1 hands a proposal to node 0, which leads. Its tag. */
+static uint64_t hand_on(void)
+{
+    begin();
+    elect(0, 1);
+    uint64_t tag = checker_forward_tag(&world.checker, 1, FORWARDED_VALUE);
+    checker_forward_begun(&world.checker, tag);
+    return tag;
+}
+
+static void answer_forwarded(uint64_t tag, int status, raft_index index)
+{
+    raft_event event;
+    memset(&event, 0, sizeof event);
+    event.kind = RAFT_EVENT_FORWARDED;
+    event.tag = tag;
+    event.status = status;
+    event.index = index;
+    event.term = 1;
+    checker_event(&world.checker, 1, &event);
+}
+
+static void a_forwarded_proposal_with_a_true_answer_passes(void)
+{
+    uint64_t tag = hand_on();
+    write_entry(0, 1, 1, FORWARDED, 1);
+    answer_forwarded(tag, RAFT_OK, 1);
+    CHECK_CLEAN();
+}
+
+static void a_forwarded_proposal_appended_twice_is_flagged(void)
+{
+    hand_on();
+    write_entry(0, 1, 1, FORWARDED, 1);
+    CHECK_CLEAN();
+    write_entry(0, 2, 1, FORWARDED, 1);
+    CHECK_FLAGGED("V18");
+}
+
+static void a_forwarded_proposal_told_under_another_index_is_flagged(void)
+{
+    uint64_t tag = hand_on();
+    write_entry(0, 1, 1, FORWARDED, 1);
+    answer_forwarded(tag, RAFT_OK, 2);
+    CHECK_FLAGGED("V18");
+}
+
+static void a_forwarded_proposal_told_dropped_that_was_appended_is_flagged(void)
+{
+    uint64_t tag = hand_on();
+    write_entry(0, 1, 1, FORWARDED, 1);
+    answer_forwarded(tag, RAFT_EDROPPED, 0);
+    CHECK_FLAGGED("V18");
+}
+
+static void a_forwarded_proposal_appended_after_it_was_told_dropped_is_flagged(void)
+{
+    uint64_t tag = hand_on();
+    answer_forwarded(tag, RAFT_EDROPPED, 0);
+    CHECK_CLEAN();
+    write_entry(0, 1, 1, FORWARDED, 1);
+    CHECK_FLAGGED("V18");
+}
+
+static void a_forwarded_proposal_answered_twice_is_flagged(void)
+{
+    uint64_t tag = hand_on();
+    answer_forwarded(tag, RAFT_EUNKNOWN, 0);
+    CHECK_CLEAN();
+    answer_forwarded(tag, RAFT_EUNKNOWN, 0);
+    CHECK_FLAGGED("I29");
+}
+
+static void a_forwarded_proposal_without_an_answer_is_flagged(void)
+{
+    hand_on();
+    checker_quiet(&world.checker);
+    CHECK_FLAGGED("I29");
+}
+
+/* ---- Shapes and bounds ------------------------------------------------------------------------- */
+
+static void a_range_that_says_more_than_it_holds_is_flagged(void)
+{
+    uint8_t bytes[256];
+    begin();
+    elect(0, 1);
+    raft_range range = make_range(1, 1, NULL, bytes);
+    raft_write write = empty_write(0);
+    range.count = 2;
+    write.ranges = &range;
+    write.range_count = 1;
+    checker_wrote(&world.checker, 0, &write);
+    CHECK_FLAGGED("R32");
+}
+
+static void an_applied_range_that_says_more_than_it_holds_is_flagged(void)
+{
+    uint8_t bytes[256];
+    begin();
+    replicate_one();
+    raft_range range = make_range(1, 1, NULL, bytes);
+    range.count = 2;
+    checker_apply(&world.checker, 0, &range);
+    CHECK_FLAGGED("I3");
+}
+
+static void too_much_applied_at_once_is_flagged(void)
+{
+    static const char text[] = "thirty-two bytes are in this text";
+    uint8_t bytes[256];
+    uint8_t second[256];
+    begin();
+    elect(0, 1);
+    for (raft_index index = 1; index <= 2; index++) {
+        propose(0, index, 1, text);
+        for (int i = 0; i < NODES; i++) {
+            write_entry(i, index, 1, text, 1);
+        }
+    }
+    commit(0, 2);
+    raft_range range = make_range(1, 1, text, bytes);
+    raft_range next = make_range(2, 1, text, second);
+    memcpy(bytes + range.size, second, next.size);
+    range.size += next.size;
+    range.count = 2;
+    checker_apply(&world.checker, 0, &range);
+    CHECK_FLAGGED("I24");
+}
+
+static void a_log_in_memory_above_its_bound_is_flagged(void)
+{
+    struct checker_setup setup;
+    memset(&setup, 0, sizeof setup);
+    setup.log_bytes_max = 1000;
+    begin_with(setup);
+    world.status[0].log_bytes = 10000000;
+    observe(0);
+    CHECK_FLAGGED("I24");
+}
+
+static void a_message_of_no_kind_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    raft_message it = message(99, 0, 1, 1);
+    send(&it, 0);
+    CHECK_FLAGGED("R66");
+}
+
+static void an_order_with_another_tag_is_flagged(void)
+{
+    begin();
+    elect(0, 1);
+    raft_message order = message(RAFT_MESSAGE_TRANSFER, 0, 1, 1);
+    order.tag_term = 2;
+    send(&order, 0);
+    CHECK_FLAGGED("R53");
+}
+
+static void what_is_pulled_before_it_is_durable_is_flagged(void)
+{
+    uint8_t bytes[256];
+    begin();
+    elect(0, 1);
+    write_entry(1, 1, 1, NULL, 0);
+    raft_message reply = message(RAFT_MESSAGE_PULL_REPLY, 1, 0, 1);
+    reply.ranges[0] = make_range(1, 1, NULL, bytes);
+    reply.range_count = 1;
+    send(&reply, 1);
+    CHECK_FLAGGED("I6");
+}
+
+static void a_lease_beside_a_newer_leader_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    for (int i = 1; i < NODES; i++) {
+        write_state(i, 2, id_of(1), 1);
+        observe(i);
+    }
+    become(1, RAFT_ROLE_LEADER);
+    CHECK_CLEAN();
+    checker_lease(&world.checker, 0, 1);
+    CHECK_FLAGGED("V16");
+}
+
+static void a_dropped_range_that_cannot_be_is_flagged(void)
+{
+    begin();
+    replicate_one();
+    raft_event event;
+    memset(&event, 0, sizeof event);
+    event.kind = RAFT_EVENT_DROPPED;
+    event.term = 1;
+    event.first = 3;
+    event.last = 2;
+    checker_event(&world.checker, 0, &event);
+    CHECK_FLAGGED("I29");
+}
+
 int main(void)
 {
     RUN(an_honest_history_passes);
@@ -1494,6 +2073,46 @@ int main(void)
     RUN(a_commit_within_one_failure_zone_is_flagged);
     RUN(an_answer_from_before_a_membership_is_flagged);
     RUN(an_acknowledged_entry_removed_in_its_term_is_flagged);
+    RUN(a_second_change_before_the_first_is_chosen_is_flagged);
+    RUN(a_change_before_an_own_entry_is_chosen_is_flagged);
+    RUN(another_membership_than_the_newest_that_governs_is_flagged);
+    RUN(a_member_that_nobody_asked_for_is_flagged);
+    RUN(a_witness_that_leads_is_flagged);
+    RUN(a_payload_for_a_witness_is_flagged);
+    RUN(a_header_for_who_keeps_payloads_is_flagged);
+    RUN(a_header_of_what_a_quorum_holds_passes);
+    RUN(a_header_of_what_could_be_lost_is_flagged);
+    RUN(a_snapshot_that_takes_the_place_of_a_shorter_log_passes);
+    RUN(a_snapshot_of_what_is_not_chosen_is_flagged);
+    RUN(a_snapshot_installed_under_another_index_is_flagged);
+    RUN(a_snapshot_installed_below_the_commit_index_is_flagged);
+    RUN(a_snapshot_installed_over_a_log_that_holds_it_is_flagged);
+    RUN(a_log_restored_from_nowhere_is_flagged);
+    RUN(a_snapshot_sent_that_was_never_taken_is_flagged);
+    RUN(a_snapshot_sent_below_a_promise_is_flagged);
+    RUN(a_snapshot_of_another_state_is_flagged);
+    RUN(a_snapshot_beyond_the_commit_index_is_flagged);
+    RUN(a_snapshot_index_that_falls_is_flagged);
+    RUN(a_snapshot_loaded_that_is_not_in_use_is_flagged);
+    RUN(a_snapshot_loaded_before_it_is_durable_is_flagged);
+    RUN(a_load_while_an_apply_is_outstanding_is_flagged);
+    RUN(another_state_loaded_is_flagged);
+    RUN(a_forwarded_proposal_with_a_true_answer_passes);
+    RUN(a_forwarded_proposal_appended_twice_is_flagged);
+    RUN(a_forwarded_proposal_told_under_another_index_is_flagged);
+    RUN(a_forwarded_proposal_told_dropped_that_was_appended_is_flagged);
+    RUN(a_forwarded_proposal_appended_after_it_was_told_dropped_is_flagged);
+    RUN(a_forwarded_proposal_answered_twice_is_flagged);
+    RUN(a_forwarded_proposal_without_an_answer_is_flagged);
+    RUN(a_range_that_says_more_than_it_holds_is_flagged);
+    RUN(an_applied_range_that_says_more_than_it_holds_is_flagged);
+    RUN(too_much_applied_at_once_is_flagged);
+    RUN(a_log_in_memory_above_its_bound_is_flagged);
+    RUN(a_message_of_no_kind_is_flagged);
+    RUN(an_order_with_another_tag_is_flagged);
+    RUN(what_is_pulled_before_it_is_durable_is_flagged);
+    RUN(a_lease_beside_a_newer_leader_is_flagged);
+    RUN(a_dropped_range_that_cannot_be_is_flagged);
     RUN(the_first_violation_is_kept);
     checker_free(&world.checker);
     return check_done();

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs every fuzz target under libFuzzer for FUZZ_SECONDS, from its corpus. New inputs stay in the
-# build directory; one that fails is named and kept there.
+# Runs every fuzz target under libFuzzer for FUZZ_SECONDS, two at a time, from its corpus. New inputs
+# stay in the build directory; one that fails is named and kept there.
 set -u
 BUILD=${BUILD:-build}
 seconds=${FUZZ_SECONDS:-60}
@@ -34,22 +34,31 @@ done
 "${MAKE:-make}" --no-print-directory BUILD="$work" CC="$clang" \
     CFLAGS="-O1 -g $sanitizers -fsanitize=fuzzer-no-link" $archives $objects || exit 1
 
-failed=0
+# fuzz NAME: shows what it did, once it is done; leaves a mark where it failed.
+fuzz() {
+    corpus=tests/corpus/$1
+    [ -d "$corpus" ] || corpus=tests/corpus/${1#fuzz_}
+    # shellcheck disable=SC2046
+    "$work/$1" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+        -verbosity=0 -artifact_prefix="$work/found/$1-" "$work/found/$1" \
+        $([ -d "$corpus" ] && echo "$corpus") >"$work/$1.log" 2>&1 || : >"$work/$1.failed"
+    said=$(echo "== $1, $seconds s"
+        grep -E 'number_of_executed_units|new_units_added' "$work/$1.log"
+        [ ! -e "$work/$1.failed" ] || tail -n 30 "$work/$1.log")
+    printf '%s\n' "$said"
+}
+
+rm -f "$work"/*.failed
+running=0
 for source in $targets; do
     name=$(basename "$source" .c)
-    corpus=tests/corpus/$name
-    [ -d "$corpus" ] || corpus=tests/corpus/${name#fuzz_}
     mkdir -p "$work/found/$name"
     # shellcheck disable=SC2086
     $clang $sanitizers -fsanitize=fuzzer -o "$work/$name" "$work/obj/tests/$name.o" $archives \
-        -pthread || exit 1
-    echo "== $name, $seconds s"
-    # shellcheck disable=SC2046
-    "$work/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-        -verbosity=0 -artifact_prefix="$work/found/$name-" "$work/found/$name" \
-        $([ -d "$corpus" ] && echo "$corpus") >"$work/$name.log" 2>&1
-    status=$?
-    grep -E 'number_of_executed_units|new_units_added' "$work/$name.log"
-    [ $status -eq 0 ] || { tail -n 30 "$work/$name.log"; failed=1; }
+        -pthread || { wait; exit 1; }
+    fuzz "$name" &
+    running=$((running + 1))
+    [ $((running % 2)) -ne 0 ] || wait
 done
-exit $failed
+wait
+! ls "$work"/*.failed >/dev/null 2>&1

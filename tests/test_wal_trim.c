@@ -70,7 +70,7 @@ static void copy_model(struct model *to, const struct model *from)
         memcpy(&to->groups[g], group, offsetof(struct group, terms));
         if (group->last >= group->first) {
             memcpy(to->groups[g].terms + group->first, group->terms + group->first,
-                   group->last - group->first + 1);
+                   (size_t)(group->last - group->first + 1));
         }
     }
 }

@@ -77,8 +77,10 @@ judge() {
     fi
 }
 
-# As it was, with its object: only what the next patch touches is compiled. Headers cost more.
+# As it was, with its object: only what the next patch touches is compiled. Headers cost more. What
+# holds the object of the mutant goes, since it is newer than the one that was restored.
 restore() {
+    rm -f "$build/sim" "$build"/*.a "$build"/obj/*.a
     sed -n 's|^+++ b/||p' "$1" | while read -r file; do
         case $file in
         *.c)

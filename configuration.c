@@ -482,8 +482,9 @@ static int may_change(const raft *node)
     if (status == RAFT_OK && node->handing_over) {
         status = RAFT_ETRANSFER;
     }
-    if (status == RAFT_OK && (raft__is_joint(node) || node->commit_index < node->own_first ||
-                              node->commit_index < raft__config_index(node))) {
+    if (status == RAFT_OK &&
+        (raft__is_joint(node) || !node->settled || node->commit_index < node->own_first ||
+         node->commit_index < raft__config_index(node))) {
         status = RAFT_EBUSY;
     }
     return status;
@@ -581,7 +582,7 @@ void raft__config_step(raft *node)
 {
     struct raft__config config;
     node->change_due = 0;
-    if (node->role != RAFT_ROLE_LEADER || node->commit_index < node->own_first ||
+    if (node->role != RAFT_ROLE_LEADER || !node->settled || node->commit_index < node->own_first ||
         node->commit_index < raft__config_index(node) || raft__is_transferring(node)) {
         return;
     }

@@ -96,6 +96,9 @@ uint64_t raft__follower_deadline(const raft *node)
     if (node->pull.source != 0 && node->pull.again_ms < due) {
         due = node->pull.again_ms;
     }
+    if (node->phase1 != NULL && raft__phase1_deadline(node) < due) {
+        due = raft__phase1_deadline(node);
+    }
     return node->stopping && node->stop_at_ms < due ? node->stop_at_ms : due;
 }
 
@@ -127,6 +130,7 @@ void raft__become_follower(raft *node, raft_term term, raft_id leader)
         leave_leadership(node);
     }
     raft__pull_end(node);
+    raft__phase1_end(node);
     node->transfer.tag_term = 0;
     if (term > node->state.term) {
         raft__set_state(node, term, 0);
@@ -153,8 +157,10 @@ static void begin_campaign(raft *node, int role)
     node->refused = 0;
     node->self_asked = 0;
     node->transfer.tag_term = 0; /* of an earlier candidacy (R23) */
+    node->hold_due = 0;
     node->attempts = (uint8_t)(node->attempts + (node->attempts < UINT8_MAX));
     raft__pull_end(node);
+    raft__phase1_end(node);
     raft__pull_forget(node);
     node->round++; /* replies to earlier campaigns do not count (R13) */
     node->request_due = 1;
@@ -162,28 +168,32 @@ static void begin_campaign(raft *node, int role)
     raft__draw_timer(node);
 }
 
+/* Somebody else has to, or this server in a while. */
+static void give_up_campaign(raft *node)
+{
+    raft__become_follower(node, node->state.term, 0);
+    raft__draw_timer(node);
+}
+
 /* A term of its own, whatever this server was in the one before: it never leads that again (R60). */
 static void become_candidate(raft *node)
 {
-    raft__set_state(node, node->state.term + 1, node->id);
+    raft__set_state(node, node->rules->next_term(node), node->id);
     begin_campaign(node, RAFT_ROLE_CANDIDATE);
     node->counters.elections_started++;
+    if (node->rules->begin(node) != RAFT_OK) {
+        give_up_campaign(node);
+    }
 }
 
-/* A leader starts with an entry of its own term: older ones commit only below it (R17, R27). */
-static void become_leader(raft *node)
+void raft__lead(raft *node)
 {
-    if (raft__own_reserve(node) != RAFT_OK ||
-        raft__log_append_one(&node->log, &node->memory, node->state.term, RAFT_ENTRY_NOOP, NULL,
-                             0) != RAFT_OK) {
-        raft__become_follower(node, node->state.term, 0); /* no memory to lead with: try later */
-        raft__draw_timer(node);
-        return;
-    }
+    raft__phase1_end(node);
     node->role = RAFT_ROLE_LEADER;
     node->leader = node->id;
     node->untold = 1;
     node->own_first = node->log.last_index;
+    node->settled = 0;
     node->led_term = node->state.term;
     node->heard = node->granted;
     node->quorum_ok = 1;
@@ -241,27 +251,34 @@ void raft__membership_changed(raft *node)
 
 /* ---- Campaigning ---------------------------------------------------------------------------- */
 
-/* A pre-vote quorum can both elect and commit, or leading would be of no use (Q3). */
-static int campaign_is_won(const raft *node)
+static int has_quorum_for(const raft *node, int purpose)
 {
-    return raft__quorum_has(&node->quorums, RAFT__ELECTION, node->granted) &&
-           (node->role == RAFT_ROLE_CANDIDATE ||
-            raft__quorum_has(&node->quorums, RAFT__COMMIT, node->granted));
+    return raft__quorum_has(&node->quorums, purpose, node->granted);
+}
+
+static int cannot_win(const raft *node)
+{
+    return !raft__quorum_has(&node->quorums, RAFT__ELECTION, ~node->refused);
+}
+
+/* A pre-vote quorum can both elect and commit, or leading would be of no use (Q3). */
+static void judge_pre_votes(raft *node)
+{
+    if (has_quorum_for(node, RAFT__ELECTION) && has_quorum_for(node, RAFT__COMMIT)) {
+        become_candidate(node);
+    } else if (raft__pull_would_help(node)) {
+        raft__pull_begin(node);
+    } else if (cannot_win(node)) {
+        give_up_campaign(node);
+    }
 }
 
 static void count_ballots(raft *node)
 {
-    if (campaign_is_won(node)) {
-        if (node->role == RAFT_ROLE_PRE_CANDIDATE) {
-            become_candidate(node);
-        } else {
-            become_leader(node);
-        }
-    } else if (node->role == RAFT_ROLE_PRE_CANDIDATE && raft__pull_would_help(node)) {
-        raft__pull_begin(node);
-    } else if (!raft__quorum_has(&node->quorums, RAFT__ELECTION, ~node->refused)) {
-        raft__become_follower(node, node->state.term, 0);
-        raft__draw_timer(node);
+    if (node->role == RAFT_ROLE_PRE_CANDIDATE) {
+        judge_pre_votes(node);
+    } else {
+        node->rules->judge(node);
     }
 }
 
@@ -274,7 +291,7 @@ static int campaign_check(const raft *node, raft_term tag_term, uint64_t tag_rou
         raft__is_installing(node)) { /* R37 */
         return RAFT_EBUSY;
     }
-    return node->state.term >= RAFT_LIMIT ? RAFT_ELIMIT : RAFT_OK;
+    return node->rules->next_term(node) == 0 ? RAFT_ELIMIT : RAFT_OK;
 }
 
 /*
@@ -332,17 +349,20 @@ int raft__campaign_again(raft *node)
 /* A candidate's term, vote or log have become durable: its own vote counts from now on (R1). */
 void raft__election_durable(raft *node)
 {
-    if (!node->self_asked && raft__state_is_durable(node) && raft__log_is_durable(node)) {
+    if (raft__state_is_durable(node) && raft__log_is_durable(node)) {
+        node->granted |= node->self_asked ? 0 : own_ballot(node);
         node->self_asked = 1;
-        node->granted |= own_ballot(node);
         count_ballots(node);
     }
 }
 
-/* Requests wait until everything they claim is durable: term, own vote, the last entry (R2). */
+/*
+ * Requests wait until everything they claim is durable: term, own vote, and where the log decides,
+ * the last entry (R2, P2).
+ */
 void raft__election_send(raft *node)
 {
-    if (!node->request_due || !raft__log_is_durable(node)) {
+    if (!node->request_due || (node->rules->by_log && !raft__log_is_durable(node))) {
         return;
     }
     int pre = node->role == RAFT_ROLE_PRE_CANDIDATE;
@@ -354,16 +374,20 @@ void raft__election_send(raft *node)
         raft_message message;
         raft__message_begin(node, &message, pre ? RAFT_MESSAGE_PRE_VOTE : RAFT_MESSAGE_VOTE,
                             node->peers[i].id);
-        message.asked_term = pre ? node->state.term + 1 : 0;
+        message.asked_term = pre ? node->rules->next_term(node) : 0;
         message.round = node->round;
-        message.index = node->log.last_index;
-        message.index_term = node->log.last_term;
+        if (node->rules->by_log) {
+            message.index = node->log.last_index;
+            message.index_term = node->log.last_term;
+        }
+        message.flags = !pre && node->hold_due ? RAFT_FLAG_HOLD : 0;
         if (node->transfer.tag_term != 0) {
             message.tag_term = node->transfer.tag_term;
             message.tag_round = node->transfer.tag_round;
         }
         raft__send(node, &message);
     }
+    node->hold_due = 0;
 }
 
 /* ---- Voting --------------------------------------------------------------------------------- */
@@ -424,8 +448,9 @@ void raft__pre_vote_receive(raft *node, const raft_message *message)
     reply.round = message->round;
     reply.kind = RAFT_MESSAGE_PRE_VOTE_REPLY;
     reply.refused = 1;
-    if (would_vote && !raft__is_bound(node) && !raft__disk_is_stalled(node)) {
-        reply.refused = !log_is_up_to_date(node, message);
+    if (would_vote && !raft__is_bound(node) && node->now_ms >= node->held_until_ms &&
+        !raft__disk_is_stalled(node)) {
+        reply.refused = !node->rules->log_allows(node, message);
         reply.flags = reply.refused ? RAFT_FLAG_LOG : 0;
     }
     if (reply.refused && node->durable_index >= node->log.base_index) {
@@ -445,21 +470,24 @@ void raft__vote_receive(raft *node, const raft_message *message)
     struct raft__reply reply;
     int promised = raft__promise_binds(node, message->tag_term, message->tag_round);
     int loose = message->tag_term != 0 || !is_sticky(node);
+    int may_own = node->rules->may_own(node, message->from, message->term);
     memset(&reply, 0, sizeof(reply));
     reply.to = message->from;
     reply.round = message->round;
     reply.kind = RAFT_MESSAGE_VOTE_REPLY;
     reply.refused = 1;
-    if (message->term > node->state.term && !promised && loose) {
+    if (message->term > node->state.term && !promised && loose && may_own) {
         raft__become_follower(node, message->term, 0);
     }
-    if (message->term == node->state.term && !promised && vote_is_free(node, message->from) &&
-        log_is_up_to_date(node, message)) {
+    if (message->term == node->state.term && !promised && may_own &&
+        vote_is_free(node, message->from) && node->rules->log_allows(node, message)) {
         reply.refused = 0;
         if (node->state.vote == 0) { /* a repeated request gets the same answer, no more time */
             raft__set_state(node, node->state.term, message->from);
             node->timer_reset = 1; /* R15 */
             raft__pull_end(node);
+        } else if ((message->flags & RAFT_FLAG_HOLD) != 0 && node->leader == 0) {
+            raft__hold(node);
         }
     }
     raft__reply(node, &reply);
@@ -472,7 +500,8 @@ static int ballot_counts(const raft *node, const raft_message *message)
         return 0;
     }
     if (message->kind == RAFT_MESSAGE_PRE_VOTE_REPLY) {
-        return node->role == RAFT_ROLE_PRE_CANDIDATE && message->asked_term == node->state.term + 1;
+        return node->role == RAFT_ROLE_PRE_CANDIDATE &&
+               message->asked_term == node->rules->next_term(node);
     }
     return node->role == RAFT_ROLE_CANDIDATE && message->term == node->state.term;
 }
@@ -497,6 +526,9 @@ void raft__ballot_receive(raft *node, const raft_message *message)
         }
     } else {
         node->granted |= voter & ~node->refused;
+        if (node->role == RAFT_ROLE_CANDIDATE) {
+            node->rules->take(node, message);
+        }
     }
     count_ballots(node);
 }
@@ -552,13 +584,19 @@ void raft__election_timers(raft *node)
         leader_timers(node);
         return;
     }
+    if (node->phase1 != NULL) {
+        raft__phase1_timers(node);
+    }
     if (node->timer_reset) {
         draw_timer(node);
     }
     if (node->pull.source != 0) {
         raft__pull_timers(node);
     }
-    if (node->now_ms < node->election_at_ms) {
+    if (node->phase1 != NULL) {
+        count_ballots(node); /* what it waited for may have happened meanwhile */
+    }
+    if (node->role == RAFT_ROLE_LEADER || node->now_ms < node->election_at_ms) {
         return;
     }
     if (raft__promise_binds(node, 0, 0)) {
@@ -566,4 +604,69 @@ void raft__election_timers(raft *node)
     } else if (raft__campaign(node) != RAFT_OK) {
         raft__draw_timer(node);
     }
+}
+
+/* ---- Raft's rules --------------------------------------------------------------------------- */
+
+static raft_term term_after(const raft *node)
+{
+    return node->state.term < RAFT_LIMIT ? node->state.term + 1 : 0;
+}
+
+/* Votes decide whose a term is. */
+static int anyone_may_own(const raft *node, raft_id id, raft_term term)
+{
+    (void)node;
+    (void)id;
+    (void)term;
+    return 1;
+}
+
+static void say_nothing(const raft *node, raft_message *vote)
+{
+    (void)node;
+    (void)vote;
+}
+
+static int begin_at_once(raft *node)
+{
+    (void)node;
+    return RAFT_OK;
+}
+
+static void count_only(raft *node, const raft_message *vote)
+{
+    (void)node;
+    (void)vote;
+}
+
+/* A leader starts with an entry of its own term: older ones commit only below it (R17, R27). */
+static void lead_with_noop(raft *node)
+{
+    if (raft__own_reserve(node) == RAFT_OK &&
+        raft__log_append_one(&node->log, &node->memory, node->state.term, RAFT_ENTRY_NOOP, NULL,
+                             0) == RAFT_OK) {
+        raft__lead(node);
+    } else {
+        give_up_campaign(node); /* no memory to lead with */
+    }
+}
+
+/* The votes are for this server's log, which holds all that is committed (R12): it leads with it. */
+static void judge_votes(raft *node)
+{
+    if (has_quorum_for(node, RAFT__ELECTION)) {
+        lead_with_noop(node);
+    } else if (cannot_win(node)) {
+        give_up_campaign(node);
+    }
+}
+
+const struct raft__rules *raft__raft_rules(void)
+{
+    static const struct raft__rules rules = {
+        term_after,    anyone_may_own, log_is_up_to_date, say_nothing,
+        begin_at_once, count_only,     judge_votes,       1,
+    };
+    return &rules;
 }

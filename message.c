@@ -230,7 +230,8 @@ static int fields_valid(const raft_message *message)
         return message->term > 0 && position_valid(message) && message->tag_term <= message->term &&
                (message->tag_term > 0 || !message->tag_round);
     case RAFT_MESSAGE_VOTE_REPLY:
-        return message->term > 0;
+        return message->term > 0 && position_valid(message) && message->commit <= message->index &&
+               message->accepted_round <= message->term;
     case RAFT_MESSAGE_HEARTBEAT_REPLY:
         return message->term > 0 && message->credit_ms <= RAFT__LEASE_MAX;
     case RAFT_MESSAGE_APPEND_REPLY:
@@ -292,10 +293,11 @@ enum { TO_LEADER = RAFT_FLAG_FULL | RAFT_FLAG_IDLE };
 static const struct layout layouts[] = {
     [RAFT_MESSAGE_PRE_VOTE] = {1, 0, 0, 0, 0, AT(asked_term)},
     [RAFT_MESSAGE_PRE_VOTE_REPLY] = {1, 1, RAFT_FLAG_LOG, 0, 0, AT(asked_term)},
-    [RAFT_MESSAGE_VOTE] = {1, 0, 0, AT(tag_round), 0, AT(tag_term)},
-    [RAFT_MESSAGE_VOTE_REPLY] = {0, 1, 0, 0, 0, 0},
-    [RAFT_MESSAGE_APPEND] = {1, 0, 0, AT(commit), 0, 0},
-    [RAFT_MESSAGE_APPEND_REPLY] = {1, 1, TO_LEADER, AT(credit_ms), AT(refused_index), 0},
+    [RAFT_MESSAGE_VOTE] = {1, 0, RAFT_FLAG_HOLD, AT(tag_round), 0, AT(tag_term)},
+    [RAFT_MESSAGE_VOTE_REPLY] = {1, 1, 0, AT(commit), AT(commit), AT(accepted_round)},
+    [RAFT_MESSAGE_APPEND] = {1, 0, RAFT_FLAG_THROUGH, AT(commit), 0, 0},
+    [RAFT_MESSAGE_APPEND_REPLY] = {1, 1, TO_LEADER | RAFT_FLAG_ACCEPTED, AT(credit_ms),
+                                   AT(refused_index), 0},
     [RAFT_MESSAGE_HEARTBEAT] = {0, 0, RAFT_FLAG_CREDIT | RAFT_FLAG_NO_QUORUM | RAFT_FLAG_SLEEP,
                                 AT(commit), 0, 0},
     [RAFT_MESSAGE_HEARTBEAT_REPLY] = {0, 1, TO_LEADER, AT(credit_ms), AT(credit_ms), 0},
@@ -573,22 +575,26 @@ static const char *kind_name(int kind)
 
 static void describe_flags(struct raft__text *text, const raft_message *message)
 {
+    static const char *const second[] = {
+        [RAFT_MESSAGE_PRE_VOTE_REPLY] = " log", [RAFT_MESSAGE_VOTE] = " hold",
+        [RAFT_MESSAGE_APPEND] = " through",     [RAFT_MESSAGE_APPEND_REPLY] = " accepted",
+        [RAFT_MESSAGE_SNAPSHOT] = " bare",      [KIND_LAST] = NULL,
+    };
     static const struct {
         int flag;
         const char *name;
     } flags[] = {
-        {RAFT_FLAG_LOG, " log"},
-        {RAFT_FLAG_CREDIT, " credit"},
-        {RAFT_FLAG_NO_QUORUM, " no-quorum"},
-        {RAFT_FLAG_SLEEP, " sleep"},
-        {RAFT_FLAG_FULL, " full"},
-        {RAFT_FLAG_IDLE, " idle"},
-        {RAFT_FLAG_LAST, " last"},
+        {RAFT_FLAG_CREDIT, " credit"}, {RAFT_FLAG_NO_QUORUM, " no-quorum"},
+        {RAFT_FLAG_SLEEP, " sleep"},   {RAFT_FLAG_FULL, " full"},
+        {RAFT_FLAG_IDLE, " idle"},     {RAFT_FLAG_LAST, " last"},
     };
+    int known = message->kind >= 0 && message->kind <= KIND_LAST;
+    if ((message->flags & 2) != 0 && known && second[message->kind] != NULL) {
+        raft__text_add(text, second[message->kind]);
+    }
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
         if ((message->flags & flags[i].flag) != 0) {
-            int is_bare = i == 0 && message->kind == RAFT_MESSAGE_SNAPSHOT;
-            raft__text_add(text, is_bare ? " bare" : flags[i].name);
+            raft__text_add(text, flags[i].name);
         }
     }
 }
@@ -621,6 +627,16 @@ static void describe_entries(struct raft__text *text, const raft_message *messag
 static void describe_yes_or_no(struct raft__text *text, const raft_message *message)
 {
     raft__text_add(text, message->refused != 0 ? " no" : " yes");
+}
+
+/* What Multi-Paxos promises with. */
+static void describe_promise(struct raft__text *text, const raft_message *message)
+{
+    if (message->protocol == RAFT_PROTOCOL_MULTIPAXOS && message->refused == 0) {
+        describe_position(text, " last=", message);
+        raft__text_number(text, " accepted=", message->accepted_round);
+        raft__text_number(text, " commit=", message->commit);
+    }
 }
 
 static void describe_tag(struct raft__text *text, const raft_message *message)
@@ -673,6 +689,7 @@ static void describe_body(struct raft__text *text, const raft_message *message)
         break;
     case RAFT_MESSAGE_VOTE_REPLY:
         describe_yes_or_no(text, message);
+        describe_promise(text, message);
         break;
     case RAFT_MESSAGE_APPEND:
         describe_entries(text, message);

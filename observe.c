@@ -320,8 +320,9 @@ static const char *check_streams(const raft *node)
         if (stream->size > stream->capacity) {
             return "a buffer holds no more than fits";
         }
-        if (!stream->ended && node->role != RAFT_ROLE_LEADER) {
-            return "only a leader reads for peers";
+        if (!stream->ended && node->role != RAFT_ROLE_LEADER &&
+            node->pull.asked_by != stream->peer) {
+            return "only a leader reads for peers, and who is pulled from";
         }
     }
     return NULL;
@@ -356,15 +357,26 @@ static const char *check_writes(const raft *node)
                : "what is written is durable or outstanding";
 }
 
+/* With an entry of its own term, or in Multi-Paxos as the one that has accepted it first. */
+static int begins_rightly(const raft *node)
+{
+    raft_index first = node->own_first;
+    raft_term term = first > node->log.base_index ? raft__log_term(&node->log, first) : 0;
+    if (first > node->log.last_index) {
+        return 0;
+    }
+    return node->rules->by_log
+               ? first > 0 && (term == node->state.term || first <= node->log.base_index)
+               : term < node->state.term && node->state.accepted_round == node->state.term;
+}
+
 static const char *check_leader(const raft *node)
 {
     if (node->state.vote != node->id || node->leader != node->id) {
         return "a leader voted for itself and knows itself as leader";
     }
-    if (node->own_first == 0 || node->own_first > node->log.last_index ||
-        (node->own_first > node->log.base_index &&
-         raft__log_term(&node->log, node->own_first) != node->state.term)) {
-        return "a leader's log holds its no-op"; /* R17 */
+    if (!begins_rightly(node)) {
+        return "a leader's log holds its no-op, or all that it adopted"; /* R17, P5 */
     }
     for (uint32_t i = 0; i < node->peer_count; i++) {
         const struct raft__peer *peer = &node->peers[i];
@@ -420,10 +432,12 @@ static const char *check_pull(const raft *node)
     if (pull->source == 0) {
         return (pull->due & RAFT__PULL_ASK) != 0 ? "only a pull asks for entries" : NULL;
     }
-    if (node->role != RAFT_ROLE_PRE_CANDIDATE || pull->term != node->state.term) {
-        return "only a pre-candidate pulls, in one term"; /* N7 */
+    int puller = node->rules->by_log ? RAFT_ROLE_PRE_CANDIDATE : RAFT_ROLE_CANDIDATE;
+    if (node->role != puller || pull->term != node->state.term) {
+        return "only a pre-candidate, or a candidate of Multi-Paxos, pulls, in one term";
     }
-    if (pull->index < node->commit_index || pull->index > node->log.last_index) {
+    if (!pull->verifies &&
+        (pull->index < node->commit_index || pull->index > node->log.last_index)) {
         return "a pull joins between the commit index and the end"; /* I14 */
     }
     return pull->has_changed && node->certified != 0 ? "what is pulled certifies nothing" : NULL;

@@ -1,5 +1,8 @@
 /*
- * Pull before campaigning (rule N7). Where one server alone reaches a quorum and others have longer
+ * Taking a better log from another server before leading: in Raft where an election fails for the
+ * log alone (rule N7), in Multi-Paxos whenever the best promise is another server's (P4).
+ *
+ * Raft. Where one server alone reaches a quorum and others have longer
  * logs, Raft as it is elects nobody: the one is refused for its log, the others reach too few. So a
  * pre-candidate that would be elected but for its log takes what it lacks from whoever has the best
  * one, and asks again.
@@ -17,6 +20,11 @@
  *       what is cut was certified in this very term, the term is left behind for good.
  *   (4) A chunk counts only if it answers the open question, in the term of the pull, and nothing
  *       has been heard of a leader since: any change of role or term ends the pull.
+ *
+ * Multi-Paxos. A candidate that a Q1 has promised its term makes its log the best one. (1), (2) and
+ * (4) hold as well; the term is its own, so (3) has nothing to raise. The source has promised this
+ * very term, so its log stays as it is. What is committed there is chosen, and may be applied here
+ * as it comes. Where the source has compacted what is wanted, its snapshot comes first (P12).
  *
  * A log that was pulled by halves is as good as any other.
  */
@@ -59,37 +67,81 @@ int raft__pull_would_help(const raft *node)
 
 /* ---- Pulling -------------------------------------------------------------------------------- */
 
-/* Asks for what follows index. The same question, asked again, keeps its number. */
-static void ask_behind(raft *node, raft_index index)
+/* Asks for what follows an entry. The same question, asked again, keeps its number. */
+static void ask(raft *node, raft_index index, raft_term term)
 {
     node->pull.index = index;
-    node->pull.index_term = raft__log_term(&node->log, index);
+    node->pull.index_term = term;
     node->pull.round = ++node->round;
+    node->pull.unanswered = 0;
     node->pull.due |= RAFT__PULL_ASK;
     node->dirty = 1;
 }
 
-void raft__pull_begin(raft *node)
+static void ask_behind(raft *node, raft_index index)
+{
+    ask(node, index, raft__log_term(&node->log, index));
+}
+
+static void begin_pull(raft *node, raft_id source, raft_term source_term)
 {
     struct raft__pull *pull = &node->pull;
-    pull->source = pull->best;
-    pull->source_term = pull->best_term;
+    pull->source = source;
+    pull->source_term = source_term;
     pull->term = node->state.term;
     pull->has_changed = 0;
+    pull->verifies = 0;
     node->counters.pulls++;
+}
+
+void raft__pull_begin(raft *node)
+{
+    begin_pull(node, node->pull.best, node->pull.best_term);
     ask_behind(node, node->log.last_index);
+}
+
+static void ask_from_the_end(raft *node)
+{
+    raft_index last = node->log.last_index;
+    ask_behind(node, last < node->pull.goal ? last : node->pull.goal);
+}
+
+void raft__pull_log(raft *node, raft_id source, raft_index goal, raft_term goal_term, int verify)
+{
+    begin_pull(node, source, goal_term);
+    node->pull.goal = goal;
+    node->pull.goal_term = goal_term;
+    node->pull.verifies = verify != 0;
+    if (verify) {
+        ask(node, goal, goal_term);
+    } else {
+        ask_from_the_end(node);
+    }
 }
 
 void raft__pull_end(raft *node)
 {
+    if (node->pull.source != 0 && node->install != NULL &&
+        node->install->from == node->pull.source) {
+        raft__install_give_up(node, RAFT_EDROPPED);
+    }
     node->pull.source = 0;
     node->pull.due &= (uint8_t)~RAFT__PULL_ASK;
 }
 
+static int is_candidate(const raft *node)
+{
+    return node->role == RAFT_ROLE_CANDIDATE;
+}
+
 /* A pull that brought nothing would only be repeated: the next one waits for the timer. */
-static void finish_pull(raft *node)
+static void finish_pull(raft *node, int outcome)
 {
     int has_changed = node->pull.has_changed;
+    if (is_candidate(node)) {
+        raft__phase1_pulled(node, outcome);
+        return;
+    }
     raft__pull_end(node);
     if (!has_changed || raft__campaign_again(node) != RAFT_OK) {
         raft__become_follower(node, node->state.term, 0);
@@ -186,8 +238,8 @@ static int take_pulled(raft *node, const raft_message *message, unsigned kinds, 
 static void look_further_back(raft *node, const raft_message *message)
 {
     raft_index floor = node->commit_index;
-    if (node->pull.index <= floor) {
-        finish_pull(node);
+    if (node->pull.verifies || node->pull.index <= floor) {
+        finish_pull(node, RAFT__PULL_LACKS);
         return;
     }
     raft_index from = message->index < node->pull.index ? message->index : node->pull.index - 1;
@@ -207,12 +259,34 @@ static int answers_question(const raft *node, const raft_message *message)
                              : message->index == pull->index);
 }
 
+static int holds_goal(const raft *node)
+{
+    const struct raft__pull *pull = &node->pull;
+    return pull->goal >= node->log.base_index && pull->goal <= node->log.last_index &&
+           raft__log_term(&node->log, pull->goal) == pull->goal_term;
+}
+
+/* Candidate: the log is the source's up to `end`; so what is committed there is so here (I11). */
+static void go_on(raft *node, const raft_message *message, raft_index end)
+{
+    int is_all = (message->flags & RAFT_FLAG_LAST) != 0 || end == message->index;
+    raft__commit_to(node, message->commit < end ? message->commit : end);
+    if (holds_goal(node)) {
+        finish_pull(node, RAFT__PULL_DONE);
+    } else if (is_all) {
+        finish_pull(node, RAFT__PULL_LACKS); /* it is not what it said that it was */
+    } else {
+        ask_behind(node, end);
+    }
+}
+
 int raft__pull_reply_receive(raft *node, const raft_message *message, unsigned kinds)
 {
     raft_index end;
     if (!answers_question(node, message)) {
         return RAFT_OK;
     }
+    node->pull.progress++;
     if (message->refused) {
         look_further_back(node, message);
         return RAFT_OK;
@@ -220,15 +294,22 @@ int raft__pull_reply_receive(raft *node, const raft_message *message, unsigned k
     if (message->index_term != node->pull.index_term) {
         return RAFT_EMALFORMED; /* it agrees to another point than it was asked about */
     }
+    if (node->pull.verifies) {
+        node->pull.verifies = 0;
+        ask_from_the_end(node);
+        return RAFT_OK;
+    }
     int status = take_pulled(node, message, kinds, &end);
     if (node->pull.source == 0) {
         return status; /* a membership that came with it left this server out (R16) */
     }
     if (status == RAFT_EMALFORMED || status == RAFT_ELIMIT) {
         raft__become_follower(node, node->state.term, 0);
+    } else if (is_candidate(node) && status == RAFT_OK) {
+        go_on(node, message, end);
     } else if (status == RAFT_OK &&
                ((message->flags & RAFT_FLAG_LAST) != 0 || end == message->index)) {
-        finish_pull(node);
+        finish_pull(node, RAFT__PULL_DONE);
     } else if (end > message->index) {
         ask_behind(node, end);
     }
@@ -238,17 +319,33 @@ int raft__pull_reply_receive(raft *node, const raft_message *message, unsigned k
 /* ---- Being pulled from ---------------------------------------------------------------------- */
 
 /*
- * A server that follows a live leader helps nobody against it, nor does it take over a term for
- * that (R19). A newer term is told, as to any candidate (R18).
+ * Raft: a server that follows a live leader helps nobody against it, nor does it take over a term
+ * for that (R19). Multi-Paxos: it helps whom it has promised the term, and nobody else (P4). A newer
+ * term is told, as to any candidate (R18).
  */
+static int may_serve(const raft *node, const raft_message *message)
+{
+    if (node->is_witness) {
+        return 0;
+    }
+    if (node->rules->by_log) {
+        return !raft__is_bound(node);
+    }
+    return message->term < node->state.term ||
+           (message->term == node->state.term && node->state.vote == message->from);
+}
+
 void raft__pull_receive(raft *node, const raft_message *message)
 {
     struct raft__pull *pull = &node->pull;
-    if (raft__is_bound(node) || node->is_witness) {
+    if (!may_serve(node, message)) {
         return;
     }
     if (message->term > node->state.term) {
         raft__become_follower(node, message->term, 0);
+    }
+    if (pull->asked_by != message->from) {
+        raft__pull_serve_end(node);
     }
     pull->due |= RAFT__PULL_ANSWER;
     pull->asked_by = message->from;
@@ -258,28 +355,54 @@ void raft__pull_receive(raft *node, const raft_message *message)
     node->dirty = 1;
 }
 
-/*
- * Whether the log holds that entry durably, and what follows it in memory. What has left memory is
- * not fetched for this: a server that is so far behind is no hope for the group, others are nearer.
- */
+/* Whether the log holds that entry durably. */
 static int can_serve(const raft *node, raft_index index, raft_term term)
 {
     return index >= node->log.base_index && index <= node->durable_index &&
-           index + 1 >= raft__log_memory(&node->log) && raft__log_term(&node->log, index) == term;
+           raft__log_term(&node->log, index) == term;
 }
 
-/* The entries behind the point of joining, one run of one term, as far as they are durable. */
-static void fill_chunk(const raft *node, raft_message *message)
+/* The server that asks, if it is a member: where what is read back for it is kept. */
+static struct raft__peer *asking_peer(raft *node)
 {
-    raft_index end = message->index;
-    message->commit = node->commit_index;
-    if (end < node->durable_index) {
-        raft__log_range(&node->log, end + 1, node->durable_index, node->options.append_bytes_max,
-                        &message->ranges[0]);
-        message->range_count = 1;
-        end += message->ranges[0].count;
+    uint32_t position = raft__position_of(node, node->pull.asked_by);
+    return position < node->peer_count ? &node->peers[position] : NULL;
+}
+
+/* Entries that have left memory are read back, as for a follower (stream.c). */
+static int fetch_chunk(raft *node, raft_index first, raft_range *range)
+{
+    struct raft__peer *peer = asking_peer(node);
+    if (peer == NULL) {
+        return RAFT_ENOTMEMBER;
     }
+    peer->state = RAFT_PEER_REPLICATE;
+    peer->next = first;
+    return raft__stream_entries(node, peer, range);
+}
+
+/*
+ * The entries behind the point of joining, one run of one term, as far as they are durable. RAFT_OK
+ * or why there is none.
+ */
+static int fill_chunk(raft *node, raft_message *message)
+{
+    raft_index first = message->index + 1;
+    raft_range *range = &message->ranges[0];
+    int status = RAFT_OK;
+    if (first <= node->durable_index) {
+        if (first >= raft__log_memory(&node->log)) {
+            raft__log_range(&node->log, first, node->durable_index, node->options.append_bytes_max,
+                            range);
+        } else {
+            status = fetch_chunk(node, first, range);
+        }
+        message->range_count = status == RAFT_OK;
+    }
+    raft_index end = message->index + (message->range_count > 0 ? range->count : 0);
+    message->commit = node->commit_index;
     message->flags = end == node->durable_index ? RAFT_FLAG_LAST : 0;
+    return status;
 }
 
 static void fill_refusal(const raft *node, raft_message *message, raft_term term)
@@ -289,27 +412,95 @@ static void fill_refusal(const raft *node, raft_message *message, raft_term term
     message->refused = 1;
     message->refused_index = index;
     message->index = 0;
+    message->index_term = 0;
+    message->commit = 0;
+    message->flags = 0;
+    message->range_count = 0;
     if (from >= node->log.base_index) {
         message->index = raft__log_floor(&node->log, from, term);
         message->index_term = raft__log_term(&node->log, message->index);
     }
 }
 
+/*
+ * What is wanted lies in front of the log: whom the term was promised gets the snapshot first. It
+ * asks on behind that when it is in use there.
+ */
+static int serve_snapshot(raft *node)
+{
+    struct raft__pull *pull = &node->pull;
+    struct raft__peer *peer = asking_peer(node);
+    if (node->rules->by_log || peer == NULL || node->callbacks.snapshot_read == NULL ||
+        pull->asked_index >= node->log.base_index) {
+        return 0;
+    }
+    if (peer->state != RAFT_PEER_SNAPSHOT) {
+        raft__peer_needs_snapshot(node, peer);
+    }
+    peer->heard_ms = node->now_ms;
+    raft__snapshot_again(node, peer, UINT64_MAX);
+    pull->serves_snapshot = 1;
+    return 1;
+}
+
 static void send_answer(raft *node)
 {
     struct raft__pull *pull = &node->pull;
     raft_message message;
+    int status = RAFT_EARG;
     raft__message_begin(node, &message, RAFT_MESSAGE_PULL_REPLY, pull->asked_by);
     message.round = pull->asked_round;
     message.index = pull->asked_index;
-    if (can_serve(node, pull->asked_index, pull->asked_index_term)) {
+    int is_promised = node->rules->by_log || node->state.vote == pull->asked_by;
+    if (is_promised && can_serve(node, pull->asked_index, pull->asked_index_term)) {
         message.index_term = pull->asked_index_term;
-        fill_chunk(node, &message);
-    } else {
-        fill_refusal(node, &message, pull->asked_index_term);
+        status = fill_chunk(node, &message);
+    }
+    if (status == RAFT_PENDING) {
+        return; /* the host reads */
     }
     pull->due &= (uint8_t)~RAFT__PULL_ANSWER;
+    if (status == RAFT_ENOMEM) {
+        return; /* it asks again */
+    }
+    if (status != RAFT_OK && is_promised && serve_snapshot(node)) {
+        return;
+    }
+    if (status != RAFT_OK) {
+        fill_refusal(node, &message, pull->asked_index_term);
+    } else if (pull->serves_snapshot) {
+        pull->serves_snapshot = 0; /* it has arrived */
+        raft__stream_end(node, pull->asked_by, RAFT_OK);
+    }
     raft__send(node, &message);
+}
+
+void raft__pull_piece_reply(raft *node, const raft_message *message)
+{
+    struct raft__peer *peer = asking_peer(node);
+    if (message->kind == RAFT_MESSAGE_SNAPSHOT_REPLY && peer != NULL &&
+        node->pull.serves_snapshot && message->from == peer->id) {
+        peer->heard_ms = node->now_ms;
+        raft__snapshot_reply(node, peer, message);
+        node->dirty = 1;
+    }
+}
+
+void raft__pull_serve_end(raft *node)
+{
+    struct raft__pull *pull = &node->pull;
+    if (pull->asked_by != 0 && node->role != RAFT_ROLE_LEADER) {
+        raft__stream_end(node, pull->asked_by, RAFT_ENOTLEADER);
+    }
+    pull->serves_snapshot = 0;
+}
+
+/* A question is asked four times in a minimum timeout; then a candidate gives the source up. */
+#define QUESTIONS_MAX 4u
+
+static uint64_t question_ms(const raft *node)
+{
+    return node->options.election_timeout_ms / 4 + 1;
 }
 
 static void send_request(raft *node)
@@ -321,7 +512,7 @@ static void send_request(raft *node)
     message.index = pull->index;
     message.index_term = pull->index_term;
     pull->due &= (uint8_t)~RAFT__PULL_ASK;
-    pull->again_ms = node->now_ms + node->options.election_timeout_ms / 4 + 1;
+    pull->again_ms = node->now_ms + question_ms(node);
     raft__send(node, &message);
 }
 
@@ -333,12 +524,47 @@ void raft__pull_send(raft *node)
     if ((node->pull.due & RAFT__PULL_ANSWER) != 0) {
         send_answer(node);
     }
+    if (node->pull.serves_snapshot && asking_peer(node) != NULL) {
+        raft__feed_snapshot(node, raft__position_of(node, node->pull.asked_by));
+    }
+    if (node->piece_reply.due && is_candidate(node) && node->pull.source != 0) {
+        raft__snapshot_answer(node, node->pull.source, node->pull.piece_round);
+    }
 }
 
-/* The question of a pull, or its answer, was lost. */
+void raft__pull_piece(raft *node, uint64_t round)
+{
+    struct raft__pull *pull = &node->pull;
+    if (round > pull->piece_round) {
+        pull->piece_round = round;
+    }
+    pull->progress++;
+    pull->unanswered = 0;
+    pull->again_ms = node->now_ms + question_ms(node);
+}
+
+/* What is committed has moved beyond the open question: Raft has no use for the rest. */
+void raft__pull_on(raft *node)
+{
+    if (!is_candidate(node)) {
+        raft__pull_end(node);
+    } else if (holds_goal(node)) {
+        finish_pull(node, RAFT__PULL_DONE);
+    } else {
+        ask_behind(node, node->commit_index);
+    }
+}
+
+/* The question of a pull, or its answer, was lost; or there is nobody to answer (P4). */
 void raft__pull_timers(raft *node)
 {
-    if ((node->pull.due & RAFT__PULL_ASK) == 0 && node->now_ms >= node->pull.again_ms) {
-        node->pull.due |= RAFT__PULL_ASK;
+    struct raft__pull *pull = &node->pull;
+    if ((pull->due & RAFT__PULL_ASK) != 0 || node->now_ms < pull->again_ms) {
+        return;
+    }
+    if (is_candidate(node) && ++pull->unanswered > QUESTIONS_MAX) {
+        finish_pull(node, RAFT__PULL_SILENT);
+    } else {
+        pull->due |= RAFT__PULL_ASK;
     }
 }

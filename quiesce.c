@@ -69,7 +69,8 @@ static int leader_is_idle(const raft *node)
 {
     for (uint32_t i = 0; i < node->peer_count; i++) {
         const struct raft__peer *peer = &node->peers[i];
-        if (i != node->self && (peer->match < node->log.last_index || peer->promote)) {
+        if (i != node->self &&
+            (peer->match < node->log.last_index || peer->promote || !peer->accepted)) {
             return 0;
         }
     }

@@ -176,7 +176,8 @@ static void options_default(raft_options *options)
 static int options_check(const raft_options *options)
 {
     uint32_t shortest = options->election_timeout_ms;
-    int ok = options->id != 0 && options->protocol == RAFT_PROTOCOL_RAFT;
+    int ok = options->id != 0 && options->protocol >= RAFT_PROTOCOL_RAFT &&
+             options->protocol <= RAFT_PROTOCOL_MULTIPAXOS;
     ok = ok && shortest >= 2 && shortest <= (uint32_t)1 << 30;
     ok = ok && options->heartbeat_ms < shortest;
     ok = ok && options->disk_timeout_ms <= (uint64_t)shortest * 4;
@@ -273,6 +274,8 @@ int raft_new(const raft_options *options, const raft_callbacks *callbacks, void 
     }
     memset(node, 0, sizeof(*node));
     node->memory = memory;
+    node->rules =
+        own_options.protocol == RAFT_PROTOCOL_RAFT ? raft__raft_rules() : raft__paxos_rules();
     node->callbacks = own_callbacks;
     node->host = host;
     node->options = own_options;
@@ -308,6 +311,7 @@ int raft_free(raft *node)
     raft__configs_free(node);
     raft__streams_free(node);
     raft__install_free(node);
+    raft__phase1_end(node);
     raft__log_free(&node->log, &memory);
     raft__free(&memory, node->meta, node->meta_size);
     raft__free(&memory, node, sizeof(*node));
@@ -330,7 +334,10 @@ void raft__set_state(raft *node, raft_term term, raft_id vote)
         node->ack_due = 0;
         node->refusal_due = 0;
         node->heartbeat_reply_due = 0;
+        node->accept_due = 0;
+        node->held_until_ms = 0;
         node->leader = 0;
+        raft__pull_serve_end(node);
         raft__install_give_up(node, RAFT_ENOTLEADER); /* R39 */
         for (uint32_t i = 0; i < node->reply_count; i++) {
             if (node->replies[i].kind == RAFT_MESSAGE_VOTE_REPLY) {
@@ -372,6 +379,14 @@ static void note_truncation(raft *node, raft_index from)
             node->pending[i].last_index = from - 1;
         }
     }
+}
+
+void raft__truncate(raft *node, raft_index from)
+{
+    uint64_t lent_seq = node->pending_count > 0 ? node->seq : 0;
+    raft__log_truncate(&node->log, &node->memory, from, lent_seq);
+    note_truncation(node, from);
+    node->dirty = 1;
 }
 
 /* Entries that are here already stay untouched; the first that differs replaces the rest (R7). */
@@ -785,6 +800,9 @@ static inline void note_durable(raft *node, raft_index last_index, uint32_t stat
     if (node->role == RAFT_ROLE_CANDIDATE) {
         raft__election_durable(node);
     }
+    if (node->accept_due) {
+        raft__accept_when_durable(node);
+    }
 }
 
 /* The first `count` of those outstanding; the last of these says what is durable now. */
@@ -937,6 +955,9 @@ RAFT_APART static void send_replies(raft *node)
         message.index_term = reply->index_term;
         message.refused = reply->refused;
         message.flags = reply->flags;
+        if (reply->kind == RAFT_MESSAGE_VOTE_REPLY && !reply->refused) {
+            node->rules->describe(node, &message);
+        }
         if (message.term > 0 || message.kind == RAFT_MESSAGE_PRE_VOTE_REPLY) {
             raft__send(node, &message);
         }
@@ -970,7 +991,8 @@ static void flush_messages(raft *node)
         }
         raft__follower_send(node);
     }
-    if (node->pull.due != 0) {
+    if (node->pull.due != 0 || node->pull.serves_snapshot ||
+        (node->piece_reply.due && node->pull.source != 0)) {
         raft__pull_send(node);
     }
     if (raft__has_clients(node)) {

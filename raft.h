@@ -131,7 +131,7 @@ typedef struct raft_buf {
     size_t size;
 } raft_buf;
 
-enum { RAFT_PROTOCOL_RAFT = 0 };
+enum { RAFT_PROTOCOL_RAFT = 0, RAFT_PROTOCOL_MULTIPAXOS = 1 };
 
 enum {
     RAFT_ROLE_FOLLOWER = 0,
@@ -243,7 +243,7 @@ RAFT_API const char *raft_strerror(int code);
 typedef struct raft_hard_state {
     raft_term term;
     raft_id vote;             /* whom this server voted for in term; 0: nobody */
-    raft_term accepted_round; /* 0 in this version; stored and restored all the same */
+    raft_term accepted_round; /* Multi-Paxos: the term whose leader's log this is (P5, P6) */
     uint64_t lease_max_ms;    /* the longest lease of any membership ever stored here */
 } raft_hard_state;
 
@@ -282,7 +282,7 @@ enum {
     RAFT_MESSAGE_PRE_VOTE = 1,       /* "would you vote for me?": asked_term, round, index */
     RAFT_MESSAGE_PRE_VOTE_REPLY = 2, /* echoes both; refused, with the last durable entry: index */
     RAFT_MESSAGE_VOTE = 3,           /* round; index: the candidate's last entry; tag, if ordered */
-    RAFT_MESSAGE_VOTE_REPLY = 4,     /* echoes round; refused */
+    RAFT_MESSAGE_VOTE_REPLY = 4,     /* echoes round; refused; a promise says what it has, below */
     RAFT_MESSAGE_APPEND = 5,         /* index and index_term: the entry before the ranges; commit */
     RAFT_MESSAGE_APPEND_REPLY = 6,   /* index: all up to it is durable; or refused, with a hint */
     RAFT_MESSAGE_HEARTBEAT = 7,      /* commit; round, or 0 where no reply is wanted */
@@ -301,9 +301,12 @@ enum {
 
 /* More about a message, beside its kind. */
 enum {
-    RAFT_FLAG_LOG = 2,       /* pre-vote reply: refused only because of the candidate's log */
-    RAFT_FLAG_BARE = 2,      /* snapshot: to a witness, metadata alone */
-    RAFT_FLAG_CREDIT = 4,    /* heartbeat: a lease is asked for */
+    RAFT_FLAG_LOG = 2,      /* pre-vote reply: refused only because of the candidate's log */
+    RAFT_FLAG_BARE = 2,     /* snapshot: to a witness, metadata alone */
+    RAFT_FLAG_HOLD = 2,     /* vote: the promise was given; patience is asked for (P16) */
+    RAFT_FLAG_THROUGH = 2,  /* append: it ends where the leader's own term begins, or beyond (P6) */
+    RAFT_FLAG_ACCEPTED = 2, /* append reply: accepted_round is this term: it counts (P7) */
+    RAFT_FLAG_CREDIT = 4,   /* heartbeat: a lease is asked for */
     RAFT_FLAG_NO_QUORUM = 8, /* heartbeat: the leader does not reach a quorum (N5) */
     RAFT_FLAG_SLEEP = 16,    /* heartbeat: the group falls asleep (R54) */
     RAFT_FLAG_FULL = 32,     /* replies to a leader: no memory for more entries at present */
@@ -317,12 +320,13 @@ typedef struct raft_message {
     uint64_t group;
     raft_id from;
     raft_id to;
-    raft_term term;           /* the sender's term */
-    uint64_t round;           /* the sender's counter of questions asked; replies echo it */
-    raft_index index;         /* the position that the kind is about, see above */
-    raft_term index_term;     /* the term of the entry at index */
-    raft_term asked_term;     /* pre-vote: the term that the candidate would campaign in */
-    raft_index commit;        /* append, heartbeat, pull reply: the sender's commit index */
+    raft_term term;       /* the sender's term */
+    uint64_t round;       /* the sender's counter of questions asked; replies echo it */
+    raft_index index;     /* the position that the kind is about, see above */
+    raft_term index_term; /* the term of the entry at index */
+    raft_term asked_term; /* pre-vote: the term that the candidate would campaign in */
+    raft_index commit;    /* append, heartbeat, pull reply, promise: the sender's commit index */
+    raft_term accepted_round; /* promise: the sender's, with its last durable entry: index (P3) */
     raft_index refused_index; /* refused append or pull reply: the index that did not match */
     uint64_t credit_ms;       /* replies to a leader: how long no other is elected (R50) */
     raft_term tag_term;       /* transfer, and a vote ordered by one: the leader's term and round */
@@ -522,7 +526,7 @@ typedef struct raft_options {
     uint64_t cluster; /* every message carries it and others are refused; 0: 1 */
     uint64_t group;   /* one of many logs in a process; 0: 1 */
     uint64_t seed; /* of the random timeouts; mixed with id and group. 0 is a seed like another */
-    int protocol;  /* RAFT_PROTOCOL_RAFT */
+    int protocol;  /* RAFT_PROTOCOL_*: the same on all servers of a group, for ever */
 
     /*
      * The shortest election timeout T. Timeouts are drawn from [T, 2T); "one election timeout" in

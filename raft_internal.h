@@ -377,6 +377,24 @@ struct raft__window {
     uint16_t count;
 };
 
+/*
+ * What the two protocols do differently, side by side: election.c has Raft's, paxos.c has those of
+ * Multi-Paxos. Where a function is not needed by one of them, it does nothing there.
+ */
+struct raft__rules {
+    raft_term (*next_term)(const raft *node); /* the term to campaign in; 0: there is none */
+    int (*may_own)(const raft *node, raft_id id, raft_term term); /* campaign in it, or lead it */
+    int (*log_allows)(const raft *node, const raft_message *request); /* a vote for the sender */
+    void (*describe)(const raft *node, raft_message *vote); /* what a vote says of the own log */
+    int (*begin)(raft *node);                               /* a candidacy; RAFT_OK, RAFT_ENOMEM */
+    void (*take)(raft *node, const raft_message *vote);     /* one that was granted */
+    void (*judge)(raft *node); /* candidate: leads, goes on, or gives up */
+    uint8_t by_log; /* the log decides who leads; and who leads counts every acknowledgement */
+};
+
+RAFT_INTERNAL const struct raft__rules *raft__raft_rules(void);
+RAFT_INTERNAL const struct raft__rules *raft__paxos_rules(void);
+
 /* A member, and what a leader knows of it. The leader's own `match` is its durable index. */
 struct raft__peer {
     raft_id id;
@@ -397,6 +415,7 @@ struct raft__peer {
     uint8_t paused;    /* probing: an append is outstanding (R31) */
     uint8_t nudge;     /* an empty append is due, to learn what was lost (R31) */
     uint8_t full;      /* it has no memory for more entries at present */
+    uint8_t accepted;  /* its acknowledgements count for committing (P7) */
     uint8_t lost_told; /* RAFT_EVENT_REGRESSION was told */
     uint8_t needs;     /* RAFT_EVENT_SNAPSHOT_NEEDED: RAFT__UNTOLD, RAFT__TOLD, or no need */
     uint8_t zone;
@@ -531,9 +550,11 @@ struct raft__transfer {
 
 enum { RAFT__PULL_ASK = 1, RAFT__PULL_ANSWER = 2 };
 
-/* The pull before a campaign, on either side (N7). See pull.c. */
+enum { RAFT__PULL_DONE, RAFT__PULL_LACKS, RAFT__PULL_SILENT }; /* how a pull has ended */
+
+/* The pull of a log before leading, on either side (N7, P4). See pull.c. */
 struct raft__pull {
-    raft_id source;        /* pre-candidate: who is asked; 0: no pull */
+    raft_id source;        /* who is asked; 0: no pull */
     raft_term source_term; /* of the source's last entry, as it said */
     raft_term term;        /* the own one in this pull */
     uint64_t round;        /* of the open question, and the point of joining it asks about */
@@ -544,12 +565,19 @@ struct raft__pull {
     raft_index best_index;
     raft_term best_term;
     raft__set behind; /* pre-candidate: who said no for the log only */
-    raft_id asked_by; /* being pulled from: by whom, and the question */
+    raft_index goal;  /* candidate: the last entry of the log to be had (P4) */
+    raft_term goal_term;
+    uint64_t progress;    /* candidate: how often something has come */
+    uint64_t piece_round; /* candidate: of the newest piece of a snapshot */
+    raft_id asked_by;     /* being pulled from: by whom, and the question */
     uint64_t asked_round;
     raft_index asked_index;
     raft_term asked_index_term;
-    uint8_t due;         /* RAFT__PULL_ASK, RAFT__PULL_ANSWER: waits to be sent */
-    uint8_t has_changed; /* the log, or the term, was changed by this pull */
+    uint8_t due;             /* RAFT__PULL_ASK, RAFT__PULL_ANSWER: waits to be sent */
+    uint8_t serves_snapshot; /* being pulled from: it is sent the snapshot first (P12) */
+    uint8_t has_changed;     /* the log, or the term, was changed by this pull */
+    uint8_t unanswered;      /* candidate: how often the open question was asked in vain */
+    uint8_t verifies;        /* candidate: asks whether the source knows the goal at all (P17) */
 };
 
 /* What it takes to let a group fall asleep (R54). See quiesce.c. */
@@ -565,7 +593,7 @@ struct raft__quiet {
 /* A read of this server. */
 struct raft__read {
     uint64_t tag;
-    raft_index index;  /* to be applied first; 0: the leader that is asked has not said it yet */
+    raft_index index;  /* to be applied first; UINT64_MAX: the leader asked has not said it yet */
     uint64_t round;    /* to be answered first; 0: not begun. Of the leader asked: the request */
     uint64_t until_ms; /* of the leader asked: given up then; 0: no sample was seen yet */
     int status;        /* negative: refused, and why */
@@ -643,6 +671,7 @@ struct raft {
     /* Given once. */
     raft_id id;
     struct raft__memory memory;
+    const struct raft__rules *rules;
     raft_callbacks callbacks;
     void *host;
     raft_options options;
@@ -733,10 +762,15 @@ struct raft {
     struct raft__transfer transfer;
     struct raft__pull pull;
     struct raft__quiet quiet;
-    uint64_t stop_at_ms; /* stopping: when at the latest; RAFT_NEVER: not dated yet */
+    struct raft__phase1 *phase1; /* candidate in Multi-Paxos: the promises so far; else null */
+    uint64_t held_until_ms;      /* who was promised this term is at work on it (P16) */
+    raft_index accept_index;     /* accepted_round is due when the log is durable up to here, */
+    uint64_t accept_seq;         /* and this write is (P6) */
+    uint64_t stop_at_ms;         /* stopping: when at the latest; RAFT_NEVER: not dated yet */
 
     /* Leader. */
-    raft_index own_first; /* index of the no-op of this leadership */
+    raft_index own_first; /* index of the no-op of this leadership; Multi-Paxos: L, the last index
+                             adopted: whatever was acknowledged before lies at or below */
     raft_term led_term;   /* the last one led in this run; 0: none */
     struct raft__reads reads;
     struct raft__reads leased;
@@ -779,6 +813,9 @@ struct raft {
     uint8_t timer_reset;   /* redraw the election timer at the next sample */
     uint8_t request_due;   /* campaign: requests are to be sent */
     uint8_t self_asked;    /* candidate: the own vote is durable and counted */
+    uint8_t hold_due;      /* candidate: the requests hold those that have promised (P16) */
+    uint8_t accept_due;    /* the log is the leader's through L, but not durably so yet (P6) */
+    uint8_t settled;       /* leader: a commit quorum holds what makes changes safe (R42, P10) */
     uint8_t ack_due;
     uint8_t refusal_due;
     uint8_t heartbeat_reply_due;
@@ -917,7 +954,7 @@ static inline int raft__is_installing(const raft *node)
 /* Whether a piece of a snapshot is one that no correct leader sends. */
 RAFT_INTERNAL int raft__snapshot_contradicts(const raft *node, const raft_message *message);
 RAFT_INTERNAL int raft__snapshot_receive(raft *node, const raft_message *message);
-RAFT_INTERNAL void raft__snapshot_answer(raft *node);
+RAFT_INTERNAL void raft__snapshot_answer(raft *node, raft_id to, uint64_t round);
 
 /* Hands the piece that has arrived to the host; puts a snapshot that is complete into use. */
 RAFT_INTERNAL void raft__install_step(raft *node);
@@ -975,6 +1012,9 @@ static inline int raft__state_is_durable(const raft *node)
 }
 
 RAFT_INTERNAL int raft__log_is_durable(const raft *node);
+
+/* Cuts the log, beyond what is committed or certified. */
+RAFT_INTERNAL void raft__truncate(raft *node, raft_index from);
 
 /*
  * Appends what the log does not hold of a range, replacing what contradicts it, memberships in it
@@ -1056,6 +1096,7 @@ static inline void raft__message_begin(const raft *node, raft_message *message, 
     message->index_term = 0;
     message->asked_term = 0;
     message->commit = 0;
+    message->accepted_round = 0;
     message->refused_index = 0;
     message->credit_ms = 0;
     message->tag_term = 0;
@@ -1103,6 +1144,9 @@ RAFT_INTERNAL int raft__campaign(raft *node);
 RAFT_INTERNAL int raft__campaign_by_order(raft *node, raft_term tag_term, uint64_t tag_round);
 RAFT_INTERNAL int raft__campaign_again(raft *node);
 
+/* A candidate leads: its own vote counts, and others enough. The log says what it leads with. */
+RAFT_INTERNAL void raft__lead(raft *node);
+
 /* The leader says that it reaches no quorum: it is heard, but binds nobody (N5). */
 RAFT_INTERNAL void raft__heard_weak_leader(raft *node);
 
@@ -1121,6 +1165,24 @@ RAFT_INTERNAL void raft__election_send(raft *node);
 /* Queues a reply to anyone; dropped without memory or a free slot, as a network might. */
 RAFT_INTERNAL void raft__reply(raft *node, const struct raft__reply *reply);
 RAFT_INTERNAL void raft__replies_free(raft *node);
+
+/* ---- paxos.c: what Multi-Paxos has of its own ------------------------------------------------- */
+
+/* Candidate: the pull has ended, RAFT__PULL_..; the promises are forgotten. */
+RAFT_INTERNAL void raft__phase1_pulled(raft *node, int outcome);
+RAFT_INTERNAL void raft__phase1_end(raft *node);
+
+/* Candidate: holds those that have promised, while a pull goes on (P16). */
+RAFT_INTERNAL void raft__phase1_timers(raft *node);
+RAFT_INTERNAL uint64_t raft__phase1_deadline(const raft *node);
+
+/* The candidate that was promised the own term asks for patience (P16). */
+RAFT_INTERNAL void raft__hold(raft *node);
+
+/* Follower: what is certified reaches through L; a write has completed. Both: the round is (P6). */
+RAFT_INTERNAL void raft__reached_adopted(raft *node);
+RAFT_INTERNAL void raft__accept_when_durable(raft *node);
+RAFT_INTERNAL void raft__accept_round(raft *node);
 
 /* ---- transfer.c: leadership that changes hands ---------------------------------------------- */
 
@@ -1149,7 +1211,7 @@ RAFT_INTERNAL int raft__disk_is_stalled(const raft *node);
 /* Stopping: whether everything that can be answered is, or the time is up. */
 RAFT_INTERNAL int raft__has_stopped(raft *node);
 
-/* ---- pull.c: entries for a pre-candidate ---------------------------------------------------- */
+/* ---- pull.c: a better log, before leading --------------------------------------------------- */
 
 /* Pre-candidate: a campaign begins; a voter refused for the log only. */
 RAFT_INTERNAL void raft__pull_forget(raft *node);
@@ -1158,6 +1220,24 @@ RAFT_INTERNAL void raft__pull_note(raft *node, uint32_t position, const raft_mes
 /* Whether the campaign fails for the log only, so that to pull and ask again would help. */
 RAFT_INTERNAL int raft__pull_would_help(const raft *node);
 RAFT_INTERNAL void raft__pull_begin(raft *node);
+
+/* Candidate: makes the own log the one that ends with that entry; see raft__phase1_pulled. */
+RAFT_INTERNAL void raft__pull_log(raft *node, raft_id source, raft_index goal, raft_term goal_term,
+                                  int verify);
+
+/* Candidate: whether it pulls from this server; a piece of its snapshot came, or all is in use. */
+static inline int raft__pulls_from(const raft *node, raft_id id)
+{
+    return node->role == RAFT_ROLE_CANDIDATE && node->pull.source == id && id != 0;
+}
+
+RAFT_INTERNAL void raft__pull_piece(raft *node, uint64_t round);
+RAFT_INTERNAL void raft__pull_on(raft *node);
+
+/* Being pulled from: a piece of a snapshot was answered; it is over. */
+RAFT_INTERNAL void raft__pull_piece_reply(raft *node, const raft_message *message);
+RAFT_INTERNAL void raft__pull_serve_end(raft *node);
+
 RAFT_INTERNAL void raft__pull_end(raft *node);
 
 RAFT_INTERNAL void raft__pull_receive(raft *node, const raft_message *message);

@@ -56,6 +56,9 @@ uint64_t raft__reads_waiting(const raft *node)
     return (uint64_t)node->reads.count + node->leased.count + node->asked.count;
 }
 
+/* Of a read that another server was asked for: it has not said yet which index it has to reach. */
+#define UNSAID UINT64_MAX
+
 static int read_begin(raft *node, struct raft__reads *reads, uint64_t tag, raft_index index)
 {
     if (raft__reads_waiting(node) >= node->options.reads_max) {
@@ -94,7 +97,7 @@ static raft_index index_to_read(const raft *node)
 static uint32_t first_unanswered(const struct raft__reads *asked)
 {
     uint32_t at = asked->count;
-    while (at > 0 && read_at(asked, at - 1)->index == 0) {
+    while (at > 0 && read_at(asked, at - 1)->index == UNSAID) {
         at--;
     }
     return at;
@@ -129,7 +132,7 @@ static int read_elsewhere(raft *node, uint64_t tag)
         return RAFT_ENOTLEADER;
     }
     meet_leader(node);
-    return read_begin(node, &node->asked, tag, 0);
+    return read_begin(node, &node->asked, tag, UNSAID);
 }
 
 static int read_by(raft *node, uint64_t tag, int by_lease)
@@ -340,7 +343,7 @@ static int asked_awaits_request(const raft *node)
 {
     const struct raft__reads *asked = &node->asked;
     return asked->count > 0 && node->asked_request == 0 && node->leader != 0 &&
-           node->role == RAFT_ROLE_FOLLOWER && read_at(asked, asked->count - 1)->index == 0;
+           node->role == RAFT_ROLE_FOLLOWER && read_at(asked, asked->count - 1)->index == UNSAID;
 }
 
 /* One request for all that wait for an index. */
@@ -377,7 +380,7 @@ void raft__read_reply_receive(raft *node, const raft_message *message)
         if (read->round != message->request || read->status != 0) {
             continue;
         }
-        if (message->refused || message->index == 0) {
+        if (message->refused) {
             read->status = RAFT_ENOLEADER;
         } else {
             read->index = message->index;
@@ -446,7 +449,7 @@ static int read_is_confirmed(raft *node, const struct raft__reads *reads,
                              const struct raft__read *read)
 {
     if (reads == &node->asked) {
-        return read->index != 0;
+        return read->index != UNSAID;
     }
     return read->by_lease || round_is_confirmed(node, read->round);
 }

@@ -26,7 +26,8 @@
 /* Who claims to lead our term must be the one leader of it: two would break everything (I4). */
 RAFT_APART static int accept_new_leader(raft *node, raft_id from)
 {
-    if (node->role == RAFT_ROLE_LEADER || (node->leader != 0 && node->leader != from)) {
+    if (node->role == RAFT_ROLE_LEADER || (node->leader != 0 && node->leader != from) ||
+        !node->rules->may_own(node, from, node->state.term)) {
         return RAFT_EMALFORMED;
     }
     if (node->role != RAFT_ROLE_FOLLOWER) {
@@ -216,6 +217,9 @@ int raft__append_receive(raft *node, const raft_message *message, unsigned kinds
         expect_more_than(node, message->index);
         node->full = status != RAFT_OK; /* the leader is told, and waits with more */
     }
+    if ((message->flags & RAFT_FLAG_THROUGH) != 0 && status == RAFT_OK) {
+        raft__reached_adopted(node);
+    }
     node->ack_due = 1;
     raft__commit_to(node, message->commit < node->certified ? message->commit : node->certified);
     return status;
@@ -270,6 +274,14 @@ RAFT_APART static void send_refusal(raft *node)
     raft__send(node, &message);
 }
 
+/* Multi-Paxos: whether the acknowledgement counts (P6, P7). */
+static int ack_flags(const raft *node)
+{
+    return !node->rules->by_log && node->state.accepted_round == node->state.term
+               ? RAFT_FLAG_ACCEPTED
+               : 0;
+}
+
 /* Acknowledges what is certified as far as it is durable; the rest follows when it is. */
 static int send_ack(raft *node)
 {
@@ -283,7 +295,7 @@ static int send_ack(raft *node)
     message.round = node->leader_round;
     message.index = index;
     message.credit_ms = raft__credit(node);
-    message.flags = reply_flags(node);
+    message.flags = reply_flags(node) | ack_flags(node);
     node->acked = index;
     node->ack_due = index < node->certified;
     raft__send(node, &message);
@@ -315,7 +327,7 @@ void raft__follower_send(raft *node)
         replied |= send_ack(node);
     }
     if (node->piece_reply.due) {
-        raft__snapshot_answer(node);
+        raft__snapshot_answer(node, node->leader, node->leader_round);
     }
     if (node->heartbeat_reply_due) {
         node->heartbeat_reply_due = 0;
@@ -404,6 +416,7 @@ void raft__peer_reset(const raft *node, struct raft__peer *peer)
     peer->paused = 0;
     peer->nudge = 0;
     peer->full = 0;
+    peer->accepted = node->rules->by_log;
     peer->lost_told = 0;
     peer->needs = RAFT__NO_NEED;
     peer->retry_ms = 0;
@@ -413,9 +426,10 @@ void raft__peer_reset(const raft *node, struct raft__peer *peer)
 
 void raft__progress_reset(raft *node)
 {
+    raft_index next = node->own_first + (node->log.last_term < node->state.term);
     for (uint32_t i = 0; i < node->peer_count; i++) {
         raft__peer_reset(node, &node->peers[i]);
-        node->peers[i].next = node->own_first;
+        node->peers[i].next = next;
         node->peers[i].session_round = 0; /* what answers this term answers this leadership */
     }
     node->checked_last = node->own_first;
@@ -485,6 +499,7 @@ RAFT_APART static void lose_peer(raft *node, struct raft__peer *peer)
     raft__stream_end(node, peer->id, RAFT_EDROPPED);
     peer->match = 0;
     peer->next = 1;
+    peer->accepted = 0;
     peer->round_echoed = 0;
     peer->lease_end_ms = 0;
     peer->state = RAFT_PEER_LOST;
@@ -579,7 +594,7 @@ static void receive_liveness(raft *node, struct raft__peer *peer, const raft_mes
         peer->paused = 0;
     } else if (peer->state == RAFT_PEER_SNAPSHOT) {
         raft__snapshot_again(node, peer, message->round);
-    } else if (message->refused || peer->match + 1 < peer->next) {
+    } else if (message->refused || peer->match + 1 < peer->next || !peer->accepted) {
         peer->nudge = 1;
     }
 }
@@ -604,6 +619,7 @@ int raft__progress_receive(raft *node, const raft_message *message)
     uint32_t position;
     struct raft__peer *peer = find_peer(node, message->from, &position);
     if (node->role != RAFT_ROLE_LEADER || peer == NULL) {
+        raft__pull_piece_reply(node, message);
         return RAFT_OK;
     }
     int is_ack = message->kind == RAFT_MESSAGE_APPEND_REPLY && !message->refused;
@@ -619,6 +635,10 @@ int raft__progress_receive(raft *node, const raft_message *message)
     node->dirty = 1;
     if (message->round > peer->round_echoed) {
         peer->round_echoed = message->round;
+    }
+    if (is_ack && !peer->accepted && (message->flags & RAFT_FLAG_ACCEPTED) != 0) {
+        peer->accepted = 1;
+        node->match_moved = 1;
     }
     if (message->credit_ms != 0) {
         raft__lease_credit(node, peer, message->round, message->credit_ms);
@@ -652,6 +672,12 @@ struct draft {
     int round_flags;           /* of heartbeats that want a reply */
 };
 
+/* Multi-Paxos: whether an append that ends here certifies everything that was adopted (P6). */
+static int through_adopted(const raft *node, raft_index end)
+{
+    return !node->rules->by_log && end >= node->own_first ? RAFT_FLAG_THROUGH : 0;
+}
+
 /* An append behind index prev, with entries of at most bytes_max; without any if that is 0. */
 RAFT_APART static void draft_append(const raft *node, struct draft *draft, raft_index prev,
                                     uint64_t bytes_max)
@@ -675,6 +701,7 @@ RAFT_APART static void draft_append(const raft *node, struct draft *draft, raft_
         next += range->count;
         room = range->size < room ? room - range->size : 0;
     }
+    message->flags = through_adopted(node, next - 1);
     draft->append_bytes_max = bytes_max;
     draft->append_end = next;
 }
@@ -737,6 +764,12 @@ static void begin_append(const raft *node, const struct raft__peer *peer, raft_m
     message->commit = node->commit_index;
 }
 
+/* The last index that an append of one range speaks of. */
+static raft_index message_end(const raft_message *message)
+{
+    return message->index + (message->range_count > 0 ? message->ranges[0].count : 0);
+}
+
 /* An append of headers behind peer->next - 1, up to last; none if that is below. */
 static void send_stripped(raft *node, struct raft__peer *peer, raft_index last)
 {
@@ -748,6 +781,7 @@ static void send_stripped(raft *node, struct raft__peer *peer, raft_index last)
         message.range_count =
             strip_entries(range, strip_room(node), peer->stripped, &message.ranges[0]) > 0;
     }
+    message.flags = through_adopted(node, message_end(&message));
     if (message.range_count > 0 && peer->state == RAFT_PEER_REPLICATE) {
         peer->next += message.ranges[0].count;
     }
@@ -836,6 +870,7 @@ static void send_stored(raft *node, struct raft__peer *peer, const raft_range *r
         window_push(&peer->window, range->first + range->count - 1);
     }
     peer->next += message.range_count > 0 ? message.ranges[0].count : 0;
+    message.flags = through_adopted(node, message_end(&message));
     peer->commit_told = node->commit_index;
     peer->nudge = 0;
     node->more_due = 1;
@@ -1004,6 +1039,21 @@ static void commit_counted(raft *node, const uint64_t *matches)
 }
 
 /*
+ * A commit quorum holds all that this leadership began with, and counts: changes of the membership
+ * are safe from now on. In Raft it is the same as that the no-op is held (R42, P10).
+ */
+RAFT_APART static void settle(raft *node)
+{
+    raft__set set = 0;
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        const struct raft__peer *peer = &node->peers[i];
+        set |= peer->accepted && peer->match >= node->own_first ? (raft__set)1 << i : 0;
+    }
+    node->settled = (uint8_t)raft__quorum_has(&node->quorums, RAFT__COMMIT, set);
+    node->change_due |= node->settled && raft__is_joint(node);
+}
+
+/*
  * What a commit quorum holds durably, the own disk counted like any other (R5), is committed if it
  * reaches into the own term; older entries never by being counted (R27, figure 8 of the paper).
  */
@@ -1014,11 +1064,15 @@ void raft__leader_commit(raft *node)
     node->match_moved = 0;
     if (node->self < node->peer_count) { /* else it is leaving, and does not count (R46) */
         node->peers[node->self].match = node->durable_index;
+        node->peers[node->self].accepted = 1;
+    }
+    if (!node->settled) {
+        settle(node);
     }
     const struct raft__peer *peer = node->peers;
     for (uint32_t i = 0; i < node->peer_count; i++, peer++) {
-        matches[i] = peer->match;
-        ahead += peer->match > node->commit_index;
+        matches[i] = peer->accepted ? peer->match : 0;
+        ahead += matches[i] > node->commit_index;
     }
     if (ahead >= node->quorums.halves[0].quorum[RAFT__COMMIT] || node->witnesses != 0) {
         commit_counted(node, matches);

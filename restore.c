@@ -119,6 +119,10 @@ static int restore_state(raft *node, const raft_hard_state *state)
          state->vote != node->state.vote)) {
         return RAFT_ECORRUPT;
     }
+    if (!node->rules->by_log && (state->accepted_round < node->state.accepted_round ||
+                                 state->accepted_round > state->term)) {
+        return RAFT_ECORRUPT; /* I8 */
+    }
     uint64_t lease_max_ms = node->state.lease_max_ms;
     node->state = *state;
     raft__lease_remember(node, lease_max_ms); /* it is never lowered (R50) */

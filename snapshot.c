@@ -269,7 +269,7 @@ static void acknowledge(raft *node, raft_index index)
 {
     raft__commit_to(node, index);
     if (node->pull.source != 0 && node->pull.index < node->commit_index) {
-        raft__pull_end(node); /* it joins no further back than what is committed (N7) */
+        raft__pull_on(node); /* it joins no further back than what is committed (N7) */
     }
     if (node->role == RAFT_ROLE_FOLLOWER && node->leader != 0) {
         if (node->commit_index > node->certified) {
@@ -390,9 +390,13 @@ static int can_take(const raft *node, const raft_message *message)
 
 int raft__snapshot_receive(raft *node, const raft_message *message)
 {
-    int status = raft__accept_leader(node, message->from, message->round);
-    if (status != RAFT_OK) {
-        return status;
+    if (raft__pulls_from(node, message->from)) {
+        raft__pull_piece(node, message->round);
+    } else {
+        int status = raft__accept_leader(node, message->from, message->round);
+        if (status != RAFT_OK) {
+            return status;
+        }
     }
     node->dirty = 1;
     if (message->index <= node->commit_index ||
@@ -407,12 +411,12 @@ int raft__snapshot_receive(raft *node, const raft_message *message)
     return take_piece_of(node, message);
 }
 
-void raft__snapshot_answer(raft *node)
+void raft__snapshot_answer(raft *node, raft_id to, uint64_t round)
 {
     const struct raft__piece_reply *reply = &node->piece_reply;
     raft_message message;
-    raft__message_begin(node, &message, RAFT_MESSAGE_SNAPSHOT_REPLY, node->leader);
-    message.round = node->leader_round;
+    raft__message_begin(node, &message, RAFT_MESSAGE_SNAPSHOT_REPLY, to);
+    message.round = round;
     message.index = reply->index;
     message.index_term = reply->term;
     message.offset = reply->offset;
@@ -445,7 +449,7 @@ static void replace_log(raft *node, struct raft__install *install, struct raft__
 {
     raft_index index = install->meta.index;
     raft_term term = install->meta.term;
-    if (node->role != RAFT_ROLE_FOLLOWER) {
+    if (node->role != RAFT_ROLE_FOLLOWER && !raft__pulls_from(node, install->from)) {
         raft__become_follower(node, node->state.term, 0);
     }
     raft__own_cover(node, index, term);

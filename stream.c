@@ -89,7 +89,7 @@ static int entries_are_wanted(const raft *node, const struct raft__stream *strea
 {
     uint32_t position = raft__position_of(node, stream->peer);
     if (node->role != RAFT_ROLE_LEADER || position >= node->peer_count) {
-        return 0;
+        return node->pull.asked_by == stream->peer && (node->pull.due & RAFT__PULL_ANSWER) != 0;
     }
     const struct raft__peer *peer = &node->peers[position];
     return peer->state <= RAFT_PEER_REPLICATE && peer->next < raft__log_memory(&node->log);

@@ -215,7 +215,8 @@ void raft__transfer_send(raft *node, int round_due)
 {
     struct raft__transfer *transfer = &node->transfer;
     const struct raft__peer *peer = &node->peers[raft__position_of(node, transfer->target)];
-    if (peer->match < node->log.last_index || (transfer->ordered && !round_due)) {
+    int is_ready = !node->rules->by_log || peer->match == node->log.last_index;
+    if (!is_ready || (transfer->ordered && !round_due)) {
         return;
     }
     raft_message message;

@@ -900,6 +900,7 @@ struct cluster *cluster_create(size_t count)
         raft_options_init(&node->options);
         node->options.id = id;
         node->options.cluster = 7;
+        node->options.protocol = getenv("PAXOS") != NULL;
         node->options.group = 1;
         node->options.seed = 1;
         node->options.election_timeout_ms = 1000;
@@ -1774,7 +1775,7 @@ raft_message cluster_forge(const struct cluster *cluster, raft_id from, raft_id 
     message.to = to;
     message.term = term;
     message.kind = kind;
-    message.protocol = RAFT_PROTOCOL_RAFT;
+    message.protocol = cluster->nodes[to].options.protocol;
     return message;
 }
 

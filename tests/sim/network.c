@@ -153,7 +153,7 @@ static void send_foreign(struct sim *sim, int from, int to, raft_message message
         message.term = (raft_term)1 << 63;
         break;
     default:
-        message.protocol = 1;
+        message.protocol = !message.protocol;
         break;
     }
     packet = packet_new(sim, from, to, &message);

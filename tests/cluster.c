@@ -887,6 +887,8 @@ static void *on_alloc(void *host, void *p, size_t old_size, size_t new_size)
 
 /* ---- making and ending ---------------------------------------------------------------------- */
 
+int cluster_protocol = RAFT_PROTOCOL_RAFT;
+
 struct cluster *cluster_create(size_t count)
 {
     struct cluster *cluster = must(calloc(1, sizeof *cluster));
@@ -900,7 +902,7 @@ struct cluster *cluster_create(size_t count)
         raft_options_init(&node->options);
         node->options.id = id;
         node->options.cluster = 7;
-        node->options.protocol = getenv("PAXOS") != NULL;
+        node->options.protocol = cluster_protocol;
         node->options.group = 1;
         node->options.seed = 1;
         node->options.election_timeout_ms = 1000;

@@ -227,6 +227,9 @@ struct cluster {
 
 /* ---- making and ending ---------------------------------------------------------------------- */
 
+/* Of the groups that are made from now on; Raft unless a test says otherwise. */
+extern int cluster_protocol;
+
 /*
  * Makes a cluster of count servers that are not started yet, so that a script can still change
  * nodes[id].options (election timeout 1000, heartbeat 100, seed 1 to begin with), founders,

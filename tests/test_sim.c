@@ -1859,6 +1859,25 @@ static void a_forwarded_proposal_without_an_answer_is_flagged(void)
     CHECK_FLAGGED("I29");
 }
 
+/* What was forwarded to a leader and never written is not known by any entry. */
+static void forwarded_proposals_dropped_before_they_are_written_pass(void)
+{
+    raft_event event;
+    begin();
+    elect(0, 1);
+    for (uint64_t value = 1; value <= 3; value++) {
+        checker_forward_begun(&world.checker, checker_forward_tag(&world.checker, 0, value));
+    }
+    memset(&event, 0, sizeof event);
+    event.kind = RAFT_EVENT_DROPPED;
+    event.status = RAFT_EUNKNOWN;
+    event.term = 1;
+    event.first = 1;
+    event.last = 3;
+    checker_event(&world.checker, 0, &event);
+    CHECK_CLEAN();
+}
+
 /* ---- Shapes and bounds ------------------------------------------------------------------------- */
 
 static void a_range_that_says_more_than_it_holds_is_flagged(void)
@@ -2104,6 +2123,7 @@ int main(void)
     RUN(a_forwarded_proposal_appended_after_it_was_told_dropped_is_flagged);
     RUN(a_forwarded_proposal_answered_twice_is_flagged);
     RUN(a_forwarded_proposal_without_an_answer_is_flagged);
+    RUN(forwarded_proposals_dropped_before_they_are_written_pass);
     RUN(a_range_that_says_more_than_it_holds_is_flagged);
     RUN(an_applied_range_that_says_more_than_it_holds_is_flagged);
     RUN(too_much_applied_at_once_is_flagged);

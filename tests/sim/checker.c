@@ -2083,7 +2083,7 @@ void checker_event(struct checker *checker, int node, const raft_event *event)
         abandon_open(checker, node);
     } else if (event->kind == RAFT_EVENT_DROPPED) {
         if (event->first == 0 || event->first > event->last ||
-            event->last - event->first > checker->registry.count) {
+            event->last - event->first > checker->registry.count + checker->forward_count) {
             checker_fail(checker, "I29", "node %d drops %" PRIu64 "..%" PRIu64, node, event->first,
                          event->last);
             return;

@@ -367,7 +367,8 @@ size_t raft_message_size(const raft_message *message)
     return RAFT_MESSAGE_HEADER + message->meta.size + message->chunk.size + entries_size(message);
 }
 
-void raft_encode_header(const raft_message *message, uint8_t out[RAFT_MESSAGE_HEADER])
+/* The header of a message of `size` bytes. */
+static void encode_header(const raft_message *message, size_t size, uint8_t *out)
 {
     int known = message->kind >= RAFT_MESSAGE_PRE_VOTE && message->kind <= KIND_LAST;
     const struct layout *layout = &layouts[known ? message->kind : 0];
@@ -388,7 +389,12 @@ void raft_encode_header(const raft_message *message, uint8_t out[RAFT_MESSAGE_HE
     raft__put64(out + 64, message->index_term);
     raft__put64(out + 72, field_get(message, first_field(layout, message)));
     raft__put64(out + 80, second);
-    raft__put64(out + 88, raft_message_size(message) - RAFT_MESSAGE_HEADER);
+    raft__put64(out + 88, size - RAFT_MESSAGE_HEADER);
+}
+
+void raft_encode_header(const raft_message *message, uint8_t out[RAFT_MESSAGE_HEADER])
+{
+    encode_header(message, raft_message_size(message), out);
 }
 
 static uint8_t *put_bytes(uint8_t *at, const void *data, size_t size)
@@ -402,17 +408,21 @@ static uint8_t *put_bytes(uint8_t *at, const void *data, size_t size)
 size_t raft_encode(const raft_message *message, void *out, size_t capacity)
 {
     if (message == NULL || out == NULL || message->kind < RAFT_MESSAGE_PRE_VOTE ||
-        message->kind > KIND_LAST || capacity < raft_message_size(message)) {
+        message->kind > KIND_LAST) {
+        return 0;
+    }
+    size_t size = raft_message_size(message);
+    if (capacity < size) {
         return 0;
     }
     uint8_t *at = (uint8_t *)out;
-    raft_encode_header(message, at);
+    encode_header(message, size, at);
     at = put_bytes(at + RAFT_MESSAGE_HEADER, message->meta.data, message->meta.size);
     at = put_bytes(at, message->chunk.data, message->chunk.size);
     for (size_t i = 0; i < message->range_count; i++) {
         at = put_bytes(at, message->ranges[i].data, message->ranges[i].size);
     }
-    return (size_t)(at - (uint8_t *)out);
+    return size;
 }
 
 /* The entries behind the header, as the one range of the message. */

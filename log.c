@@ -505,6 +505,7 @@ static inline void log_write_encoded(struct raft__log *log, const uint8_t *data,
     uint32_t used = tail->used;
     size_t count = 0;
     size_t done = 0;
+    memcpy(tail->bytes + used, data, bytes); /* first: the walk goes on while it is stored */
     while (done < bytes) {
         raft__put32(slot, used + (uint32_t)done);
         done += raft__entry_size(raft__get32(data + done));
@@ -513,7 +514,6 @@ static inline void log_write_encoded(struct raft__log *log, const uint8_t *data,
     }
     RAFT_ASSERT(done == bytes);
     log_grow_tail(log, tail, count, bytes);
-    memcpy(tail->bytes + used, data, bytes);
 }
 
 /* How many leading entries of the range, and bytes of them, fit in the tail. */

@@ -48,7 +48,7 @@ for page in $pages; do
 done
 
 # What the pages call tests are tests: every name of four words or more between backquotes.
-cat tests/test_*.c | grep -o 'RUN([a-z0-9_]*' | sed 's/RUN(//' | sort -u >"$work/tests"
+cat tests/test_*.c | grep -oE 'RUN(_BOTH)?\([a-z0-9_]*' | sed 's/.*(//' | sort -u >"$work/tests"
 for page in docs/scenarios.md docs/hosts.md docs/clients.md; do
     missing=$(grep -o '`[a-z0-9_]*`' "$page" | tr -d '`' | grep '_.*_.*_' | sort -u |
         grep -v '^raft_\|^test_\|_max$\|_bytes$\|_ms$' | while read -r test; do

@@ -911,6 +911,22 @@ struct cluster *cluster_create(size_t count)
     return cluster;
 }
 
+static int in_multipaxos(const struct cluster *cluster)
+{
+    return cluster->nodes[1].options.protocol == RAFT_PROTOCOL_MULTIPAXOS;
+}
+
+raft_term cluster_later(const struct cluster *cluster, raft_term term, uint64_t rounds,
+                        raft_id owner)
+{
+    return in_multipaxos(cluster) ? ((term >> 16) + rounds) << 16 | owner : term + rounds;
+}
+
+raft_index cluster_noops(const struct cluster *cluster)
+{
+    return in_multipaxos(cluster) ? 0 : 1;
+}
+
 static int make_node(struct cluster_node *node)
 {
     raft_callbacks callbacks;

@@ -231,6 +231,28 @@ struct cluster {
 extern int cluster_protocol;
 
 /*
+ * Runs a script that says nothing of one protocol's own rules (with check.h) under both: as `name`
+ * and as `name_in_multipaxos`. What such a script may have to know of the protocol is asked below.
+ */
+#define RUN_BOTH(name)                                                                             \
+    do {                                                                                           \
+        RUN(name);                                                                                 \
+        cluster_protocol = RAFT_PROTOCOL_MULTIPAXOS;                                               \
+        check_run(#name "_in_multipaxos", (name));                                                 \
+        cluster_protocol = RAFT_PROTOCOL_RAFT;                                                     \
+    } while (0)
+
+/*
+ * The term of a founder that lies so many campaigns above another term: Raft counts them, in
+ * Multi-Paxos the rounds are counted and the founder's slot, its id here, is in the low bits (P1).
+ */
+raft_term cluster_later(const struct cluster *cluster, raft_term term, uint64_t rounds,
+                        raft_id owner);
+
+/* How many entries a leader begins its term with: the no-op of Raft, in Multi-Paxos none. */
+raft_index cluster_noops(const struct cluster *cluster);
+
+/*
  * Makes a cluster of count servers that are not started yet, so that a script can still change
  * nodes[id].options (election timeout 1000, heartbeat 100, seed 1 to begin with), founders,
  * now_ms (10000), the stores' async and the memory's limits. Exits the process when the test

@@ -279,13 +279,13 @@ static void the_steady_state_allocates_next_to_nothing(void)
 
 int main(void)
 {
-    RUN(a_leader_survives_each_single_allocation_failing);
-    RUN(a_follower_survives_each_single_allocation_failing);
-    RUN(a_leader_survives_memory_running_out_at_any_point);
-    RUN(a_follower_survives_memory_running_out_at_any_point);
+    RUN_BOTH(a_leader_survives_each_single_allocation_failing);
+    RUN_BOTH(a_follower_survives_each_single_allocation_failing);
+    RUN_BOTH(a_leader_survives_memory_running_out_at_any_point);
+    RUN_BOTH(a_follower_survives_memory_running_out_at_any_point);
     RUN(a_single_voter_survives_each_allocation_failing);
-    RUN(while_memory_is_out_a_leader_without_room_leaves_the_office_to_others);
-    RUN(everything_is_given_back_at_every_stage_of_a_life);
-    RUN(the_steady_state_allocates_next_to_nothing);
+    RUN_BOTH(while_memory_is_out_a_leader_without_room_leaves_the_office_to_others);
+    RUN_BOTH(everything_is_given_back_at_every_stage_of_a_life);
+    RUN_BOTH(the_steady_state_allocates_next_to_nothing);
     return check_done();
 }

@@ -893,24 +893,24 @@ static void applied_index_that_nothing_stored_reaches_is_refused(void)
 
 int main(void)
 {
-    RUN(log_larger_than_its_memory_goes_on);
-    RUN(peer_behind_memory_gets_its_entries_from_storage);
-    RUN(stored_entries_of_any_size_and_term_are_fetched);
-    RUN(entries_that_storage_cannot_give_are_replaced_by_a_snapshot);
-    RUN(entry_larger_than_a_message_comes_from_storage_alone);
-    RUN(fetches_that_are_malformed_count_as_failed);
-    RUN(leader_that_steps_down_amid_reads_keeps_the_buffers);
-    RUN(without_read_log_only_compaction_makes_room);
-    RUN(entries_that_are_not_applied_are_not_evicted);
-    RUN(log_larger_than_its_memory_is_restored_where_it_may_leave_again);
-    RUN(large_backlog_is_applied_in_pages_after_a_restart);
-    RUN(snapshot_is_asked_for_by_bytes);
-    RUN(metadata_is_of_the_applied_index_and_is_checked_when_it_comes_back);
-    RUN(compaction_from_inside_notify_is_allowed);
-    RUN(wish_for_snapshots_follows_the_options);
-    RUN(snapshot_ahead_of_the_own_disk_gives_up_only_what_is_durable);
-    RUN(joiner_with_little_memory_reaches_the_entry_that_adds_it);
-    RUN(durable_state_machine_is_given_no_entry_twice);
+    RUN_BOTH(log_larger_than_its_memory_goes_on);
+    RUN_BOTH(peer_behind_memory_gets_its_entries_from_storage);
+    RUN_BOTH(stored_entries_of_any_size_and_term_are_fetched);
+    RUN_BOTH(entries_that_storage_cannot_give_are_replaced_by_a_snapshot);
+    RUN_BOTH(entry_larger_than_a_message_comes_from_storage_alone);
+    RUN_BOTH(fetches_that_are_malformed_count_as_failed);
+    RUN_BOTH(leader_that_steps_down_amid_reads_keeps_the_buffers);
+    RUN_BOTH(without_read_log_only_compaction_makes_room);
+    RUN_BOTH(entries_that_are_not_applied_are_not_evicted);
+    RUN_BOTH(log_larger_than_its_memory_is_restored_where_it_may_leave_again);
+    RUN_BOTH(large_backlog_is_applied_in_pages_after_a_restart);
+    RUN_BOTH(snapshot_is_asked_for_by_bytes);
+    RUN_BOTH(metadata_is_of_the_applied_index_and_is_checked_when_it_comes_back);
+    RUN_BOTH(compaction_from_inside_notify_is_allowed);
+    RUN_BOTH(wish_for_snapshots_follows_the_options);
+    RUN_BOTH(snapshot_ahead_of_the_own_disk_gives_up_only_what_is_durable);
+    RUN_BOTH(joiner_with_little_memory_reaches_the_entry_that_adds_it);
+    RUN_BOTH(durable_state_machine_is_given_no_entry_twice);
     RUN(journal_may_begin_anywhere_that_the_newest_snapshot_covers);
     RUN(table_is_one_write_with_what_trails_the_snapshot);
     RUN(log_that_does_not_hold_the_snapshot_is_dropped);

@@ -539,23 +539,23 @@ static void equal_priorities_change_nothing_and_leadership_is_not_taken_by_favou
 int main(void)
 {
     RUN(a_leader_that_is_removed_hands_over_at_once_and_is_silent_then);
-    RUN(a_leader_that_is_demoted_hands_over_and_follows_as_a_learner);
-    RUN(a_removed_leader_that_finds_no_successor_steps_down_after_one_timeout);
-    RUN(a_joint_exit_that_is_due_during_a_transfer_happens_afterwards);
-    RUN(the_leader_is_replaced_by_a_joiner_to_which_it_hands_over_midway);
-    RUN(the_best_target_is_a_voter_of_the_membership_to_come);
-    RUN(a_membership_is_not_changed_while_leadership_is_handed_over);
-    RUN(learners_and_witnesses_are_no_targets_and_obey_no_order);
-    RUN(an_order_that_reaches_a_retired_server_is_ignored);
-    RUN(a_transfer_overrides_the_promises_that_were_given_to_the_leader);
-    RUN(the_lease_is_void_from_the_order_until_a_fresh_round_after_an_abort);
-    RUN(an_order_older_than_the_renewed_lease_is_not_obeyed);
-    RUN(an_ordered_vote_older_than_the_renewed_lease_is_refused_by_voter_and_leader);
-    RUN(under_a_promise_the_leader_is_not_forgotten_and_nobody_campaigns);
-    RUN(a_quorum_told_to_campaign_waits_for_the_end_of_its_promises);
-    RUN(the_favoured_voter_campaigns_first);
-    RUN(favour_never_blocks_an_election);
-    RUN(the_delay_is_a_timeout_a_level_and_halves_until_a_leader_is_heard);
-    RUN(equal_priorities_change_nothing_and_leadership_is_not_taken_by_favour);
+    RUN_BOTH(a_leader_that_is_demoted_hands_over_and_follows_as_a_learner);
+    RUN_BOTH(a_removed_leader_that_finds_no_successor_steps_down_after_one_timeout);
+    RUN_BOTH(a_joint_exit_that_is_due_during_a_transfer_happens_afterwards);
+    RUN_BOTH(the_leader_is_replaced_by_a_joiner_to_which_it_hands_over_midway);
+    RUN_BOTH(the_best_target_is_a_voter_of_the_membership_to_come);
+    RUN_BOTH(a_membership_is_not_changed_while_leadership_is_handed_over);
+    RUN_BOTH(learners_and_witnesses_are_no_targets_and_obey_no_order);
+    RUN_BOTH(an_order_that_reaches_a_retired_server_is_ignored);
+    RUN_BOTH(a_transfer_overrides_the_promises_that_were_given_to_the_leader);
+    RUN_BOTH(the_lease_is_void_from_the_order_until_a_fresh_round_after_an_abort);
+    RUN_BOTH(an_order_older_than_the_renewed_lease_is_not_obeyed);
+    RUN_BOTH(an_ordered_vote_older_than_the_renewed_lease_is_refused_by_voter_and_leader);
+    RUN_BOTH(under_a_promise_the_leader_is_not_forgotten_and_nobody_campaigns);
+    RUN_BOTH(a_quorum_told_to_campaign_waits_for_the_end_of_its_promises);
+    RUN_BOTH(the_favoured_voter_campaigns_first);
+    RUN_BOTH(favour_never_blocks_an_election);
+    RUN_BOTH(the_delay_is_a_timeout_a_level_and_halves_until_a_leader_is_heard);
+    RUN_BOTH(equal_priorities_change_nothing_and_leadership_is_not_taken_by_favour);
     return check_done();
 }

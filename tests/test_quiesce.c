@@ -522,28 +522,28 @@ static void a_snapshot_that_the_host_ships_wakes_a_follower(void)
 
 int main(void)
 {
-    RUN(an_idle_group_sleeps_after_one_timeout_and_costs_nothing);
-    RUN(without_the_option_nobody_sleeps_nor_where_one_does_not_have_it);
-    RUN(a_group_of_one_sleeps_too_and_serves_when_asked);
-    RUN(it_does_not_sleep_while_a_voter_is_silent_or_behind);
-    RUN(reads_and_proposals_put_the_sleep_off);
-    RUN(a_transfer_under_way_keeps_it_awake);
+    RUN_BOTH(an_idle_group_sleeps_after_one_timeout_and_costs_nothing);
+    RUN_BOTH(without_the_option_nobody_sleeps_nor_where_one_does_not_have_it);
+    RUN_BOTH(a_group_of_one_sleeps_too_and_serves_when_asked);
+    RUN_BOTH(it_does_not_sleep_while_a_voter_is_silent_or_behind);
+    RUN_BOTH(reads_and_proposals_put_the_sleep_off);
+    RUN_BOTH(a_transfer_under_way_keeps_it_awake);
     RUN(a_group_that_was_busy_sleeps_in_as_little_memory);
-    RUN(a_proposal_wakes_the_leader_and_the_leader_all_others);
-    RUN(a_read_wakes_and_is_confirmed_by_a_round);
-    RUN(a_woken_leader_whose_peers_are_gone_yields_within_two_windows);
-    RUN(anything_that_a_host_asks_of_a_follower_wakes_it);
-    RUN(a_note_in_a_term_that_is_not_durable_yet_is_not_obeyed);
-    RUN(a_snapshot_that_the_host_ships_wakes_a_follower);
-    RUN(what_refuses_to_change_anything_does_not_wake);
-    RUN(a_campaign_that_is_refused_does_not_wake);
-    RUN(told_that_the_leader_is_dead_a_follower_campaigns_at_once);
-    RUN(told_so_by_mistake_a_live_leader_or_a_new_one_leads_soon);
-    RUN(sleeping_voters_are_bound_to_nobody);
-    RUN(a_restarted_leader_wakes_those_who_waited_for_it);
-    RUN(a_lost_note_or_a_lost_answer_only_puts_the_sleep_off);
-    RUN(stragglers_wake_nobody);
+    RUN_BOTH(a_proposal_wakes_the_leader_and_the_leader_all_others);
+    RUN_BOTH(a_read_wakes_and_is_confirmed_by_a_round);
+    RUN_BOTH(a_woken_leader_whose_peers_are_gone_yields_within_two_windows);
+    RUN_BOTH(anything_that_a_host_asks_of_a_follower_wakes_it);
+    RUN_BOTH(a_note_in_a_term_that_is_not_durable_yet_is_not_obeyed);
+    RUN_BOTH(a_snapshot_that_the_host_ships_wakes_a_follower);
+    RUN_BOTH(what_refuses_to_change_anything_does_not_wake);
+    RUN_BOTH(a_campaign_that_is_refused_does_not_wake);
+    RUN_BOTH(told_that_the_leader_is_dead_a_follower_campaigns_at_once);
+    RUN_BOTH(told_so_by_mistake_a_live_leader_or_a_new_one_leads_soon);
+    RUN_BOTH(sleeping_voters_are_bound_to_nobody);
+    RUN_BOTH(a_restarted_leader_wakes_those_who_waited_for_it);
+    RUN_BOTH(a_lost_note_or_a_lost_answer_only_puts_the_sleep_off);
+    RUN_BOTH(stragglers_wake_nobody);
     RUN(a_note_of_another_commit_or_an_older_round_is_not_obeyed);
-    RUN(groups_that_doze_and_work_lose_nothing_and_keep_their_leader);
+    RUN_BOTH(groups_that_doze_and_work_lose_nothing_and_keep_their_leader);
     return check_done();
 }

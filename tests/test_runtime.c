@@ -364,18 +364,18 @@ static void inside_callbacks_none_of_this_is_legal_but_to_look(void)
 
 int main(void)
 {
-    RUN(the_options_in_force_are_told_with_their_defaults);
-    RUN(no_more_is_told_than_the_caller_knows);
-    RUN(a_log_beyond_its_lowered_bound_still_takes_entries);
-    RUN(what_others_rely_on_stays);
+    RUN_BOTH(the_options_in_force_are_told_with_their_defaults);
+    RUN_BOTH(no_more_is_told_than_the_caller_knows);
+    RUN_BOTH(a_log_beyond_its_lowered_bound_still_takes_entries);
+    RUN_BOTH(what_others_rely_on_stays);
     RUN(what_is_out_of_range_is_refused_as_by_raft_new);
-    RUN(zero_means_the_default_again);
-    RUN(timeouts_change_in_a_running_group);
+    RUN_BOTH(zero_means_the_default_again);
+    RUN_BOTH(timeouts_change_in_a_running_group);
     RUN(a_window_lowered_below_what_is_in_flight_drains);
-    RUN(limits_of_reads_and_bytes_hold_from_now_on);
-    RUN(a_log_bound_lowered_below_what_is_held_refuses_and_loses_nothing);
-    RUN(switches_turn_at_once);
+    RUN_BOTH(limits_of_reads_and_bytes_hold_from_now_on);
+    RUN_BOTH(a_log_bound_lowered_below_what_is_held_refuses_and_loses_nothing);
+    RUN_BOTH(switches_turn_at_once);
     RUN(before_the_start_and_after_the_end_options_stay);
-    RUN(inside_callbacks_none_of_this_is_legal_but_to_look);
+    RUN_BOTH(inside_callbacks_none_of_this_is_legal_but_to_look);
     return check_done();
 }

@@ -373,8 +373,8 @@ static struct raft__peer *asking_peer(raft *node)
 static int fetch_chunk(raft *node, raft_index first, raft_range *range)
 {
     struct raft__peer *peer = asking_peer(node);
-    if (peer == NULL) {
-        return RAFT_ENOTMEMBER;
+    if (peer == NULL || node->role == RAFT_ROLE_LEADER) {
+        return RAFT_EBUSY; /* a leader keeps there what it knows of its follower */
     }
     peer->state = RAFT_PEER_REPLICATE;
     peer->next = first;

@@ -1019,9 +1019,9 @@ RAFT_API int raft_meta_read(const void *meta, size_t size, raft_index *index, ra
 RAFT_API int raft_snapshot_received(raft *node, const void *meta, size_t size);
 
 /*
- * On the sender, optional: shipping to peer has ended. With RAFT_OK the peer is asked what it holds
- * now; else RAFT_EVENT_SNAPSHOT_NEEDED comes again, one election timeout later, if it still needs
- * one. RAFT_OK, also where that peer needs none; RAFT_EARG: a positive status; RAFT_ESTATE;
+ * On the sender: shipping to peer has ended. With RAFT_OK the peer is asked what it holds now; where
+ * it still needs a snapshot, or the status is another one, RAFT_EVENT_SNAPSHOT_NEEDED comes again,
+ * one election timeout later. A host that never calls it learns of no shipment that was lost. RAFT_OK, also where that peer needs none; RAFT_EARG: a positive status; RAFT_ESTATE;
  * RAFT_EREENTRY; fatal.
  */
 RAFT_API int raft_snapshot_sent(raft *node, raft_id peer, int status);

@@ -417,7 +417,7 @@ struct raft__peer {
     uint8_t full;      /* it has no memory for more entries at present */
     uint8_t accepted;  /* its acknowledgements count for committing (P7) */
     uint8_t lost_told; /* RAFT_EVENT_REGRESSION was told */
-    uint8_t needs;     /* RAFT_EVENT_SNAPSHOT_NEEDED: RAFT__UNTOLD, RAFT__TOLD, or no need */
+    uint8_t needs;     /* RAFT_EVENT_SNAPSHOT_NEEDED: RAFT__UNTOLD.., or no need */
     uint8_t zone;
     uint8_t priority;
     uint8_t promote; /* a learner that is to become a voter when it has caught up (R65) */
@@ -512,7 +512,7 @@ struct raft__end {
     int status;
 };
 
-enum { RAFT__NO_NEED, RAFT__UNTOLD, RAFT__TOLD };
+enum { RAFT__NO_NEED, RAFT__UNTOLD, RAFT__TOLD, RAFT__SHIPPED };
 
 #define RAFT__ENDS 2u
 
@@ -989,6 +989,9 @@ RAFT_INTERNAL void raft__snapshot_reply(raft *node, struct raft__peer *peer,
 RAFT_INTERNAL void raft__snapshot_again(raft *node, struct raft__peer *peer, uint64_t round);
 RAFT_INTERNAL void raft__snapshot_acknowledged(raft *node, struct raft__peer *peer,
                                                raft_index index, int moved);
+
+/* It denies to hold what the log begins behind, in this round. */
+RAFT_INTERNAL void raft__snapshot_refused(raft *node, struct raft__peer *peer, uint64_t round);
 
 /* What is under way to a peer is given up. */
 RAFT_INTERNAL void raft__stream_end(raft *node, raft_id peer, int status);

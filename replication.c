@@ -320,11 +320,11 @@ void raft__follower_send(raft *node)
         return;
     }
     int replied = node->refusal_due;
-    if (node->refusal_due) {
-        send_refusal(node);
-    }
     if (node->ack_due) {
         replied |= send_ack(node);
+    }
+    if (node->refusal_due) { /* behind what is held: that tells more */
+        send_refusal(node);
     }
     if (node->piece_reply.due) {
         raft__snapshot_answer(node, node->leader, node->leader_round);
@@ -537,7 +537,11 @@ RAFT_APART static void receive_refusal(raft *node, struct raft__peer *peer,
         lose_peer(node, peer);
         return;
     }
-    if (message->refused_index <= peer->match || peer->state == RAFT_PEER_SNAPSHOT) {
+    if (message->refused_index <= peer->match) {
+        return;
+    }
+    if (peer->state == RAFT_PEER_SNAPSHOT) {
+        raft__snapshot_refused(node, peer, message->round);
         return;
     }
     if (peer->state == RAFT_PEER_REPLICATE) {

@@ -508,7 +508,7 @@ void raft__snapshot_acknowledged(raft *node, struct raft__peer *peer, raft_index
     if (index < node->log.base_index || index < peer->unreadable) {
         if (stream != NULL && index >= stream->index) {
             end_shipment(node, stream, index);
-        } else if (stream == NULL && moved && peer->needs == RAFT__TOLD) {
+        } else if (stream == NULL && moved && peer->needs >= RAFT__TOLD) {
             peer->needs = RAFT__NO_NEED; /* the host ships a newer one */
             peer->retry_ms = node->now_ms + node->options.heartbeat_ms;
         }
@@ -522,6 +522,15 @@ void raft__snapshot_acknowledged(raft *node, struct raft__peer *peer, raft_index
     peer->needs = RAFT__NO_NEED;
     peer->unreadable = 0;
     peer->retry_ms = 0;
+}
+
+/* What was shipped has not arrived, or was lost there before it was in use. */
+void raft__snapshot_refused(raft *node, struct raft__peer *peer, uint64_t round)
+{
+    if (peer->needs == RAFT__SHIPPED && round >= peer->since_round) {
+        peer->needs = RAFT__NO_NEED;
+        peer->retry_ms = node->now_ms + (uint64_t)node->options.election_timeout_ms * 2;
+    }
 }
 
 int raft_snapshot_sent(raft *node, raft_id peer_id, int status)
@@ -538,6 +547,8 @@ int raft_snapshot_sent(raft *node, raft_id peer_id, int status)
     struct raft__peer *peer = &node->peers[position];
     if (status == RAFT_OK) {
         peer->nudge = 1; /* a report is no acknowledgement: it is asked (R38) */
+        peer->needs = RAFT__SHIPPED;
+        peer->since_round = ++node->round;
     } else {
         peer->needs = RAFT__NO_NEED;
         peer->retry_ms = node->now_ms + (uint64_t)node->options.election_timeout_ms * 2;

@@ -1511,6 +1511,29 @@ static void shipped_snapshot_that_the_log_has_outrun_is_asked_for_anew(void)
     CLUSTER_DONE(c);
 }
 
+/* The report says that it was sent; the peer, asked, says that nothing has come (R38). */
+static void shipped_snapshot_that_was_lost_is_asked_for_again(void)
+{
+    struct cluster *c = make_group(3);
+    c->ships = 1;
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    leave_behind(c, 1, 3);
+    cluster_heal_all(c);
+    cluster_run(c, 3 * LONGEST);
+    CHECK_EQ(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_NEEDED), 1); /* it may take long */
+    CHECK_EQ(raft_snapshot_sent(c->nodes[1].raft, 3, RAFT_OK), RAFT_OK);
+    cluster_run(c, LONGEST / 2);
+    CHECK_EQ(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_NEEDED), 1);
+    cluster_run(c, LONGEST);
+    CHECK_EQ(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_NEEDED), 2);
+    CHECK_EQ(cluster_ship(c, 1, 3), RAFT_OK);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    CHECK_EQ(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_NEEDED), 2);
+    CLUSTER_DONE(c);
+}
+
 static void shipped_metadata_is_checked(void)
 {
     struct cluster *c = start_group(3);
@@ -1789,6 +1812,7 @@ int main(void)
     RUN_BOTH(server_without_the_callbacks_refuses_and_stays_behind);
     RUN_BOTH(snapshot_that_the_host_ships_goes_into_use_like_any);
     RUN_BOTH(shipped_snapshot_that_the_log_has_outrun_is_asked_for_anew);
+    RUN_BOTH(shipped_snapshot_that_was_lost_is_asked_for_again);
     RUN_BOTH(shipped_metadata_is_checked);
     RUN_BOTH(transfer_survives_each_allocation_failing);
     RUN_BOTH(everything_is_given_back_at_every_moment_of_a_transfer);

@@ -74,6 +74,28 @@ static void log_larger_than_its_memory_goes_on(void)
     CLUSTER_DONE(c);
 }
 
+/* Where nothing binds it, it answers (N7); what it knows of its follower is not touched (V9). */
+static void leader_that_is_pulled_from_keeps_what_it_knows_of_its_followers(void)
+{
+    struct cluster *c = make_group(3);
+    c->nodes[1].options.no_check_quorum = 1;
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    work(c, 1, 300, 700);
+    CHECK(cluster_status(c, 1).memory_index > 3);
+    raft_index next = cluster_peer(c, 1, 3).next;
+    raft_message pull = cluster_forge(c, 3, 1, cluster_term(c, 1), RAFT_MESSAGE_PULL);
+    pull.index = 2;
+    pull.index_term = cluster_term(c, 1);
+    pull.round = 1;
+    uint64_t mark = cluster_mark(c);
+    CHECK_EQ(cluster_inject(c, 1, &pull), RAFT_OK);
+    CHECK(cluster_sent(c, mark, 1, 3, RAFT_MESSAGE_PULL_REPLY) != NULL);
+    CHECK_EQ(cluster_peer(c, 1, 3).next, next);
+    CHECK_EQ(cluster_peer(c, 1, 3).state, RAFT_PEER_REPLICATE);
+    CLUSTER_DONE(c);
+}
+
 static void peer_behind_memory_gets_its_entries_from_storage(void)
 {
     for (int async = 0; async < 2; async++) {
@@ -894,6 +916,7 @@ static void applied_index_that_nothing_stored_reaches_is_refused(void)
 int main(void)
 {
     RUN_BOTH(log_larger_than_its_memory_goes_on);
+    RUN(leader_that_is_pulled_from_keeps_what_it_knows_of_its_followers);
     RUN_BOTH(peer_behind_memory_gets_its_entries_from_storage);
     RUN_BOTH(stored_entries_of_any_size_and_term_are_fetched);
     RUN_BOTH(entries_that_storage_cannot_give_are_replaced_by_a_snapshot);

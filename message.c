@@ -257,6 +257,8 @@ static int fields_valid(const raft_message *message)
         return message->term > 0 && position_valid(message);
     case RAFT_MESSAGE_PULL_REPLY:
         return refusal_or(message, 0);
+    case RAFT_MESSAGE_TRANSFER_ASK:
+        return message->term > 0;
     default:
         return 0;
     }
@@ -310,9 +312,10 @@ static const struct layout layouts[] = {
     [RAFT_MESSAGE_PROPOSE_REPLY] = {1, 1, 0, AT(nonce), AT(nonce), AT(request)},
     [RAFT_MESSAGE_PULL] = {1, 0, 0, 0, 0, 0},
     [RAFT_MESSAGE_PULL_REPLY] = {1, 1, RAFT_FLAG_LAST, AT(commit), AT(refused_index), 0},
+    [RAFT_MESSAGE_TRANSFER_ASK] = {0, 0, 0, 0, 0, AT(request)},
 };
 
-enum { KIND_LAST = RAFT_MESSAGE_PULL_REPLY };
+enum { KIND_LAST = RAFT_MESSAGE_TRANSFER_ASK };
 
 static int carries_entries(int kind)
 {
@@ -578,6 +581,7 @@ static const char *kind_name(int kind)
         "propose-reply",
         "pull",
         "pull-reply",
+        "transfer-ask",
     };
     int known = kind >= RAFT_MESSAGE_PRE_VOTE && kind <= KIND_LAST;
     return names[known ? kind : 0];
@@ -719,6 +723,9 @@ static void describe_body(struct raft__text *text, const raft_message *message)
         break;
     case RAFT_MESSAGE_TRANSFER:
         describe_tag(text, message);
+        break;
+    case RAFT_MESSAGE_TRANSFER_ASK:
+        raft__text_number(text, " target=", message->request);
         break;
     case RAFT_MESSAGE_READ:
     case RAFT_MESSAGE_READ_REPLY:

@@ -659,6 +659,9 @@ RAFT_APART static int dispatch_rest(raft *node, const raft_message *message, uns
     case RAFT_MESSAGE_TRANSFER:
         raft__transfer_receive(node, message);
         return RAFT_OK;
+    case RAFT_MESSAGE_TRANSFER_ASK:
+        raft__transfer_ask_receive(node, message);
+        return RAFT_OK;
     case RAFT_MESSAGE_PULL_REPLY:
         return raft__pull_reply_receive(node, message, kinds);
     default:
@@ -948,6 +951,10 @@ RAFT_APART static void send_replies(raft *node)
     for (uint32_t i = 0; i < node->reply_count; i++) {
         const struct raft__reply *reply = &node->replies[i];
         raft_message message;
+        if (reply->kind == RAFT_MESSAGE_TRANSFER_ASK) {
+            raft__transfer_ask_send(node, reply);
+            continue;
+        }
         raft__message_begin(node, &message, reply->kind, reply->to);
         message.asked_term = reply->asked_term;
         message.round = reply->round;

@@ -296,7 +296,9 @@ enum {
     RAFT_MESSAGE_PROPOSE = 14,        /* proposals for the leader: round, nonce, request; chunk */
     RAFT_MESSAGE_PROPOSE_REPLY = 15,  /* echoes both; index and term of the first; or refused */
     RAFT_MESSAGE_PULL = 16,           /* entries wanted behind index; round */
-    RAFT_MESSAGE_PULL_REPLY = 17      /* echoes round; as an append; or refused, with a hint */
+    RAFT_MESSAGE_PULL_REPLY = 17,     /* echoes round; as an append; or refused, with a hint */
+    RAFT_MESSAGE_TRANSFER_ASK =
+        18 /* for the leader: request: to whom to hand over, 0: its choice */
 };
 
 /* More about a message, beside its kind. */
@@ -333,7 +335,7 @@ typedef struct raft_message {
     uint64_t tag_round;       /* when it was ordered (R53); 0 and 0: a vote of one's own accord */
     uint64_t offset;          /* snapshot: of the chunk; reply: the one wanted */
     uint64_t nonce;           /* read, propose: the incarnation that asks */
-    uint64_t request;         /* and its number there */
+    uint64_t request;         /* and its number there; a transfer that is asked for: the target */
     int kind;                 /* RAFT_MESSAGE_* */
     int protocol;             /* RAFT_PROTOCOL_* */
     int refused;              /* replies: nonzero means no */
@@ -925,8 +927,12 @@ RAFT_API int raft_campaign(raft *node);
  * RAFT_ETIMEOUT, RAFT_ENOTMEMBER (the target may not lead any more), RAFT_ENOLEADER (leadership was
  * lost in this term). The same target again, or 0 while one is under way, changes nothing; another
  * one replaces it, without an event.
- * RAFT_OK; RAFT_EARG: the target is this server or not a voter with data, or there is none;
- * RAFT_ENOTMEMBER, RAFT_ENOTLEADER, RAFT_ENOLEADER; RAFT_ESTATE; RAFT_EREENTRY; fatal.
+ * A member that does not lead asks the leader that it knows to do so; RAFT_OK means no more than
+ * that it was asked: by one message, which may be lost, and which a server that leads no longer, or
+ * in another term, ignores. RAFT_EVENT_ROLE or LEADER tells if another leads; where nothing comes
+ * within one election timeout, ask again. No event of TRANSFER is told here.
+ * RAFT_OK; RAFT_EARG: the target leads already or is not a voter with data, or there is none;
+ * RAFT_ENOTMEMBER, RAFT_ENOLEADER; RAFT_ESTATE; RAFT_EREENTRY; fatal.
  */
 RAFT_API int raft_transfer(raft *node, raft_id target);
 
@@ -1071,6 +1077,7 @@ typedef struct raft_counters {
     uint64_t memberships; /* entries of memberships taken into the log */
     uint64_t pulls;       /* begun before a campaign (N7) */
     uint64_t sleeps;
+    uint64_t transfers_asked; /* of the leader, on other servers */
 } raft_counters;
 
 typedef struct raft_status {

@@ -524,13 +524,17 @@ struct raft__pending {
     uint32_t state_version; /* the hard state it makes durable */
 };
 
-/* A reply to anyone but the own leader. One for a (receiver, kind): a newer one replaces it. */
+/*
+ * A reply to anyone but the own leader, or a transfer asked of that. One for a (receiver, kind): a
+ * newer one replaces it.
+ */
 struct raft__reply {
     raft_id to;
     raft_term asked_term;
     uint64_t round;
     raft_index index; /* a refused pre-vote's: the own last entry */
     raft_term index_term;
+    uint64_t request; /* a transfer that is asked for: the target; asked_term: in which term */
     uint8_t kind;
     uint8_t refused;
     uint8_t flags;
@@ -1204,6 +1208,10 @@ RAFT_INTERNAL void raft__transfer_leave(raft *node, int term_rises);
 RAFT_INTERNAL void raft__transfer_membership(raft *node);
 
 RAFT_INTERNAL void raft__transfer_receive(raft *node, const raft_message *message);
+
+/* Elsewhere: asks the leader for a transfer. It does as raft_transfer would, for a member. */
+RAFT_INTERNAL void raft__transfer_ask_send(raft *node, const struct raft__reply *ask);
+RAFT_INTERNAL void raft__transfer_ask_receive(raft *node, const raft_message *message);
 
 /* Takes off a transfer that was given up: fills the event and returns 1, or returns 0. */
 RAFT_INTERNAL int raft__transfer_next(raft *node, raft_event *event);

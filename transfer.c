@@ -230,15 +230,9 @@ void raft__transfer_send(raft *node, int round_due)
     raft__send(node, &message);
 }
 
-int raft_transfer(raft *node, raft_id target)
+/* On a leader; target 0: the best one. */
+static int hand_over(raft *node, raft_id target)
 {
-    int status = raft__enter(node, 0);
-    if (status == RAFT_OK) {
-        status = raft__must_lead(node);
-    }
-    if (status != RAFT_OK) {
-        return status;
-    }
     int is_under_way = node->transfer.target != 0;
     uint32_t position = target != 0 ? raft__position_of(node, target) : best_target(node);
     if (position >= node->peer_count || !may_be_target(node, position)) {
@@ -251,6 +245,64 @@ int raft_transfer(raft *node, raft_id target)
     return RAFT_OK;
 }
 
+/* ---- Asking from elsewhere ------------------------------------------------------------------ */
+
+/*
+ * One hop, to the leader known, once (R53). What it is asked in this term it does in no other,
+ * so an ask that could not leave before the term has risen does not leave at all.
+ */
+static int ask_leader(raft *node, raft_id target)
+{
+    struct raft__reply ask;
+    uint32_t position = raft__position_of(node, target);
+    if (target == node->leader || (target != 0 && !raft__may_lead_at(node, position))) {
+        return RAFT_EARG;
+    }
+    memset(&ask, 0, sizeof(ask));
+    ask.to = node->leader;
+    ask.asked_term = node->state.term;
+    ask.request = target;
+    ask.kind = RAFT_MESSAGE_TRANSFER_ASK;
+    raft__wake(node);
+    raft__reply(node, &ask);
+    node->counters.transfers_asked++;
+    return RAFT_OK;
+}
+
+void raft__transfer_ask_send(raft *node, const struct raft__reply *ask)
+{
+    raft_message message;
+    if (ask->asked_term == node->state.term) {
+        raft__message_begin(node, &message, RAFT_MESSAGE_TRANSFER_ASK, ask->to);
+        message.request = ask->request;
+        raft__send(node, &message);
+    }
+}
+
+/*
+ * Of the own term, from a member. Whoever does not lead it drops it: to pass it on could send it in
+ * circles. What may not be done is not done, as for the own host.
+ */
+void raft__transfer_ask_receive(raft *node, const raft_message *message)
+{
+    if (node->role == RAFT_ROLE_LEADER &&
+        raft__position_of(node, message->from) < node->peer_count) {
+        (void)hand_over(node, message->request);
+    }
+}
+
+int raft_transfer(raft *node, raft_id target)
+{
+    int status = raft__enter(node, 0);
+    if (status == RAFT_OK) {
+        status = raft__must_lead(node);
+    }
+    if (status == RAFT_ENOTLEADER) {
+        return ask_leader(node, target);
+    }
+    return status == RAFT_OK ? hand_over(node, target) : status;
+}
+
 /* ---- The target's side ---------------------------------------------------------------------- */
 
 /*
@@ -260,8 +312,7 @@ int raft_transfer(raft *node, raft_id target)
  */
 void raft__transfer_receive(raft *node, const raft_message *message)
 {
-    if (node->role == RAFT_ROLE_FOLLOWER && node->leader == message->from &&
-        node->may_lead) {
+    if (node->role == RAFT_ROLE_FOLLOWER && node->leader == message->from && node->may_lead) {
         (void)raft__campaign_by_order(node, message->tag_term, message->tag_round);
     }
 }

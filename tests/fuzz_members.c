@@ -301,6 +301,12 @@ static void give_ask(fuzz_input *in, fuzz_host *h)
     static const int kinds[] = {RAFT_MESSAGE_PULL, RAFT_MESSAGE_VOTE, RAFT_MESSAGE_PRE_VOTE,
                                 RAFT_MESSAGE_TRANSFER};
     uint8_t b = fuzz_byte(in);
+    if (b >> 4 == 15) {
+        raft_message ask = forged(in, h, RAFT_MESSAGE_TRANSFER_ASK);
+        ask.request = b & 7;
+        give(h, &ask);
+        return;
+    }
     raft_message m = forged(in, h, kinds[b & 3]);
     m.asked_term = m.kind == RAFT_MESSAGE_PRE_VOTE ? m.term + 1 : 0;
     if (m.kind != RAFT_MESSAGE_TRANSFER) {

@@ -81,6 +81,11 @@ static const uint8_t golden_uncertain_heartbeat_reply[] = {
     U64(0), U64(0), U64(0), U64(0), U64(0),
 };
 
+static const uint8_t golden_transfer_ask[] = {
+    1, 18, 0, 0, 0, 0, 0, 0, U64(9), U64(1), U64(2), U64(1), U64(7), U64(0),
+    U64(0), U64(0), U64(0), U64(3), U64(0),
+};
+
 /* clang-format on */
 
 static raft_message blank(int kind, raft_id from, raft_id to, raft_term term, uint64_t round)
@@ -122,6 +127,7 @@ static void check_golden(const uint8_t *bytes, size_t size, const raft_message *
     CHECK_EQ(back.asked_term, m->asked_term);
     CHECK_EQ(back.commit, m->commit);
     CHECK_EQ(back.refused_index, m->refused_index);
+    CHECK_EQ(back.request, m->request);
     CHECK_EQ(back.refused, m->refused);
     CHECK_EQ(back.protocol, m->protocol);
 }
@@ -252,6 +258,13 @@ static void heartbeat_and_reply_have_their_golden_bytes(void)
     check_golden(golden_uncertain_heartbeat_reply, sizeof golden_uncertain_heartbeat_reply, &m);
 }
 
+static void transfer_ask_has_its_golden_bytes(void)
+{
+    raft_message m = blank(RAFT_MESSAGE_TRANSFER_ASK, 2, 1, 7, 0);
+    m.request = 3;
+    check_golden(golden_transfer_ask, sizeof golden_transfer_ask, &m);
+}
+
 static const struct {
     const uint8_t *bytes;
     size_t size;
@@ -266,6 +279,7 @@ static const struct {
     {golden_heartbeat, sizeof golden_heartbeat},
     {golden_heartbeat_reply, sizeof golden_heartbeat_reply},
     {golden_uncertain_heartbeat_reply, sizeof golden_uncertain_heartbeat_reply},
+    {golden_transfer_ask, sizeof golden_transfer_ask},
 };
 
 enum { GOLDEN_COUNT = sizeof golden / sizeof golden[0] };
@@ -541,7 +555,8 @@ static void terms_and_indexes_from_2_to_the_63_on_are_refused(void)
     static const size_t fields[] = {40, 56, 64, 72, 80};
     uint8_t bytes[256];
     for (size_t g = 0; g < GOLDEN_COUNT; g++) {
-        for (size_t f = 0; f < sizeof fields / sizeof fields[0]; f++) {
+        int has_target = golden[g].bytes == golden_transfer_ask; /* an identity, at offset 80 */
+        for (size_t f = 0; f < sizeof fields / sizeof fields[0] - (has_target != 0); f++) {
             for (size_t h = 0; h < HOSTILE_COUNT; h++) {
                 memcpy(bytes, golden[g].bytes, golden[g].size);
                 put64(bytes + fields[f], hostile[h]);
@@ -685,7 +700,7 @@ static void unknown_kinds_are_refused(void)
     uint8_t bytes[256];
     memcpy(bytes, golden_heartbeat_reply, sizeof golden_heartbeat_reply);
     for (unsigned kind = 0; kind < 256; kind++) {
-        if (kind < 1 || kind > 17) {
+        if (kind < 1 || kind > 18) {
             bytes[1] = (uint8_t)kind;
             CHECK_EQ(raft_decode(bytes, sizeof golden_heartbeat_reply, &(raft_message){0}),
                      RAFT_EMALFORMED);
@@ -945,6 +960,7 @@ int main(void)
     RUN(append_is_decoded_in_place_as_one_range);
     RUN(append_reply_has_its_golden_bytes);
     RUN(heartbeat_and_reply_have_their_golden_bytes);
+    RUN(transfer_ask_has_its_golden_bytes);
     RUN(every_truncation_of_every_message_is_refused);
     RUN(bytes_behind_a_message_are_refused);
     RUN(every_flipped_byte_is_refused_or_means_another_message);

@@ -134,21 +134,117 @@ static void target_zero_is_the_live_voter_with_the_most_of_the_log(void)
 
 /* ---- Refusals ------------------------------------------------------------------------------- */
 
-static void to_itself_or_a_stranger_is_refused_and_so_is_asking_another_server(void)
+static void to_itself_or_a_stranger_is_refused(void)
 {
     struct cluster *cluster = led_cluster(3, 1);
     uint64_t before = cluster_fingerprint(cluster, 1);
     CHECK_EQ(transfer(cluster, 1, 1), RAFT_EARG);
     CHECK_EQ(transfer(cluster, 1, 77), RAFT_EARG);
     CHECK_EQ(cluster_fingerprint(cluster, 1), before);
-    CHECK_EQ(transfer(cluster, 2, 3), RAFT_ENOTLEADER); /* its status says who leads */
-    CHECK_EQ(cluster_status(cluster, 2).leader, 1);
-    CHECK_EQ(raft_forget_leader(cluster->nodes[2].raft), RAFT_OK);
-    CHECK_EQ(transfer(cluster, 2, 3), RAFT_ENOLEADER);
     CHECK_EQ(raft_transfer(NULL, 2), RAFT_EARG);
     CLUSTER_DONE(cluster);
     cluster = led_cluster(1, 1);
     CHECK_EQ(transfer(cluster, 1, 0), RAFT_EARG); /* there is nobody */
+    CLUSTER_DONE(cluster);
+}
+
+/* ---- Asked for on another server ------------------------------------------------------------ */
+
+static void asked_of_a_follower_it_is_forwarded_to_the_leader(void)
+{
+    for (raft_id target = 0; target <= 3; target += target == 0 ? 2 : 1) {
+        struct cluster *cluster = led_cluster(3, 1);
+        uint64_t since = cluster->now_ms;
+        uint64_t mark = cluster_mark(cluster);
+        CHECK_EQ(transfer(cluster, 2, target), RAFT_OK);
+        CHECK_EQ(cluster_status(cluster, 2).transfer_target, 0);
+        cluster_settle(cluster);
+        CHECK_EQ(cluster->now_ms, since); /* no timeout is waited for */
+        raft_id leader = cluster_stable_leader(cluster);
+        CHECK(target == 0 ? leader == 2 || leader == 3 : leader == target);
+        CHECK_EQ(cluster_sent_count(cluster, mark, 0, 0, RAFT_MESSAGE_TRANSFER_ASK), 1);
+        CHECK_EQ(cluster_sent_count(cluster, mark, 2, 1, RAFT_MESSAGE_TRANSFER_ASK), 1);
+        CHECK_EQ(cluster_status(cluster, 2).counters.transfers_asked, 1);
+        CHECK_EQ(cluster_status(cluster, 1).counters.transfers_begun, 1);
+        cluster_run(cluster, LONGEST);
+        CHECK(cluster_converged(cluster));
+        CLUSTER_DONE(cluster);
+    }
+}
+
+static void what_cannot_be_forwarded_is_refused(void)
+{
+    struct cluster *cluster = cluster_create(4);
+    cluster->founders = 3; /* the fourth is no member */
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, 1));
+    uint64_t mark = cluster_mark(cluster);
+    CHECK_EQ(transfer(cluster, 2, 1), RAFT_EARG); /* it leads */
+    CHECK_EQ(transfer(cluster, 2, 77), RAFT_EARG);
+    CHECK_EQ(transfer(cluster, 4, 2), RAFT_ENOTMEMBER);
+    CHECK_EQ(raft_forget_leader(cluster->nodes[2].raft), RAFT_OK);
+    CHECK_EQ(transfer(cluster, 2, 3), RAFT_ENOLEADER);
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_sent_count(cluster, mark, 0, 0, RAFT_MESSAGE_TRANSFER_ASK), 0);
+    CHECK_EQ(cluster_leader(cluster), 1);
+    CLUSTER_DONE(cluster);
+}
+
+/* Late, it would depose a leader that nobody asked to go. */
+static void what_was_asked_in_an_earlier_term_is_ignored(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    CHECK_EQ(transfer(cluster, 2, 3), RAFT_OK);
+    cluster_settle(cluster);
+    uint64_t number = cluster_sent(cluster, 0, 2, 1, RAFT_MESSAGE_TRANSFER_ASK)->number;
+    CHECK_EQ(cluster_leader(cluster), 3);
+    CHECK_EQ(cluster_replay(cluster, number), RAFT_OK); /* to one that leads no longer */
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_leader(cluster), 3);
+    CHECK(cluster_elect(cluster, 1));
+    raft_term term = cluster_term(cluster, 1);
+    CHECK_EQ(cluster_replay(cluster, number), RAFT_OK); /* to one that leads again */
+    cluster_run(cluster, LONGEST);
+    CHECK_EQ(cluster_stable_leader(cluster), 1);
+    CHECK_EQ(cluster_term(cluster, 1), term);
+    CLUSTER_DONE(cluster);
+}
+
+/* Nor does it leave in a later term than the one it was asked in. */
+static void what_was_asked_before_the_term_rose_is_not_sent(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    uint64_t mark = cluster_mark(cluster);
+    CHECK_EQ(transfer(cluster, 2, 3), RAFT_OK);
+    raft_term term = cluster_term(cluster, 1);
+    raft_message m = cluster_forge(cluster, 1, 2, term + 1, RAFT_MESSAGE_HEARTBEAT);
+    CHECK_EQ(cluster_inject(cluster, 2, &m), RAFT_OK);
+    CHECK_EQ(cluster_term(cluster, 2), term + 1);
+    cluster_advance(cluster, 50);
+    CHECK_EQ(cluster_sent_count(cluster, mark, 2, 0, RAFT_MESSAGE_TRANSFER_ASK), 0);
+    CLUSTER_DONE(cluster);
+}
+
+static void who_does_not_lead_passes_nothing_on_and_strangers_ask_in_vain(void)
+{
+    struct cluster *cluster = led_cluster(3, 1);
+    raft_term term = cluster_term(cluster, 1);
+    uint64_t mark = cluster_mark(cluster);
+    raft_message ask = cluster_forge(cluster, 2, 3, term, RAFT_MESSAGE_TRANSFER_ASK);
+    ask.request = 2;
+    CHECK_EQ(cluster_inject(cluster, 3, &ask), RAFT_OK); /* a follower */
+    ask = cluster_forge(cluster, 9, 1, term, RAFT_MESSAGE_TRANSFER_ASK);
+    ask.request = 2;
+    CHECK_EQ(cluster_inject(cluster, 1, &ask), RAFT_OK); /* from no member */
+    ask = cluster_forge(cluster, 2, 1, term, RAFT_MESSAGE_TRANSFER_ASK);
+    ask.request = 1;
+    CHECK_EQ(cluster_inject(cluster, 1, &ask), RAFT_OK); /* to the leader itself */
+    ask.request = 77;
+    CHECK_EQ(cluster_inject(cluster, 1, &ask), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_sent_count(cluster, mark, 0, 0, RAFT_MESSAGE_TRANSFER_ASK), 0);
+    CHECK_EQ(cluster_status(cluster, 1).counters.transfers_begun, 0);
+    CHECK_EQ(cluster_stable_leader(cluster), 1);
     CLUSTER_DONE(cluster);
 }
 
@@ -663,7 +759,12 @@ int main(void)
     RUN_BOTH(entries_proposed_before_are_committed_by_the_next_leader);
     RUN(to_a_lagging_voter_waits_until_it_holds_everything);
     RUN_BOTH(target_zero_is_the_live_voter_with_the_most_of_the_log);
-    RUN_BOTH(to_itself_or_a_stranger_is_refused_and_so_is_asking_another_server);
+    RUN_BOTH(to_itself_or_a_stranger_is_refused);
+    RUN_BOTH(asked_of_a_follower_it_is_forwarded_to_the_leader);
+    RUN_BOTH(what_cannot_be_forwarded_is_refused);
+    RUN_BOTH(what_was_asked_in_an_earlier_term_is_ignored);
+    RUN(what_was_asked_before_the_term_rose_is_not_sent);
+    RUN_BOTH(who_does_not_lead_passes_nothing_on_and_strangers_ask_in_vain);
     RUN_BOTH(while_it_lasts_proposals_are_refused_and_reads_are_not);
     RUN_BOTH(to_a_dead_target_is_given_up_after_one_timeout_and_proposals_pass_again);
     RUN_BOTH(the_timeout_begins_with_the_sample_after_the_request);

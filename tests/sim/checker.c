@@ -1173,6 +1173,7 @@ static void check_message_kind(struct checker *checker, int node, const raft_mes
     case RAFT_MESSAGE_READ_REPLY:
     case RAFT_MESSAGE_PROPOSE:
     case RAFT_MESSAGE_PROPOSE_REPLY:
+    case RAFT_MESSAGE_TRANSFER_ASK:
         break;
     default:
         checker_fail(checker, "R66", "node %d sends a message of kind %d", node, message->kind);

@@ -14,9 +14,10 @@
 #
 # Yours to set: CC AR CFLAGS CPPFLAGS LDFLAGS LDLIBS (added to what the build needs), BUILD (where
 # everything goes), V=1 (show commands), WERROR=1 (warnings are errors), and SIMFLAGS, BENCHFLAGS,
-# TORTUREFLAGS, FUZZ_SECONDS. For packagers: BUILD_SHARED=no and BUILD_STATIC=no leave one of the
-# libraries out; DESTDIR, PREFIX, LIBDIR, INCLUDEDIR, PKGCONFIGDIR (or prefix, exec_prefix, libdir,
-# includedir, pkgconfigdir), INSTALL and INSTALL_DATA say where `make install` puts things, and how.
+# TORTUREFLAGS, FUZZ_SECONDS, and PROTOCOL=multipaxos for demo and torture. For packagers:
+# BUILD_SHARED=no and BUILD_STATIC=no leave one of the libraries out; DESTDIR, PREFIX, LIBDIR,
+# INCLUDEDIR, PKGCONFIGDIR (or prefix, exec_prefix, libdir, includedir, pkgconfigdir), INSTALL and
+# INSTALL_DATA say where `make install` puts things, and how.
 
 BUILD ?= build
 AR ?= ar
@@ -273,7 +274,7 @@ mutants: ## plants known bugs, one at a time, and shows that the simulator finds
 	@BUILD='$(BUILD)' CC='$(CC)' sh tests/mutants/run.sh
 
 torture: $(BUILD)/torture $(RAFTKV) ## real processes, killed under load; the history is checked
-	@$(BUILD)/torture --raftkv $(BUILD)/raftkv $(TORTUREFLAGS)
+	@$(BUILD)/torture --raftkv $(BUILD)/raftkv $(PROTOCOL:%=--protocol %) $(TORTUREFLAGS)
 
 bench: $(BUILD)/bench $(RAFTKV) ## figures, one a line: name value unit
 	@$(BUILD)/bench $(BENCHFLAGS)
@@ -282,7 +283,7 @@ bench-instructions: $(BUILD)/bench ## instructions instead of time, counted by v
 	@BUILD='$(BUILD)' sh tests/bench_instructions.sh
 
 demo: $(RAFTKV) $(DEMO) ## three nodes, the leader killed, nothing lost: under twenty seconds
-	@$(BUILD)/raftkv-demo
+	@$(BUILD)/raftkv-demo $(PROTOCOL)
 
 # ---- Installing ----------------------------------------------------------------------------------
 

@@ -74,7 +74,7 @@ const char *raft_strerror(int code)
         {RAFT_EVERSION, "made for a newer version of the library or its formats"},
         {RAFT_ESIZE, "the entry is too large, or the buffer too small"},
         {RAFT_EMALFORMED, "no correct server produces this"},
-        {RAFT_EFOREIGN, "the message is for another cluster, group, protocol or server"},
+        {RAFT_EFOREIGN, "it is of another cluster, group, protocol or server"},
         {RAFT_ELIMIT, "terms or indexes are exhausted"},
         {RAFT_ECONFLICT, "the membership has another version"},
         {RAFT_ENOTLEADER, "another server leads"},

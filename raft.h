@@ -732,8 +732,9 @@ RAFT_API int raft_bootstrap_at(raft *node, const raft_membership *membership,
  * raft_restore_applied). Borrows everything; copies the entries. Before raft_start.
  * RAFT_OK; RAFT_EARG; RAFT_ESTATE: started, or bootstrapped; RAFT_ECORRUPT: the write contradicts
  * what was restored before it (a gap, falling terms, malformed entries or meta, a snapshot older
- * than one before); RAFT_EVERSION: meta of a later format; RAFT_EFULL: and there is no read_log;
- * RAFT_ENOMEM. On any error but RAFT_EARG and RAFT_ESTATE, free the node: it refuses to be started.
+ * than one before); RAFT_EFOREIGN: a membership of the other protocol; RAFT_EVERSION: meta of a
+ * later format; RAFT_EFULL: and there is no read_log; RAFT_ENOMEM. On any error but RAFT_EARG and
+ * RAFT_ESTATE, free the node: it refuses to be started.
  */
 RAFT_API int raft_restore(raft *node, const raft_write *write);
 

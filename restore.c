@@ -225,7 +225,7 @@ static int restore_meta(raft *node, const raft_write *write)
     struct raft__meta meta;
     int status = raft__meta_decode(write->meta, write->meta_size, &meta);
     if (status == RAFT_OK && !raft__config_acceptable(node, meta.config, meta.config_size)) {
-        status = RAFT_ECORRUPT;
+        status = RAFT_EFOREIGN; /* sound, but of the other protocol (P8) */
     }
     if (status == RAFT_OK) {
         status = check_order(node, write, &meta);
@@ -264,12 +264,35 @@ static int restore_truncation(raft *node, raft_index from)
     return RAFT_OK;
 }
 
+/* A joiner may have got its first membership as an entry (R67). */
+static int judge_configs(const raft *node, const raft_range *range)
+{
+    raft_range rest = *range;
+    raft_entry entry;
+    struct raft__config config;
+    while (raft_range_next(&rest, &entry)) {
+        if (entry.kind == RAFT_ENTRY_CONFIG) {
+            if (raft__config_decode(entry.data, entry.size, &config) != RAFT_OK) {
+                return RAFT_ECORRUPT;
+            }
+            if (!raft__config_acceptable(node, entry.data, entry.size)) {
+                return RAFT_EFOREIGN; /* sound, but of the other protocol (P8) */
+            }
+        }
+    }
+    return RAFT_OK;
+}
+
 static int restore_range(raft *node, const raft_range *range)
 {
     size_t matched;
     unsigned kinds = raft__range_kinds(range);
-    if (kinds == 0 || !raft__configs_acceptable(node, range, kinds)) {
+    if (kinds == 0) {
         return RAFT_ECORRUPT;
+    }
+    int status = (kinds & 1u << RAFT_ENTRY_CONFIG) != 0 ? judge_configs(node, range) : RAFT_OK;
+    if (status != RAFT_OK) {
+        return status;
     }
     if (node->meta_unwritten && range->first == node->log.last_index + 1) {
         node->meta_unwritten = 0; /* storage has it that way already */

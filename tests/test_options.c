@@ -122,7 +122,7 @@ static void what_contradicts_is_refused(void)
 
 static void flags_of_later_versions_are_refused_by_name(void)
 {
-    static const char *const later[] = {"--shards 2", "--replicas 3", "--protocol multipaxos"};
+    static const char *const later[] = {"--shards 2", "--replicas 3"};
 
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
         char text[128];
@@ -130,6 +130,16 @@ static void flags_of_later_versions_are_refused_by_name(void)
         snprintf(text, sizeof text, "--id 1 --dir d %s", later[i]);
         CHECK(is_refused(text, "not supported by this version"));
     }
+}
+
+static void the_protocol_is_one_of_two(void)
+{
+    CHECK_EQ(parse("--id 1 --dir d"), OPTIONS_RUN);
+    CHECK_EQ(options.protocol, RAFT_PROTOCOL_RAFT);
+    CHECK_EQ(parse("--id 1 --dir d --protocol multipaxos"), OPTIONS_RUN);
+    CHECK_EQ(options.protocol, RAFT_PROTOCOL_MULTIPAXOS);
+    CHECK_STR(options_protocol_name(options.protocol), "multipaxos");
+    CHECK(is_refused("--id 1 --dir d --protocol paxos", "neither raft nor multipaxos"));
 }
 
 static void joining_needs_an_address_and_founds_nothing(void)
@@ -242,6 +252,7 @@ int main(void)
     RUN(what_is_missing_or_out_of_range_is_named);
     RUN(what_contradicts_is_refused);
     RUN(flags_of_later_versions_are_refused_by_name);
+    RUN(the_protocol_is_one_of_two);
     RUN(joining_needs_an_address_and_founds_nothing);
     RUN(checkpoints_are_asked_for_by_entries);
     RUN(addresses_outside_loopback_need_protection_or_insistence);

@@ -74,10 +74,60 @@ static void best_log_pulls_nothing(void)
     CLUSTER_DONE(cluster);
 }
 
+static int persist_nothing(void *host, const raft_write *write)
+{
+    (void)host, (void)write;
+    return RAFT_OK;
+}
+
+static void send_nothing(void *host, const raft_message *message)
+{
+    (void)host, (void)message;
+}
+
+static int apply_nothing(void *host, const raft_range *range)
+{
+    (void)host, (void)range;
+    return RAFT_OK;
+}
+
+/* A protocol belongs to a group for ever: what one has stored is not of the other (P8). */
+static void stored_membership_of_the_other_protocol_is_refused(void)
+{
+    uint8_t meta[] = {2, 0, 0, 0, 0, 0, 0, 0,                         /* format */
+                      0, 0, 0, 0, 0, 0, 0, 0,                         /* index */
+                      0, 0, 0, 0, 0, 0, 0, 0,                         /* term */
+                      0, 0, 0, 0, 0, 0, 0, 0,                         /* accepted round */
+                      0, 0, 0, 0, 0, 0, 0, 0,                         /* version */
+                      1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* of one member, with id 1 */
+                      1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 3, 0, 0, 0, 0};
+    raft_write write = {.meta = meta, .meta_size = sizeof(meta)};
+    for (uint8_t stored = 0; stored < 2; stored++) {
+        for (int asked = 0; asked < 2; asked++) {
+            raft_options options;
+            raft_callbacks callbacks;
+            raft *node = NULL;
+            raft_options_init(&options);
+            raft_callbacks_init(&callbacks);
+            callbacks.persist = persist_nothing;
+            callbacks.send = send_nothing;
+            callbacks.apply = apply_nothing;
+            options.id = 1;
+            options.protocol = asked;
+            meta[41] = stored;
+            CHECK_EQ(raft_new(&options, &callbacks, NULL, &node), RAFT_OK);
+            CHECK_EQ(raft_restore(node, &write), stored == asked ? RAFT_OK : RAFT_EFOREIGN);
+            CHECK_EQ(raft_start(node, 0), stored == asked ? RAFT_OK : RAFT_ESTATE);
+            raft_free(node);
+        }
+    }
+}
+
 int main(void)
 {
     RUN(fresh_group_has_one_leader_and_its_term_is_its_own);
     RUN(shorter_log_wins_and_adopts_the_longer_one);
     RUN(best_log_pulls_nothing);
+    RUN(stored_membership_of_the_other_protocol_is_refused);
     return check_done();
 }

@@ -250,9 +250,14 @@ static void on_notify(void *host, const raft_event *event)
 static int replay(void *ctx, uint64_t group, const raft_write *write)
 {
     struct server *server = ctx;
+    int status = group == SERVER_GROUP ? RAFT_OK : RAFT_ECORRUPT;
 
     checkpoints_note_base(server, write);
-    return group == SERVER_GROUP ? raft_restore(server->node, write) : RAFT_EFOREIGN;
+    if (status == RAFT_OK) {
+        status = raft_restore(server->node, write);
+        server->is_other_protocol = status == RAFT_EFOREIGN;
+    }
+    return status;
 }
 
 static void explain_log(const struct server *server, const struct wal_error *why,
@@ -261,7 +266,12 @@ static void explain_log(const struct server *server, const struct wal_error *why
     const char *directory = server->options->directory;
     const char *text = why->text[0] ? why->text : raft_strerror(why->code);
 
-    if (why->code == RAFT_EFULL) {
+    if (server->is_other_protocol) {
+        snprintf(error, SERVER_ERROR_MAX,
+                 "%s belongs to a cluster that does not agree by %s: give its --protocol, or "
+                 "convert all of its directories with raftkv-recover",
+                 directory, options_protocol_name(server->options->protocol));
+    } else if (why->code == RAFT_EFULL) {
         snprintf(error, SERVER_ERROR_MAX, "%s: the log is larger than --log-bytes", directory);
     } else if (why->file[0]) {
         snprintf(error, SERVER_ERROR_MAX, "%s/%s at offset %llu: %s%s%s", directory, why->file,
@@ -284,6 +294,7 @@ static int open_node(struct server *server, char error[SERVER_ERROR_MAX])
     options.id = given->id;
     options.cluster = server->cluster;
     options.group = SERVER_GROUP;
+    options.protocol = given->protocol;
     options.election_timeout_ms = given->election_ms;
     options.heartbeat_ms = given->heartbeat_ms;
     options.log_bytes_max = given->log_bytes;

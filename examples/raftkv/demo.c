@@ -523,7 +523,10 @@ int main(int argc, char **argv)
     char program[512];
     int status;
 
-    (void)argc;
+    if (argc > 2) {
+        fprintf(stderr, "usage: raftkv-demo [raft|multipaxos]\n");
+        return 2;
+    }
     catch_signals();
     find_server(argv[0], program, sizeof program);
     caller_init(&demo.caller);
@@ -531,6 +534,7 @@ int main(int argc, char **argv)
         perror("raftkv-demo");
         return 1;
     }
+    demo.fleet.protocol = argc == 2 ? argv[1] : NULL;
     demo.fleet.flags = flags; /* a small log, so that who joins needs the checkpoint */
     status = tell(&demo);
     caller_free(&demo.caller);

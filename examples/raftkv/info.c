@@ -100,7 +100,7 @@ static void raft_section(struct facts *facts)
     const raft_status *node = &facts->raft;
     uint64_t contact = node->last_contact_ms;
 
-    line(facts, "protocol:raft");
+    line(facts, "protocol:%s", options_protocol_name(facts->server->options->protocol));
     number(facts, "node_id", node->id);
     line(facts, "role:%s", topology_role_name(node->role));
     number(facts, "leader_id", node->leader);

@@ -167,6 +167,10 @@ static void run_child(const struct fleet *fleet, int node, int ready_fd)
         arguments[count++] = "--peer-listen";
         arguments[count++] = peer;
     }
+    if (fleet->protocol) {
+        arguments[count++] = "--protocol";
+        arguments[count++] = fleet->protocol;
+    }
     for (int i = 0; fleet->flags && fleet->flags[i] && count < ARGUMENTS_MAX - 1; i++) {
         arguments[count++] = fleet->flags[i];
     }

@@ -24,6 +24,7 @@ struct fleet {
     char program[512];
     char peers[1024];         /* who founds; "": each founder by itself, without a network */
     const char *const *flags; /* more of the command line, ended by null; may be null */
+    const char *protocol;     /* as --protocol takes it; null: its default */
     struct fleet_node nodes[FLEET_SIZE_MAX];
     int size;
     int founders; /* servers with ids up to this found the cluster, others wait to be added */

@@ -237,16 +237,20 @@ static int take_cluster(struct options *options, const char *value, struct compl
     return 0;
 }
 
+const char *options_protocol_name(int protocol)
+{
+    return protocol == RAFT_PROTOCOL_MULTIPAXOS ? "multipaxos" : "raft";
+}
+
 static int take_protocol(struct options *options, const char *value, struct complaint *complaint)
 {
-    (void)options;
-    if (!strcmp(value, "multipaxos")) {
-        return complain(complaint, "--protocol multipaxos is not supported by this version");
+    for (int protocol = RAFT_PROTOCOL_RAFT; protocol <= RAFT_PROTOCOL_MULTIPAXOS; protocol++) {
+        if (!strcmp(value, options_protocol_name(protocol))) {
+            options->protocol = protocol;
+            return 0;
+        }
     }
-    if (strcmp(value, "raft")) {
-        return complain(complaint, "--protocol: '%s' is not raft", value);
-    }
-    return 0;
+    return complain(complaint, "--protocol: '%s' is neither raft nor multipaxos", value);
 }
 
 static int take_election(struct options *options, const char *value, struct complaint *complaint)
@@ -400,7 +404,10 @@ const char *options_usage(void)
            "                           clients; without --peers it is a cluster of one. Once the\n"
            "                           directory holds a membership, that governs\n"
            "  --cluster NAME           servers of another cluster are refused (keelson)\n"
-           "  --protocol raft          how the servers agree\n"
+           "  --protocol raft|multipaxos\n"
+           "                           how the servers agree, the same on all of them (raft); what "
+           "a\n"
+           "                           directory was founded with stays, but see raftkv-recover\n"
            "  --election-ms N          shortest silence before an election (300)\n"
            "  --heartbeat-ms N         how often an idle leader says that it lives (50)\n"
            "  --fsync always|never     never: acknowledged writes can be lost in a power cut\n"

@@ -38,9 +38,10 @@ struct options {
     uint32_t heartbeat_ms;
     uint64_t log_bytes;
     uint64_t checkpoint_entries; /* 0: by the size of the log alone */
+    int protocol;                /* RAFT_PROTOCOL_* */
     int sync_never;
-    int reads; /* READS_* */
-    int join;  /* it waits to be added */
+    int reads;   /* READS_* */
+    int join;    /* it waits to be added */
     int forward; /* writes are handed to the leader instead of being redirected */
     int insecure;
     int log_level;
@@ -62,6 +63,9 @@ enum options_result options_parse(struct options *options, int argc, char *const
 
 /* The text of --help. Static. */
 const char *options_usage(void);
+
+/* As --protocol takes it. Static. */
+const char *options_protocol_name(int protocol);
 
 /* The cluster id of a cluster name: the same on every machine, never 0. */
 uint64_t options_cluster_id(const char *name);

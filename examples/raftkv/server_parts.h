@@ -175,6 +175,7 @@ struct server {
     uint64_t refusals_ms;        /* when more of them may be */
     struct resolver *resolver;   /* null until the address of a server is a name not known yet */
     raft *node;
+    int is_other_protocol; /* what the directory holds is not of --protocol */
     struct store *store;
     uint64_t cluster;
     uint64_t started_ms;

@@ -38,8 +38,9 @@ enum round_kind { ROUND_ONE, ROUND_LEADER, ROUND_ALL, ROUND_PAUSE, ROUND_MEMBERS
 
 struct flags {
     const char *program;
-    const char *reads;   /* given to the nodes */
-    int forward;         /* nodes that do not lead hand writes on, instead of redirecting */
+    const char *reads; /* given to the nodes */
+    int forward;       /* nodes that do not lead hand writes on, instead of redirecting */
+    const char *protocol;
     const char *history; /* where the history of a key that is not linearizable goes; may be null */
     int rounds[ROUND_KINDS];
     int clients;
@@ -67,11 +68,12 @@ static int usage(const char *what)
         "usage: torture [--one N] [--leader N] [--all N] [--pause N] [--members N]\n"
         "               [--clients N] [--seed N] [--raftkv PATH]\n"
         "               [--reads linearizable|lease|stale] [--forward yes|no] [--history PATH]\n"
+        "               [--protocol raft|multipaxos]\n"
         "  rounds in which one node, the leader or all are killed (20 of each), the leader is\n"
         "  paused (5), or the membership changes (20); concurrent clients (8); where the server\n"
         "  is (build/raftkv); how it reads (lease); whether nodes hand writes to the leader (no);\n"
         "  with stale reads a run has to fail, which shows that it can; the file to\n"
-        "  write the history of a key to that is not linearizable\n",
+        "  write the history of a key to that is not linearizable; how the servers agree (raft)\n",
         what);
     return 2;
 }
@@ -99,6 +101,10 @@ static int read_flag(struct flags *flags, const char *name, const char *value)
     if (!strcmp(name, "--reads")) {
         flags->reads = value;
         return 0;
+    }
+    if (!strcmp(name, "--protocol")) {
+        flags->protocol = value;
+        return strcmp(value, "raft") && strcmp(value, "multipaxos") ? -1 : 0;
     }
     if (!strcmp(name, "--forward")) {
         flags->forward = !strcmp(value, "yes");
@@ -128,8 +134,11 @@ static int read_flags(struct flags *flags, int argc, char **argv)
 {
     const char *program = getenv("RAFTKV");
 
-    *flags = (struct flags){
-        program ? program : "build/raftkv", "lease", 0, NULL, {20, 20, 20, 5, 20}, 8, 0};
+    *flags = (struct flags){.program = program ? program : "build/raftkv",
+                            .reads = "lease",
+                            .protocol = "raft",
+                            .rounds = {20, 20, 20, 5, 20},
+                            .clients = 8};
     flags->seed = (uint64_t)time(NULL);
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 == argc || read_flag(flags, argv[i], argv[i + 1])) {
@@ -679,8 +688,9 @@ int main(int argc, char **argv)
     node_flags[5] = flags.reads;
     node_flags[10] = flags.forward ? "--forward" : NULL;
     fleet.flags = node_flags;
-    printf("torture --seed %llu, %d clients, nodes in %s\n", (unsigned long long)flags.seed,
-           flags.clients, fleet.directory);
+    fleet.protocol = flags.protocol;
+    printf("torture --protocol %s --seed %llu, %d clients, nodes in %s\n", flags.protocol,
+           (unsigned long long)flags.seed, flags.clients, fleet.directory);
     fflush(stdout);
     status = torture(&fleet, &flags);
     fleet_remove(&fleet);

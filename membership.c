@@ -389,7 +389,8 @@ int raft__config_decode(const void *data, size_t size, struct raft__config *conf
     is->lease_drift_permille = raft__get32(in + 12);
     config->protocol = in[1];
     config->slot_high = raft__get16(in + 6);
-    if (is->member_count > RAFT_MEMBERS_MAX || in[3] > (FLAG_JOINT | FLAG_ZONES | FLAG_SINGLE)) {
+    if (config->protocol > RAFT_PROTOCOL_MULTIPAXOS || is->member_count > RAFT_MEMBERS_MAX ||
+        in[3] > (FLAG_JOINT | FLAG_ZONES | FLAG_SINGLE)) {
         return RAFT_ECORRUPT;
     }
     size_t at = CONFIG_HEADER;

@@ -46,7 +46,7 @@ static void expect_keys(const char *name, int count)
     }
 }
 
-/* The owner of a term is its leader (I5): founders have the slots 1, 2 and 3. */
+/* A term is led by its owner (P1): founders have the slots 1, 2 and 3. */
 static void nothing_is_lost_with_a_leader(void)
 {
     int leader;

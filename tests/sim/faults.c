@@ -260,18 +260,22 @@ static void strike(struct sim *sim, enum fault fault, struct node *node)
 
 /* ---- Ambushes -------------------------------------------------------------------------------- */
 
+/* A run bears few of them. */
+static int is_rare(uint64_t fault)
+{
+    return fault == FAULT_WIPE || fault == FAULT_ROT;
+}
+
 /* A state that does not last and that this run can bring about, or 0. */
-static unsigned choose_state(struct sim *sim)
+static unsigned choose_state(struct sim *sim, int rare)
 {
     const struct plan *plan = &sim->plan;
-    unsigned states[6];
+    unsigned states[8];
     size_t count = 0;
     if (plan->snapshot_every_us != 0 || plan->snapshot_log_bytes != 0) {
-        states[count++] = NODE_INSTALLING;
-        states[count++] = NODE_INSTALLING; /* the shortest of all */
-        if (!plan->ship) {
-            states[count++] = NODE_SENDING;
-            states[count++] = NODE_SENDING;
+        for (int i = 0; i < (rare ? 3 : 2); i++) { /* the shortest of all */
+            states[count++] = NODE_INSTALLING;
+            states[count++] = plan->ship ? NODE_INSTALLING : NODE_SENDING;
         }
     }
     if (plan->handover_every_us != 0) {
@@ -294,10 +298,11 @@ static int can_wait(enum fault fault)
 static int lays_ambush(struct sim *sim, enum fault fault)
 {
     int frequent = fault == FAULT_CRASH || fault == FAULT_PARTITION;
-    if (!can_wait(fault) || !rng_chance(&sim->rng, frequent ? 400000 : 700000)) {
+    int rare = is_rare((uint64_t)fault);
+    if (!can_wait(fault) || !rng_chance(&sim->rng, frequent ? 400000 : rare ? 850000 : 700000)) {
         return 0;
     }
-    unsigned state = choose_state(sim);
+    unsigned state = choose_state(sim, rare);
     if (state == 0 || sim->ambush_count == AMBUSHES) {
         return 0;
     }
@@ -314,7 +319,8 @@ void faults_lie_in_wait(struct node *node)
     unsigned midst = node_midst(node);
     for (size_t i = 0; i < sim->ambush_count; i++) {
         if ((sim->ambushes[i].state & midst) != 0) {
-            uint64_t mean = rng_chance(&sim->rng, 500000) ? sim->plan.delay_us : 0;
+            int at_once = is_rare(sim->ambushes[i].fault) || rng_chance(&sim->rng, 500000);
+            uint64_t mean = at_once ? 0 : sim->plan.delay_us;
             sim_schedule(sim, 1 + rng_exponential(&sim->rng, mean), EVENT_AMBUSH, node,
                          sim->ambushes[i].fault << 8 | sim->ambushes[i].state, NULL);
             sim->ambushes[i--] = sim->ambushes[--sim->ambush_count];
@@ -345,7 +351,7 @@ void faults_spring(struct node *node, uint64_t value)
         node->crash_in_snapshot = 1;
     } else if (fault == FAULT_CRASH) {
         node->crash_in = rng_between(&sim->rng, 1, 6);
-    } else if (fault == FAULT_WIPE || fault == FAULT_ROT) {
+    } else if (is_rare(fault)) {
         strike_disk(sim, node, fault, (unsigned)(value & 0xff));
     } else {
         strike(sim, (enum fault)fault, node);

@@ -96,8 +96,9 @@ static void draw_losses(struct plan *plan, struct rng *rng)
 {
     uint64_t t_us = plan->timeout_ms * 1000;
     if (!plan->calm && !plan->witness) {
-        plan->wipe_every_us = maybe(rng, 300000, t_us * 2, t_us * 25);
-        plan->rot_every_us = maybe(rng, plan->read_log ? 500000 : 250000, t_us * 2, t_us * 25);
+        plan->wipe_every_us = maybe(rng, 400000, t_us, t_us * 20);
+        plan->rot_every_us = plan->read_log ? maybe(rng, 600000, t_us * 10, t_us * 80)
+                                            : maybe(rng, 350000, t_us, t_us * 20);
     }
 }
 

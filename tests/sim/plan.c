@@ -108,7 +108,7 @@ static void draw_snapshots(struct plan *plan, struct rng *rng)
     uint64_t t_us = plan->timeout_ms * 1000;
     int taken = rng_chance(rng, 850000);
     plan->read_log = flag(rng, 300000);
-    plan->ship = flag(rng, 150000);
+    plan->ship = flag(rng, 250000);
     plan->snapshot_log_bytes = maybe(rng, taken ? 600000 : 0, 500, 20000);
     plan->snapshot_every_us = maybe(rng, taken ? 600000 : 0, t_us, t_us * 20);
     plan->trailing_bytes = maybe(rng, 800000, 1, rng_chance(rng, HALF) ? 300 : 4000);

@@ -432,6 +432,24 @@ static int vote_is_free(const raft *node, raft_id candidate)
 }
 
 /*
+ * What is committed, told to a candidate that may not have heard it: with the entry there, or, where
+ * another entry is told already, as far as that one reaches (R57). A promise says it by itself.
+ */
+static void add_hint(const raft *node, struct raft__reply *reply)
+{
+    if (!node->rules->by_log) {
+        return;
+    }
+    reply->commit = node->commit_index;
+    if ((reply->flags & RAFT_FLAG_LOG) == 0) {
+        reply->index = node->commit_index;
+        reply->index_term = raft__log_term(&node->log, node->commit_index);
+    } else if (reply->commit > reply->index) {
+        reply->commit = reply->index;
+    }
+}
+
+/*
  * Answered whatever the membership known here says: the candidate's may be newer (R14). A server
  * whose disk hangs says no: it could not vote either. Where all disks are that slow nobody is
  * elected meanwhile, which is no loss, since a vote takes a write as well; and without a leader
@@ -457,6 +475,9 @@ void raft__pre_vote_receive(raft *node, const raft_message *message)
         /* What is told of the own log is durable: it may be asked for (N7). */
         reply.index = node->durable_index;
         reply.index_term = raft__log_term(&node->log, node->durable_index);
+    }
+    if (reply.refused) {
+        add_hint(node, &reply);
     }
     raft__reply(node, &reply);
 }
@@ -490,6 +511,7 @@ void raft__vote_receive(raft *node, const raft_message *message)
             raft__hold(node);
         }
     }
+    add_hint(node, &reply);
     raft__reply(node, &reply);
 }
 
@@ -506,6 +528,38 @@ static int ballot_counts(const raft *node, const raft_message *message)
     return node->role == RAFT_ROLE_CANDIDATE && message->term == node->state.term;
 }
 
+/* Whether a membership in (before, now] governed or governs. */
+static int membership_between(const raft *node, raft_index before, raft_index now)
+{
+    const struct raft__held *newest = raft__config_at(node, now);
+    return newest != NULL && newest->index > before;
+}
+
+/*
+ * What a voter knows to be committed is committed here where this log holds the entry that it names,
+ * and so all before it (R57, I12); by the index alone a stale tail would be. Where that commits a
+ * membership the campaign is over, returns 1: the votes were asked for, and this server found itself
+ * entitled to ask (R16), while it was open whether that one stays.
+ */
+static int take_hint(raft *node, const raft_message *message)
+{
+    raft_index before = node->commit_index;
+    if (message->commit <= before || !node->rules->by_log ||
+        !raft__log_holds(&node->log, message->index, message->index_term)) {
+        return 0;
+    }
+    raft__commit_to(node, message->commit);
+    node->counters.commit_hints++;
+    if (membership_between(node, before, node->commit_index)) {
+        give_up_campaign(node);
+        return 1;
+    }
+    if (node->pull.source != 0 && node->pull.index < node->commit_index) {
+        raft__pull_end(node); /* it joins no further back than what is committed (N7) */
+    }
+    return 0;
+}
+
 /* A vote or pre-vote reply. A pre-vote may be granted by a server that is behind in terms (R18). */
 void raft__ballot_receive(raft *node, const raft_message *message)
 {
@@ -516,7 +570,7 @@ void raft__ballot_receive(raft *node, const raft_message *message)
     }
     uint32_t position = raft__position_of(node, message->from);
     raft__set voter = raft__bit_of(node, position) & raft__voters(node);
-    if (voter == 0 || !ballot_counts(node, message)) {
+    if (voter == 0 || !ballot_counts(node, message) || take_hint(node, message)) {
         return;
     }
     if (message->refused) {

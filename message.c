@@ -225,7 +225,7 @@ static int fields_valid(const raft_message *message)
                message->asked_term <= RAFT_LIMIT;
     case RAFT_MESSAGE_PRE_VOTE_REPLY:
         return position_valid(message) && message->asked_term > 0 &&
-               message->asked_term <= RAFT_LIMIT;
+               message->asked_term <= RAFT_LIMIT && message->commit <= message->index;
     case RAFT_MESSAGE_VOTE:
         return message->term > 0 && position_valid(message) && message->tag_term <= message->term &&
                (message->tag_term > 0 || !message->tag_round);
@@ -294,7 +294,7 @@ enum { TO_LEADER = RAFT_FLAG_FULL | RAFT_FLAG_IDLE };
 
 static const struct layout layouts[] = {
     [RAFT_MESSAGE_PRE_VOTE] = {1, 0, 0, 0, 0, AT(asked_term)},
-    [RAFT_MESSAGE_PRE_VOTE_REPLY] = {1, 1, RAFT_FLAG_LOG, 0, 0, AT(asked_term)},
+    [RAFT_MESSAGE_PRE_VOTE_REPLY] = {1, 1, RAFT_FLAG_LOG, 0, AT(commit), AT(asked_term)},
     [RAFT_MESSAGE_VOTE] = {1, 0, RAFT_FLAG_HOLD, AT(tag_round), 0, AT(tag_term)},
     [RAFT_MESSAGE_VOTE_REPLY] = {1, 1, 0, AT(commit), AT(commit), AT(accepted_round)},
     [RAFT_MESSAGE_APPEND] = {1, 0, RAFT_FLAG_THROUGH, AT(commit), 0, 0},
@@ -653,6 +653,14 @@ static void describe_promise(struct raft__text *text, const raft_message *messag
     }
 }
 
+/* What Raft says of commits in its place. */
+static void describe_hint(struct raft__text *text, const raft_message *message)
+{
+    if (message->protocol == RAFT_PROTOCOL_RAFT && message->commit != 0) {
+        raft__text_number(text, " commit=", message->commit);
+    }
+}
+
 static void describe_tag(struct raft__text *text, const raft_message *message)
 {
     if (message->tag_term != 0) {
@@ -696,6 +704,7 @@ static void describe_body(struct raft__text *text, const raft_message *message)
         raft__text_number(text, " asked=", message->asked_term);
         describe_position(text, " last=", message);
         describe_yes_or_no(text, message);
+        describe_hint(text, message);
         break;
     case RAFT_MESSAGE_VOTE:
         describe_position(text, " last=", message);
@@ -704,6 +713,7 @@ static void describe_body(struct raft__text *text, const raft_message *message)
     case RAFT_MESSAGE_VOTE_REPLY:
         describe_yes_or_no(text, message);
         describe_promise(text, message);
+        describe_hint(text, message);
         break;
     case RAFT_MESSAGE_APPEND:
         describe_entries(text, message);

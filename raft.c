@@ -960,6 +960,7 @@ RAFT_APART static void send_replies(raft *node)
         message.round = reply->round;
         message.index = reply->index;
         message.index_term = reply->index_term;
+        message.commit = reply->commit;
         message.refused = reply->refused;
         message.flags = reply->flags;
         if (reply->kind == RAFT_MESSAGE_VOTE_REPLY && !reply->refused) {

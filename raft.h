@@ -280,12 +280,14 @@ typedef struct raft_write {
  */
 enum {
     RAFT_MESSAGE_PRE_VOTE = 1,       /* "would you vote for me?": asked_term, round, index */
-    RAFT_MESSAGE_PRE_VOTE_REPLY = 2, /* echoes both; refused, with the last durable entry: index */
+    RAFT_MESSAGE_PRE_VOTE_REPLY = 2, /* echoes both; refused, with commit, at or below index: the
+                                        last durable entry for LOG, else the committed one */
     RAFT_MESSAGE_VOTE = 3,           /* round; index: the candidate's last entry; tag, if ordered */
-    RAFT_MESSAGE_VOTE_REPLY = 4,     /* echoes round; refused; a promise says what it has, below */
-    RAFT_MESSAGE_APPEND = 5,         /* index and index_term: the entry before the ranges; commit */
-    RAFT_MESSAGE_APPEND_REPLY = 6,   /* index: all up to it is durable; or refused, with a hint */
-    RAFT_MESSAGE_HEARTBEAT = 7,      /* commit; round, or 0 where no reply is wanted */
+    RAFT_MESSAGE_VOTE_REPLY = 4,   /* echoes round; refused; commit, which is index; a promise says
+                                        what it has, below */
+    RAFT_MESSAGE_APPEND = 5,       /* index and index_term: the entry before the ranges; commit */
+    RAFT_MESSAGE_APPEND_REPLY = 6, /* index: all up to it is durable; or refused, with a hint */
+    RAFT_MESSAGE_HEARTBEAT = 7,    /* commit; round, or 0 where no reply is wanted */
     RAFT_MESSAGE_HEARTBEAT_REPLY = 8, /* echoes round; refused: cannot follow to that commit */
     RAFT_MESSAGE_SNAPSHOT =
         9, /* a chunk: index names the snapshot; offset; meta at offset 0; LAST */
@@ -322,12 +324,13 @@ typedef struct raft_message {
     uint64_t group;
     raft_id from;
     raft_id to;
-    raft_term term;       /* the sender's term */
-    uint64_t round;       /* the sender's counter of questions asked; replies echo it */
-    raft_index index;     /* the position that the kind is about, see above */
-    raft_term index_term; /* the term of the entry at index */
-    raft_term asked_term; /* pre-vote: the term that the candidate would campaign in */
-    raft_index commit;    /* append, heartbeat, pull reply, promise: the sender's commit index */
+    raft_term term;           /* the sender's term */
+    uint64_t round;           /* the sender's counter of questions asked; replies echo it */
+    raft_index index;         /* the position that the kind is about, see above */
+    raft_term index_term;     /* the term of the entry at index */
+    raft_term asked_term;     /* pre-vote: the term that the candidate would campaign in */
+    raft_index commit;        /* append, heartbeat, pull reply, promise, replies to candidates: the
+                             sender's commit index */
     raft_term accepted_round; /* promise: the sender's, with its last durable entry: index (P3) */
     raft_index refused_index; /* refused append or pull reply: the index that did not match */
     uint64_t credit_ms;       /* replies to a leader: how long no other is elected (R50) */
@@ -1079,6 +1082,7 @@ typedef struct raft_counters {
     uint64_t pulls;       /* begun before a campaign (N7) */
     uint64_t sleeps;
     uint64_t transfers_asked; /* of the leader, on other servers */
+    uint64_t commit_hints;    /* in the answers to a campaign, that moved the commit index */
 } raft_counters;
 
 typedef struct raft_status {

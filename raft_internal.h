@@ -224,6 +224,13 @@ RAFT_INTERNAL void raft__log_return_applied(struct raft__log *log);
 RAFT_INTERNAL raft_index raft__log_trail(const struct raft__log *log, raft_index index,
                                          uint64_t bytes);
 
+/* Whether the log holds this entry, or begins behind it. */
+static inline int raft__log_holds(const struct raft__log *log, raft_index index, raft_term term)
+{
+    return index >= log->base_index && index <= log->last_index &&
+           raft__log_term(log, index) == term;
+}
+
 /* Forgets everything up to index, which is the base then. */
 RAFT_INTERNAL void raft__log_compact(struct raft__log *log, const struct raft__memory *memory,
                                      raft_index index, uint64_t lent_seq);
@@ -532,8 +539,9 @@ struct raft__reply {
     raft_id to;
     raft_term asked_term;
     uint64_t round;
-    raft_index index; /* a refused pre-vote's: the own last entry */
+    raft_index index; /* a refused pre-vote's: the own last entry; or see add_hint */
     raft_term index_term;
+    raft_index commit;
     uint64_t request; /* a transfer that is asked for: the target; asked_term: in which term */
     uint8_t kind;
     uint8_t refused;

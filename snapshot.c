@@ -258,12 +258,6 @@ void raft__install_give_up(raft *node, int status)
     end_install(node, status);
 }
 
-static int log_holds(const raft *node, raft_index index, raft_term term)
-{
-    return index >= node->log.base_index && index <= node->log.last_index &&
-           raft__log_term(&node->log, index) == term;
-}
-
 /* It is committed, wherever it came from. What the leader hears is how far all is durable (R24). */
 static void acknowledge(raft *node, raft_index index)
 {
@@ -400,7 +394,7 @@ int raft__snapshot_receive(raft *node, const raft_message *message)
     }
     node->dirty = 1;
     if (message->index <= node->commit_index ||
-        log_holds(node, message->index, message->index_term)) {
+        raft__log_holds(&node->log, message->index, message->index_term)) {
         acknowledge(node, message->index);
         return RAFT_OK;
     }
@@ -480,7 +474,7 @@ static void put_into_use(raft *node)
         end_install(node, RAFT_EMALFORMED);
         return;
     }
-    if (index > node->commit_index && !log_holds(node, index, install->meta.term)) {
+    if (index > node->commit_index && !raft__log_holds(&node->log, index, install->meta.term)) {
         struct raft__held held;
         if (raft__config_prepare(node, install->meta.config, install->meta.config_size, &held) !=
             RAFT_OK) {
@@ -597,7 +591,7 @@ int raft_snapshot_received(raft *node, const void *meta_bytes, size_t size)
     if (status != RAFT_OK) {
         return status;
     }
-    if (meta.index <= node->commit_index || log_holds(node, meta.index, meta.term)) {
+    if (meta.index <= node->commit_index || raft__log_holds(&node->log, meta.index, meta.term)) {
         acknowledge(node, meta.index);
         return RAFT_OK;
     }

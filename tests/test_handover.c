@@ -536,6 +536,153 @@ static void equal_priorities_change_nothing_and_leadership_is_not_taken_by_favou
     CLUSTER_DONE(cluster);
 }
 
+/* ---- Commit hints in the answers to a campaign ---------------------------------------------- */
+
+static const raft_term HINTED[] = {1, 1, 2, 2, 2};
+
+/* A server with five entries, none known to be committed, that asks as a candidate or before. */
+static void campaigner(lone *l, int pre)
+{
+    lone_init(l);
+    l->members = 5;
+    l->options.no_pre_vote = !pre;
+    lone_seed(l, HINTED, 5, 2, 0);
+    CHECK_EQ(lone_restart(l), RAFT_OK);
+    CHECK_EQ(raft_campaign(l->node), RAFT_OK);
+    lone_settle(l);
+    CHECK_EQ(lone_status(l).role, pre ? RAFT_ROLE_PRE_CANDIDATE : RAFT_ROLE_CANDIDATE);
+    CHECK_EQ(lone_status(l).commit_index, 0);
+}
+
+/* The answer of a voter that names an entry, and how far all is committed. */
+static raft_message hint(const lone *l, int pre, raft_index index, raft_term term,
+                         raft_index commit)
+{
+    const raft_message *asked = lone_newest(l, pre ? RAFT_MESSAGE_PRE_VOTE : RAFT_MESSAGE_VOTE, 2);
+    raft_message m = lone_message(pre ? RAFT_MESSAGE_PRE_VOTE_REPLY : RAFT_MESSAGE_VOTE_REPLY, 2,
+                                  lone_status(l).term);
+    m.round = asked->round;
+    m.asked_term = asked->asked_term;
+    m.refused = 1;
+    m.index = index;
+    m.index_term = term;
+    m.commit = commit;
+    return m;
+}
+
+static raft_index commit_after(int pre, const raft_message *m, lone *l)
+{
+    CHECK_EQ(lone_receive(l, m), RAFT_OK);
+    raft_index commit = lone_status(l).commit_index;
+    CHECK_EQ(lone_status(l).role, pre ? RAFT_ROLE_PRE_CANDIDATE : RAFT_ROLE_CANDIDATE);
+    lone_settle(l);
+    CHECK_STR(lone_close(l), "sound");
+    return commit;
+}
+
+static void a_commit_hint_counts_only_where_the_log_holds_its_entry(void)
+{
+    static const struct {
+        raft_index index;
+        raft_term term;
+        raft_index commit;
+        raft_index taken;
+    } hints[] = {
+        {4, 2, 4, 4}, {5, 2, 3, 3}, {2, 1, 2, 2}, /* held */
+        {4, 1, 4, 0}, {2, 2, 2, 0},               /* of another term: a stale tail here, or there */
+        {6, 2, 6, 0}, {6, 2, 3, 0}, {0, 0, 0, 0}, /* not here; nothing */
+    };
+    for (int pre = 0; pre <= 1; pre++) {
+        for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
+            lone l;
+            campaigner(&l, pre);
+            raft_message m = hint(&l, pre, hints[i].index, hints[i].term, hints[i].commit);
+            CHECK_EQ(commit_after(pre, &m, &l), hints[i].taken);
+        }
+    }
+}
+
+static void a_commit_hint_counts_only_in_an_answer_to_this_campaign(void)
+{
+    for (int pre = 0; pre <= 1; pre++) {
+        lone l;
+        campaigner(&l, pre);
+        raft_message m = hint(&l, pre, 4, 2, 4);
+        m.round--; /* of an earlier one */
+        CHECK_EQ(commit_after(pre, &m, &l), 0);
+        campaigner(&l, pre);
+        m = hint(&l, pre, 4, 2, 4);
+        m.from = 9; /* from no voter */
+        CHECK_EQ(commit_after(pre, &m, &l), 0);
+        campaigner(&l, pre);
+        m = hint(&l, pre, 4, 2, 5); /* beyond the entry that it names */
+        CHECK_EQ(lone_receive(&l, &m), RAFT_EMALFORMED);
+        CHECK_EQ(lone_status(&l).commit_index, 0);
+        lone_settle(&l);
+        CHECK_STR(lone_close(&l), "sound");
+    }
+}
+
+/* What the leader and one voter have committed, the other holds without knowing it. */
+static struct cluster *half_told(const char *members)
+{
+    struct cluster *cluster = group(3, 4);
+    cluster_hold(cluster, 1, 3);
+    if (members != NULL) {
+        CHECK_EQ(change(cluster, 1, members), RAFT_OK);
+    } else {
+        CHECK(cluster_propose(cluster, 1, "told to one") > 0);
+    }
+    cluster_settle(cluster);
+    const struct cluster_message *waits = cluster_peek(cluster, 1, 3, 0);
+    CHECK(waits != NULL && waits->message.kind == RAFT_MESSAGE_APPEND);
+    CHECK_EQ(cluster_deliver(cluster, 1, 3), RAFT_OK);
+    cluster_crash(cluster, 1);
+    cluster_drop_all(cluster, 1, 3);
+    CHECK_EQ(cluster_status(cluster, 3).last_index, cluster_commit(cluster, 2));
+    CHECK_EQ(cluster_commit(cluster, 3), cluster_commit(cluster, 2) - 1);
+    return cluster;
+}
+
+static void votes_tell_the_candidate_what_is_committed(void)
+{
+    struct cluster *cluster = half_told(NULL);
+    raft_index committed = cluster_commit(cluster, 2);
+    cluster_advance_node(cluster, 2, T);
+    CHECK_EQ(raft_campaign(cluster->nodes[3].raft), RAFT_OK);
+    cluster_hold(cluster, 3, 2);
+    cluster_settle(cluster);
+    while (cluster_status(cluster, 3).role != RAFT_ROLE_LEADER) {
+        CHECK_EQ(cluster_deliver(cluster, 3, 2), RAFT_OK);
+        cluster_settle(cluster);
+    }
+    CHECK_EQ(cluster_commit(cluster, 3), committed); /* before its no-op is anywhere else */
+    CHECK_EQ(cluster_status(cluster, 3).counters.commit_hints, 1);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, T);
+    CHECK_EQ(cluster_stable_leader(cluster), 3);
+    CLUSTER_DONE(cluster);
+}
+
+/* R57: the votes were asked for while another membership might still have governed. */
+static void a_hint_that_commits_a_membership_ends_the_candidacy(void)
+{
+    struct cluster *cluster = half_told("1 2 3 4l");
+    raft_index committed = cluster_commit(cluster, 2);
+    raft_term term = cluster_term(cluster, 3);
+    cluster_advance_node(cluster, 2, T);
+    CHECK_EQ(raft_campaign(cluster->nodes[3].raft), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_EQ(cluster_commit(cluster, 3), committed);
+    CHECK_EQ(cluster_status(cluster, 3).role, RAFT_ROLE_FOLLOWER);
+    CHECK_EQ(cluster_term(cluster, 3), term + 1);
+    CHECK_EQ(cluster_status(cluster, 3).vote, 3); /* R3 */
+    CHECK_EQ(cluster_leader(cluster), 0);
+    cluster_run(cluster, 2 * LONGEST); /* the next campaign is not held up */
+    CHECK(cluster_stable_leader(cluster) != 0);
+    CLUSTER_DONE(cluster);
+}
+
 int main(void)
 {
     RUN(a_leader_that_is_removed_hands_over_at_once_and_is_silent_then);
@@ -557,5 +704,9 @@ int main(void)
     RUN_BOTH(favour_never_blocks_an_election);
     RUN_BOTH(the_delay_is_a_timeout_a_level_and_halves_until_a_leader_is_heard);
     RUN_BOTH(equal_priorities_change_nothing_and_leadership_is_not_taken_by_favour);
+    RUN(a_commit_hint_counts_only_where_the_log_holds_its_entry);
+    RUN(a_commit_hint_counts_only_in_an_answer_to_this_campaign);
+    RUN(votes_tell_the_candidate_what_is_committed);
+    RUN(a_hint_that_commits_a_membership_ends_the_candidacy);
     return check_done();
 }

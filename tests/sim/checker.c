@@ -1446,6 +1446,15 @@ static void check_zones(struct checker *checker, int node, const raft_status *st
     }
 }
 
+/* A candidate heard it in the vote that made it the leader: somebody had committed that much (R57). */
+static int was_told_by_a_vote(const struct checker *checker, const struct checker_node *it,
+                              const raft_status *status)
+{
+    int led = it->status.role == RAFT_ROLE_LEADER && it->status.term == status->term;
+    return !led && status->commit_index <= checker->commit_max &&
+           status->counters.commit_hints > it->status.counters.commit_hints;
+}
+
 static void check_commit(struct checker *checker, int node, const raft_status *status)
 {
     const struct checker_node *it = &checker->nodes[node];
@@ -1457,7 +1466,8 @@ static void check_commit(struct checker *checker, int node, const raft_status *s
         return;
     }
     if (status->role == RAFT_ROLE_LEADER && status->commit_index > it->status.commit_index &&
-        term_at(&checker->chosen, status->commit_index) != status->term) {
+        term_at(&checker->chosen, status->commit_index) != status->term &&
+        !was_told_by_a_vote(checker, it, status)) {
         checker_fail(checker, "I13",
                      "leader %d of term %" PRIu64 " commits up to %" PRIu64
                      ", an entry of term %" PRIu64,

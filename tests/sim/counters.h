@@ -126,7 +126,8 @@
     X(chunk_lost, 30)                                                                              \
     X(chunk_duplicated, 12)                                                                        \
     X(read_lost, 280)                                                                              \
-    X(transfers_asked, 1)                                                                          \
+    X(transfers_asked, 250)                                                                        \
+    X(commit_hints, 600)                                                                           \
     X(transfer_lost, 68)                                                                           \
     X(snapshots_taken, 5024)                                                                       \
     X(snapshots_wanted, 5217)                                                                      \

@@ -544,6 +544,7 @@ static void add_counters(struct node *node)
     COUNT_ADD(&node->sim->counters, reads_by_lease, node->status.counters.reads_by_lease);
     COUNT_ADD(&node->sim->counters, reads_forwarded, node->status.counters.reads_forwarded);
     COUNT_ADD(&node->sim->counters, pulls, node->status.counters.pulls);
+    COUNT_ADD(&node->sim->counters, commit_hints, node->status.counters.commit_hints);
     COUNT_ADD(&node->sim->counters, transfers_asked, node->status.counters.transfers_asked);
     COUNT_ADD(&node->sim->counters, sleeps, node->status.counters.sleeps);
 }

@@ -183,6 +183,23 @@ static void watch_reign(struct cluster_node *node, raft_term term)
     cluster->reign_count++;
 }
 
+/* P3, P6: what is said of the accepted round is on the disk. */
+static void watch_round(struct cluster_node *node, const raft_message *message)
+{
+    const raft_hard_state *state = &node->store.state;
+    if (node->options.protocol != RAFT_PROTOCOL_MULTIPAXOS || message->refused) {
+        return;
+    }
+    if (message->kind == RAFT_MESSAGE_APPEND_REPLY && (message->flags & RAFT_FLAG_ACCEPTED) != 0 &&
+        message->term == state->term && state->accepted_round != message->term) {
+        violate(node->cluster, node->id, "accepted a round that is not durable (P6)");
+    }
+    if (message->kind == RAFT_MESSAGE_VOTE_REPLY &&
+        message->accepted_round > state->accepted_round) {
+        violate(node->cluster, node->id, "promised with a round that is not durable (P3)");
+    }
+}
+
 /* V11, V3, R1, R2: what a message depends on is on the disk as it leaves. */
 static void watch_durability(struct cluster_node *node, const raft_message *message)
 {
@@ -215,6 +232,7 @@ static void watch_durability(struct cluster_node *node, const raft_message *mess
         message->index > log_last(&store->log) && message->index > node->snapshots[0].index) {
         violate(node->cluster, node->id, "acknowledged entries that are not durable (V11)");
     }
+    watch_round(node, message);
 }
 
 static void watch_applied(struct cluster_node *node, const raft_entry *entry)
@@ -277,6 +295,10 @@ static void watch_write(struct cluster_node *node, const raft_write *write)
         (write->state.term < before.term || (write->state.term == before.term && before.vote != 0 &&
                                              write->state.vote != before.vote))) {
         violate(node->cluster, node->id, "a write takes back a term or a vote (V3, R3)");
+    }
+    if (write->has_state && (write->state.accepted_round < before.accepted_round ||
+                             write->state.accepted_round > write->state.term)) {
+        violate(node->cluster, node->id, "an accepted round falls or exceeds the term (I8)");
     }
     if (write->truncate_from > 0 && write->truncate_from <= node->applied.count) {
         violate(node->cluster, node->id, "a write truncates what was applied (V10)");
@@ -996,11 +1018,13 @@ static int found(struct cluster_node *node)
         members[i].blob = blobs[i + 1];
         members[i].blob_size = strlen(blobs[i + 1]);
     }
-    if (node->cluster->lease_ms != 0 || node->cluster->base_index != 0) {
+    if (node->cluster->lease_ms != 0 || node->cluster->base_index != 0 ||
+        node->cluster->commit_quorum != 0) {
         raft_membership membership;
         raft_membership_init(&membership);
         membership.members = members;
         membership.member_count = count;
+        membership.commit_quorum = node->cluster->commit_quorum;
         membership.lease_ms = node->cluster->lease_ms;
         membership.lease_drift_permille = node->cluster->lease_drift_permille;
         return raft_bootstrap_at(node->raft, &membership, node->cluster->base_index);

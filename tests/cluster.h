@@ -15,7 +15,8 @@
  * after they are durable (V2, V3, V11, R1, R2), the same entry applied everywhere at an index, in
  * order, once a run (V8), nothing committed truncated (V10), writes and ranges well formed, memory
  * lent unchanged as long as promised, raft_check clean after every step, no busy loop, no message
- * of a correct server refused (unless the script has forged some: these may contradict it). A
+ * of a correct server refused (unless the script has forged some: these may contradict it). An
+ * accepted round is durable before it is told and never falls nor exceeds the term (P6, I8). A
  * snapshot that is loaded is what was applied elsewhere up to its index (I19), was durable when it
  * was put into use (R35), and every transfer begun with a host ends with one event. The first
  * violation is kept as a sentence: every test ends by asserting that cluster_violation is null.
@@ -194,6 +195,7 @@ struct cluster {
     raft_index base_index; /* founded on a past of so many entries */
     uint32_t lease_ms;     /* of the founding membership; 0: no leases */
     uint32_t lease_drift_permille;
+    uint32_t commit_quorum; /* of the founding membership; 0: majorities */
     uint64_t latency_ms; /* cluster_run and cluster_settle deliver a message this late; default 0 */
     struct cluster_node nodes[CLUSTER_MAX + 1];                    /* by id; [0] is unused */
     struct cluster_queue queues[CLUSTER_MAX + 1][CLUSTER_MAX + 1]; /* [from][to] */

@@ -449,6 +449,31 @@ int raft__meta_decode(const void *data, size_t size, struct raft__meta *meta)
     return raft__config_decode(meta->config, meta->config_size, &config);
 }
 
+int raft_membership_convert(void *payload, size_t size, int protocol)
+{
+    struct raft__config config;
+    if (payload == NULL || protocol < RAFT_PROTOCOL_RAFT || protocol > RAFT_PROTOCOL_MULTIPAXOS) {
+        return RAFT_EARG;
+    }
+    int status = raft__config_decode(payload, size, &config);
+    if (status == RAFT_OK) {
+        ((uint8_t *)payload)[1] = (uint8_t)protocol; /* owner slots are given in both (P18) */
+    }
+    return status;
+}
+
+int raft_meta_convert(void *meta, size_t size, int protocol)
+{
+    struct raft__meta read;
+    if (meta == NULL) {
+        return RAFT_EARG;
+    }
+    int status = raft__meta_decode(meta, size, &read);
+    return status == RAFT_OK
+               ? raft_membership_convert((uint8_t *)meta + META_HEADER, read.config_size, protocol)
+               : status;
+}
+
 int raft_meta_read(const void *meta, size_t size, raft_index *index, raft_term *term)
 {
     struct raft__meta read;

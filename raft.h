@@ -1018,6 +1018,16 @@ RAFT_API int raft_compact(raft *node, const void *meta, size_t size);
 RAFT_API int raft_meta_read(const void *meta, size_t size, raft_index *index, raft_term *term);
 
 /*
+ * For the offline conversion of all servers of a stopped group to the other protocol: these put it
+ * into a membership, in place; the first into a snapshot's metadata, the second into the payload of
+ * an entry of kind RAFT_ENTRY_CONFIG. Whoever converts also gives every server a hard state that
+ * the other protocol can go on from (docs/raftkv.md says which, and when it may).
+ * RAFT_OK; RAFT_EARG; RAFT_ECORRUPT, RAFT_EVERSION: nothing was changed.
+ */
+RAFT_API int raft_meta_convert(void *meta, size_t size, int protocol);
+RAFT_API int raft_membership_convert(void *payload, size_t size, int protocol);
+
+/*
  * For hosts that ship snapshots themselves, on the receiver: the snapshot with this metadata has
  * arrived and is durable beside the one in use; it goes into use as after the last snapshot_write,
  * and the leader learns it from the acknowledgement. RAFT_OK, also where the log holds its last

@@ -706,6 +706,249 @@ static void find_tools(void)
              slash ? program : ".");
 }
 
+/* ---- The other protocol (P15) ---- */
+
+/* No election but when a leader is gone. */
+static const char *const patient[] = {"--election-ms", "800", "--heartbeat-ms", "20", NULL};
+
+static int raft_last_index(int node)
+{
+    char field[64];
+    const char *text = "last_index:";
+    size_t length = strlen(text);
+
+    connect_to(node);
+    ask("INFO raft");
+    for (size_t at = 0; at + length < reply.text.size; at++) {
+        if (reply.text.data[at - (at > 0)] == '\n' && !memcmp(reply.text.data + at, text, length)) {
+            snprintf(field, sizeof field, "%.15s", reply.text.data + at + length);
+            return atoi(field);
+        }
+    }
+    CHECK(0);
+    return -1;
+}
+
+/* Waits until all that run have the same last entry. */
+static void await_equal_logs(void)
+{
+    uint64_t deadline = now_ms() + WAIT_MS;
+    int is_equal = 0;
+
+    while (!is_equal && now_ms() < deadline) {
+        int last = -1;
+
+        is_equal = 1;
+        for (int i = 0; i < fleet.size; i++) {
+            if (fleet.nodes[i].pid > 0) {
+                int here = raft_last_index(i);
+
+                is_equal = is_equal && (last < 0 || here == last);
+                last = here;
+            }
+        }
+        sleep_ms(5);
+    }
+    CHECK(is_equal);
+}
+
+static void kill_all(void)
+{
+    caller_close(&caller);
+    for (int i = 0; i < fleet.size; i++) {
+        fleet_kill(&fleet, i);
+    }
+}
+
+/* Converts every directory, and puts the new one in its place. */
+static void convert_all(const char *protocol)
+{
+    for (int i = 0; i < fleet.size; i++) {
+        char directory[320], to[330], old[330];
+        uint64_t before;
+
+        directory_of(i, directory);
+        snprintf(to, sizeof to, "%s.new", directory);
+        snprintf(old, sizeof old, "%s.%s", directory, fleet.protocol);
+        before = fingerprint(directory);
+        expect_exit(0, "raftkv-recover", "--convert", protocol, "--dir", directory, "--to", to,
+                    NULL);
+        CHECK_EQ(fingerprint(directory), before);
+        expect_exit(0, "raftkv-check", to, NULL);
+        expect_said(protocol);
+        CHECK_EQ(rename(directory, old), 0);
+        CHECK_EQ(rename(to, directory), 0);
+    }
+    fleet.protocol = protocol;
+}
+
+static void start_all(void)
+{
+    for (int i = 0; i < fleet.size; i++) {
+        CHECK_EQ(fleet_start(&fleet, i, WAIT_MS), 0);
+    }
+    connect_to_leader();
+}
+
+static void begin_as(const char *protocol)
+{
+    fleet_remove(&fleet);
+    CHECK_EQ(fleet_make(&fleet, program, 3), 0);
+    fleet.flags = patient;
+    fleet.protocol = protocol;
+    start_all();
+}
+
+/* One server has less than the others, which alone hold what was committed last. */
+static void leave_logs_that_differ(void)
+{
+    int behind = (connect_to_leader() + 1) % 3;
+
+    set_keys("all", 20);
+    await_equal_logs();
+    expect_text("RAFT.CHECKPOINT", "OK");
+    fleet_kill(&fleet, behind);
+    connect_to_leader();
+    set_keys("two", 20);
+    await_equal_logs();
+    kill_all();
+}
+
+static void committed_entries_outlive_a_change_of(const char *from, const char *to)
+{
+    begin_as(from);
+    leave_logs_that_differ();
+    convert_all(to);
+    start_all();
+    expect_keys("all", 20);
+    expect_keys("two", 20);
+    set_keys("new", 20);
+    await_equal_logs(); /* the one that was behind, too */
+    kill_all();
+    start_all();
+    expect_keys("new", 20);
+    end_all();
+}
+
+static void raft_becomes_multipaxos_and_nothing_is_lost(void)
+{
+    committed_entries_outlive_a_change_of("raft", "multipaxos");
+}
+
+static void multipaxos_becomes_raft_and_nothing_is_lost(void)
+{
+    committed_entries_outlive_a_change_of("multipaxos", "raft");
+}
+
+/* I10: whoever was behind is alone with one that was not, as an election quorum. */
+static void what_was_committed_is_found_by_the_one_that_was_behind(void)
+{
+    int behind, ahead;
+
+    begin_as("raft");
+    behind = (connect_to_leader() + 1) % 3;
+    ahead = (behind + 1) % 3;
+    set_keys("all", 5);
+    await_equal_logs();
+    fleet_kill(&fleet, behind);
+    connect_to_leader();
+    set_keys("two", 50);
+    kill_all();
+    convert_all("multipaxos");
+    CHECK_EQ(fleet_start(&fleet, behind, WAIT_MS), 0);
+    CHECK_EQ(fleet_start(&fleet, ahead, WAIT_MS), 0);
+    connect_to_leader();
+    expect_keys("all", 5);
+    expect_keys("two", 50);
+    end_all();
+}
+
+/* The last entry is of a leader before the last: Raft would compare other numbers than Paxos did. */
+static void a_log_without_an_entry_of_the_last_leader_is_not_converted_to_raft(void)
+{
+    char directory[320], to[330];
+    int leader, refused = 0;
+
+    begin_as("multipaxos");
+    leader = connect_to_leader();
+    set_keys("k", 5);
+    await_equal_logs();
+    fleet_kill(&fleet, leader);
+    do { /* a new leader that has answered a read has got its term accepted by a quorum */
+        connect_to((leader + 1) % 3);
+        ask("GET k4");
+        if (reply.kind != REPLY_BULK) {
+            connect_to((leader + 2) % 3);
+            ask("GET k4");
+        }
+    } while (reply.kind != REPLY_BULK);
+    kill_all();
+    for (int i = 1; i <= 2; i++) {
+        directory_of((leader + i) % 3, directory);
+        snprintf(to, sizeof to, "%s.new", directory);
+        expect_exit(1, "raftkv-recover", "--convert", "raft", "--dir", directory, "--to", to, NULL);
+        refused += strstr(said, "write something, wait until all hold it") != NULL;
+        CHECK_EQ(access(to, F_OK), -1);
+    }
+    CHECK_EQ(refused, 2);
+    start_all(); /* as the reason says; this writes */
+    await_equal_logs();
+    kill_all();
+    convert_all("raft");
+    start_all();
+    expect_keys("k", 5);
+    end_all();
+}
+
+/* Old directories do not go together with new ones: neither hears the other. */
+static void the_two_protocols_do_not_mix(void)
+{
+    char directory[320], to[330];
+
+    begin_as("raft");
+    set_keys("k", 5);
+    await_equal_logs();
+    kill_all();
+    directory_of(0, directory);
+    snprintf(to, sizeof to, "%s.new", directory);
+    expect_exit(0, "raftkv-recover", "--convert", "multipaxos", "--dir", directory, "--to", to,
+                NULL);
+    expect_refusal(1, "belongs to a cluster that does not agree by raft", "--id", "1", "--dir", to,
+                   "--listen", "127.0.0.1:0", NULL);
+    expect_exit(1, "raftkv-recover", "--convert", "multipaxos", "--dir", to, "--to", "/nowhere/x",
+                NULL);
+    expect_said("it is of multipaxos already");
+    expect_exit(2, "raftkv-recover", "--convert", "paxos", "--dir", directory, "--to", to, NULL);
+    expect_exit(2, "raftkv-recover", "--convert", "raft", "--dir", directory, "--to", to, "--id",
+                "1", NULL);
+    expect_exit(1, "raftkv-recover", "--dir", directory, "--dir", to, "--to", "/nowhere/x", "--id",
+                "1", "--peers", "1=127.0.0.1:7001", "--cluster", "x", NULL);
+    expect_said("of different protocols");
+    end_all();
+}
+
+/* R58 under Multi-Paxos: the log that was accepted last counts, whatever its last entry's term. */
+static void a_multipaxos_cluster_is_recovered_from_a_survivor(void)
+{
+    char survivor[320], to[320];
+
+    begin_as("multipaxos");
+    set_keys("k", 20);
+    await_equal_logs();
+    kill_all();
+    directory_of(1, survivor);
+    CHECK_EQ(fleet_make(&fresh, program, 1), 0);
+    fresh.flags = renamed;
+    fresh.protocol = "multipaxos";
+    snprintf(to, sizeof to, "%s/1", fresh.directory);
+    expect_exit(0, "raftkv-recover", "--dir", survivor, "--to", to, "--id", "1", "--peers",
+                fresh.peers, "--cluster", "fresh", "--protocol", "multipaxos", NULL);
+    move_to_fresh();
+    connect_to_leader();
+    expect_keys("k", 20);
+    end_all();
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -730,6 +973,12 @@ int main(int argc, char **argv)
     RUN(a_later_term_counts_for_more_than_more_entries);
     RUN(a_witness_is_described_and_is_no_source);
     RUN(a_backup_taken_under_load_is_restored_into_a_new_cluster);
+    RUN(raft_becomes_multipaxos_and_nothing_is_lost);
+    RUN(multipaxos_becomes_raft_and_nothing_is_lost);
+    RUN(what_was_committed_is_found_by_the_one_that_was_behind);
+    RUN(a_log_without_an_entry_of_the_last_leader_is_not_converted_to_raft);
+    RUN(the_two_protocols_do_not_mix);
+    RUN(a_multipaxos_cluster_is_recovered_from_a_survivor);
     end_all();
     caller_free(&caller);
     return check_done();

@@ -56,6 +56,9 @@ static void print_state(const struct past *past)
 {
     printf("term: %" PRIu64 "\n", past->state.term);
     printf("vote: %" PRIu64 "\n", past->state.vote);
+    if (past->protocol == RAFT_PROTOCOL_MULTIPAXOS) {
+        printf("accepted round: %" PRIu64 "\n", past->state.accepted_round);
+    }
     printf("lease_max_ms: %" PRIu64 "\n", past->state.lease_max_ms);
 }
 
@@ -142,6 +145,7 @@ static int print_keyspace(struct past *past)
 static void print_directory(const struct past *past)
 {
     printf("node: %" PRIu64 "\n", past->id);
+    printf("protocol: %s\n", options_protocol_name(past->protocol));
     print_state(past);
     print_members(past);
     print_log(past);

@@ -110,6 +110,7 @@ static int make_node(struct past *past)
     options.id = past->id;
     options.cluster = past->cluster;
     options.group = SERVER_GROUP;
+    options.protocol = past->protocol;
     options.log_bytes_max = (uint64_t)1 << 62; /* all that was ever stored */
     options.apply_ahead = 1;                   /* as the server says: judged as at its start */
     raft_callbacks_init(&callbacks);
@@ -120,10 +121,19 @@ static int make_node(struct past *past)
     return status == RAFT_OK ? 0 : fail(past, status, "the engine: %s", raft_strerror(status));
 }
 
+static void keep_meta(struct past *past, const void *meta, size_t size)
+{
+    if (size <= sizeof past->meta) {
+        memcpy(past->meta, meta, size);
+        past->meta_size = size;
+    }
+}
+
 /* base_index and base_term of the last metadata in the log are kept as those of the checkpoint. */
 static int replay(void *ctx, uint64_t group, const raft_write *write)
 {
     struct past *past = ctx;
+    int code;
 
     if (group != SERVER_GROUP) {
         return RAFT_ECORRUPT;
@@ -134,8 +144,29 @@ static int replay(void *ctx, uint64_t group, const raft_write *write)
     if (write->meta) {
         past->checkpoint_index = write->base_index;
         past->checkpoint_term = write->base_term;
+        keep_meta(past, write->meta, write->meta_size);
     }
-    return raft_restore(past->node, write);
+    code = raft_restore(past->node, write);
+    past->is_foreign = code == RAFT_EFOREIGN;
+    return code;
+}
+
+/* Gives the log to an engine of one protocol, and to one of the other where it is not of that. */
+static int replay_log(struct past *past)
+{
+    int status = -1;
+
+    for (int protocol = RAFT_PROTOCOL_RAFT; protocol <= RAFT_PROTOCOL_MULTIPAXOS; protocol++) {
+        past->protocol = protocol;
+        past->is_foreign = 0;
+        raft_free(past->node);
+        past->node = NULL;
+        status = make_node(past) || open_log(past, replay) ? -1 : 0;
+        if (!past->is_foreign) {
+            break;
+        }
+    }
+    return status;
 }
 
 /* ---- Checkpoints ---- */
@@ -347,6 +378,7 @@ static int restore(struct past *past, const struct checkpoint_info *info)
                         .base_term = info->term};
     int code = raft_restore(past->node, &write);
 
+    keep_meta(past, info->meta, info->meta_size);
     return code == RAFT_OK ? 0
                            : fail(past, code, "%s: it does not fit the log: %s",
                                   past->checkpoint_path, raft_strerror(code));
@@ -381,27 +413,45 @@ static int make_empty_store(struct past *past)
 
 /* ---- The end of the log ---- */
 
-/* Reads entries from `first` on, of one term. RAFT_OK; the buffer grows where one is larger. */
-static int fetch_page(struct past *past, raft_index first, raft_fetch *fetch, size_t *capacity)
+/* The page grows where one entry is larger. */
+static int fill_page(struct past *past, raft_index first, struct past_page *page)
 {
-    int code;
+    raft_fetch *fetch = &page->fetch;
+    int code = RAFT_ESIZE;
 
-    for (;;) {
-        fetch->first = first;
-        fetch->last = past->last_index;
-        fetch->term = 0;
-        fetch->capacity = *capacity;
-        code = wal_read(past->log, SERVER_GROUP, fetch);
-        if (code != RAFT_ESIZE) {
-            return code;
+    fetch->size = fetch->data ? page->capacity : PIECE_BYTES;
+    while (code == RAFT_ESIZE) {
+        if (fetch->size > page->capacity) {
+            past_page_free(page);
+            fetch->data = malloc(fetch->size);
+            page->capacity = fetch->data ? fetch->size : 0;
         }
-        free(fetch->data);
-        *capacity = fetch->size;
-        fetch->data = malloc(*capacity);
         if (!fetch->data) {
             return RAFT_ENOMEM;
         }
+        fetch->first = first;
+        fetch->last = past->last_index;
+        fetch->term = 0;
+        fetch->capacity = page->capacity;
+        code = wal_read(past->log, SERVER_GROUP, fetch);
     }
+    return code;
+}
+
+int past_read(struct past *past, raft_index first, struct past_page *page)
+{
+    int code = fill_page(past, first, page);
+
+    return code == RAFT_OK ? 0
+                           : fail(past, code, "%s: entry %llu: %s", past->path,
+                                  (unsigned long long)first, raft_strerror(code));
+}
+
+void past_page_free(struct past_page *page)
+{
+    free(page->fetch.data);
+    page->fetch.data = NULL;
+    page->capacity = 0;
 }
 
 static int learn_end(struct past *past)
@@ -456,19 +506,15 @@ static int apply_page(struct past *past, const raft_fetch *fetch)
 
 int past_apply(struct past *past)
 {
-    size_t capacity = PIECE_BYTES;
-    raft_fetch fetch = {.data = malloc(capacity)};
-    int status = fetch.data ? 0 : fail(past, RAFT_ENOMEM, "no memory");
+    struct past_page page = {0};
+    int status = 0;
 
     while (!status && past->applied_index < past->last_index) {
-        int code = fetch_page(past, past->applied_index + 1, &fetch, &capacity);
-
-        status = code == RAFT_OK
-                     ? apply_page(past, &fetch)
-                     : fail(past, code, "%s: entry %llu: %s", past->path,
-                            (unsigned long long)past->applied_index + 1, raft_strerror(code));
+        status = past_read(past, past->applied_index + 1, &page) || apply_page(past, &page.fetch)
+                     ? -1
+                     : 0;
     }
-    free(fetch.data);
+    past_page_free(&page);
     return status;
 }
 
@@ -513,7 +559,7 @@ static int judge(struct past *past)
 
 int past_open(struct past *past, const char *directory)
 {
-    if (begin(past, directory) || identify(past) || make_node(past) || open_log(past, replay)) {
+    if (begin(past, directory) || identify(past) || replay_log(past)) {
         return -1;
     }
     note_role(past);

@@ -26,7 +26,11 @@ struct past {
 
     /* Of a directory alone; the log is null for a file. */
     wal *log;
-    raft *node; /* restored; it takes part in nothing */
+    raft *node;                  /* restored; it takes part in nothing */
+    int protocol;                /* RAFT_PROTOCOL_*, as the membership says */
+    uint8_t meta[RAFT_META_MAX]; /* of what the log begins with, or else of the checkpoint */
+    int is_foreign;              /* an engine of that protocol has refused the log */
+    size_t meta_size;            /* 0: there is none, the server waits to be added */
     raft_hard_state state;
     raft_status status;
     int is_witness; /* keeps no content */
@@ -56,6 +60,17 @@ int past_open_file(struct past *past, const char *path);
 
 /* Applies the rest of the log to the store, as if all of it were committed. 0, or -1. */
 int past_apply(struct past *past);
+
+/* A page of stored entries, of one term; for past_read, zeroed before its first. */
+struct past_page {
+    raft_fetch fetch;
+    size_t capacity;
+};
+
+/* Reads entries from `first` on, at least that one. 0, or -1. */
+int past_read(struct past *past, raft_index first, struct past_page *page);
+
+void past_page_free(struct past_page *page);
 
 void past_close(struct past *past);
 

@@ -4,7 +4,8 @@
  * For two occasions: the quorum of a cluster is lost for good, and the log of a survivor is all
  * there is (R58); or a checkpoint that was kept as a backup is to be served again. Either way the
  * state becomes the first snapshot of a new group with a new cluster identity, which the servers of
- * the old one refuse and are refused by. Nothing old is changed. The new directory gets its name
+ * the old one refuse and are refused by. Or the cluster is whole, and is to go on under the other
+ * protocol: then each of its directories is converted (convert.c). Nothing old is changed. The new directory gets its name
  * when all of it is durable, so no server is ever started on half of one.
  *
  * Exit status: 0 done; 1 not done, with the reason on stderr; 2 for a command line that makes no
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "convert.h"
 #include "options.h"
 #include "past.h"
 #include "server_parts.h"
@@ -30,6 +32,7 @@ static const char usage[] =
     "                      --cluster NEWNAME\n"
     "       raftkv-recover --from-checkpoint FILE --to NEWDIR --id N --peers LIST\n"
     "                      --cluster NEWNAME\n"
+    "       raftkv-recover --convert raft|multipaxos --dir DIR --to NEWDIR\n"
     "\n"
     "Founds a new cluster on the state of a stopped server whose cluster has lost its quorum for\n"
     "good, or on a copy of a checkpoint.\n"
@@ -42,13 +45,22 @@ static const char usage[] =
     "  --cluster NEWNAME       another name than before, so that old servers are refused\n"
     "\n"
     "Run it once for every founder, from the same source, with the same --peers and --cluster,\n"
-    "each with its own --id and --to. Or name one founder alone, and let the others join it.\n";
+    "each with its own --id and --to. Or name one founder alone, and let the others join it.\n"
+    "With --protocol multipaxos the new cluster agrees by that.\n"
+    "\n"
+    "With --convert a stopped server goes on under the other protocol, as the same server of the\n"
+    "same cluster. All servers of the cluster are to be converted, then started with the new\n"
+    "directories and --protocol; the old directories are not to be used again. To raft: write\n"
+    "something when the last election is over, wait until all servers have it (INFO raft says\n"
+    "the same last_index), stop the leader last; a directory of which this is not so is refused.\n";
 
 struct plan {
     const char *directories[DIRECTORIES_MAX];
     size_t directory_count;
     const char *file;
     const char *to;
+    const char *convert;    /* the protocol to convert to; null: a new cluster is founded */
+    int protocol;           /* what that is */
     struct options options; /* id, founders, cluster */
 };
 
@@ -81,10 +93,20 @@ static int take(const char **where, const char *flag, const char *value)
 }
 
 /* What raftkv knows, too, is read by its own rules. */
-static int read_founding(struct plan *plan, const char *id, const char *peers, const char *cluster)
+static int read_founding(struct plan *plan, const char *id, const char *peers, const char *cluster,
+                         const char *protocol)
 {
-    const char *words[] = {"raftkv-recover", "--id", id,          "--dir", plan->to,
-                           "--peers",        peers,  "--cluster", cluster};
+    const char *words[] = {"raftkv-recover",
+                           "--id",
+                           id,
+                           "--dir",
+                           plan->to,
+                           "--peers",
+                           peers,
+                           "--cluster",
+                           cluster,
+                           "--protocol",
+                           protocol ? protocol : "raft"};
     char error[512];
 
     if (!plan->to || !id || !peers || !cluster) {
@@ -109,11 +131,28 @@ static int add_directory(struct plan *plan, const char *value)
     return 0;
 }
 
+/* The server stays what it is; nothing else is said of it. */
+static int read_conversion(struct plan *plan, int is_founding)
+{
+    while (plan->protocol <= RAFT_PROTOCOL_MULTIPAXOS &&
+           strcmp(plan->convert, options_protocol_name(plan->protocol)) != 0) {
+        plan->protocol++;
+    }
+    if (plan->protocol > RAFT_PROTOCOL_MULTIPAXOS) {
+        return complain("--convert: '%s' is neither raft nor multipaxos", plan->convert);
+    }
+    if (is_founding || plan->file || plan->directory_count != 1 || !plan->to) {
+        return complain("--convert goes with one --dir and --to alone");
+    }
+    return 0;
+}
+
 static int parse(struct plan *plan, int argc, char **argv)
 {
     const char *id = NULL;
     const char *peers = NULL;
     const char *cluster = NULL;
+    const char *protocol = NULL;
     struct {
         const char *flag;
         const char **where;
@@ -121,6 +160,8 @@ static int parse(struct plan *plan, int argc, char **argv)
                  {"--id", &id},
                  {"--peers", &peers},
                  {"--cluster", &cluster},
+                 {"--protocol", &protocol},
+                 {"--convert", &plan->convert},
                  {"--from-checkpoint", &plan->file}};
 
     for (int at = 1; at < argc; at += 2) {
@@ -141,10 +182,13 @@ static int parse(struct plan *plan, int argc, char **argv)
             return status == -2 ? complain("unknown argument '%s'", argv[at]) : -1;
         }
     }
+    if (plan->convert) {
+        return read_conversion(plan, id || peers || cluster || protocol);
+    }
     if ((plan->file != NULL) == (plan->directory_count > 0)) {
         return complain("give --dir, or --from-checkpoint");
     }
-    return read_founding(plan, id, peers, cluster);
+    return read_founding(plan, id, peers, cluster, protocol);
 }
 
 /* ---- The source ---- */
@@ -152,7 +196,8 @@ static int parse(struct plan *plan, int argc, char **argv)
 /* What one of several directories holds. */
 struct candidate {
     uint64_t cluster;
-    raft_term last_term;
+    int protocol;
+    raft_term last_term; /* Multi-Paxos: the accepted round */
     raft_index last_index;
     int is_witness;
 };
@@ -166,8 +211,11 @@ static int look_at(const char *directory, struct candidate *candidate)
         complain("%s%s", past.is_damaged ? "damaged: " : "", past.error);
         complain("a directory that cannot be read cannot be compared; leave it out to do without");
     } else {
-        *candidate =
-            (struct candidate){past.cluster, past.last_term, past.last_index, past.is_witness};
+        int is_paxos = past.protocol == RAFT_PROTOCOL_MULTIPAXOS;
+
+        *candidate = (struct candidate){past.cluster, past.protocol,
+                                        is_paxos ? past.state.accepted_round : past.last_term,
+                                        past.last_index, past.is_witness};
         printf("%s: server %" PRIu64 ", last entry %" PRIu64 " of term %" PRIu64 "%s\n", directory,
                past.id, past.last_index, past.last_term,
                past.is_witness ? ", a witness, which keeps no content" : "");
@@ -176,7 +224,7 @@ static int look_at(const char *directory, struct candidate *candidate)
     return status;
 }
 
-/* As a voter compares logs (R12): the later last term, then the higher last index. */
+/* As an election compares logs (R12, P4): the later term, then the higher last index. */
 static int is_longer(const struct candidate *a, const struct candidate *b)
 {
     return a->last_term != b->last_term ? a->last_term > b->last_term
@@ -195,6 +243,10 @@ static int choose(const struct plan *plan)
         }
         if (candidates[i].cluster != candidates[0].cluster) {
             return complain("%s and %s are of different clusters", plan->directories[0],
+                            plan->directories[i]);
+        }
+        if (candidates[i].protocol != candidates[0].protocol) {
+            return complain("%s and %s are of different protocols", plan->directories[0],
                             plan->directories[i]);
         }
         if (!candidates[i].is_witness &&
@@ -309,6 +361,7 @@ static int make_node(struct founding *founding)
     options.id = given->id;
     options.cluster = options_cluster_id(given->cluster);
     options.group = SERVER_GROUP;
+    options.protocol = given->protocol;
     raft_callbacks_init(&callbacks);
     callbacks.persist = on_persist;
     callbacks.send = on_send;
@@ -450,19 +503,41 @@ static int give_name(const struct founding *founding)
 
 static int build(struct founding *founding)
 {
-    const struct io *io = founding->past->io;
-    int status;
+    int status = make_node(founding) || write_log(founding) || write_checkpoint(founding) ? -1 : 0;
 
-    if (check_absent(io, founding->plan->to) || check_absent(io, founding->directory)) {
-        return -1;
-    }
-    status = make_node(founding) || write_log(founding) || write_checkpoint(founding) ||
-                     give_name(founding)
-                 ? -1
-                 : 0;
     wal_close(founding->log);
     raft_free(founding->node);
     return status;
+}
+
+/* ---- The conversion ---- */
+
+static int convert(const struct plan *plan, struct past *past, const char *directory)
+{
+    char error[PAST_ERROR_MAX];
+
+    return convert_write(past, plan->protocol, directory, error) ? complain("%s", error) : 0;
+}
+
+static int open_converted(const struct plan *plan, struct past *past)
+{
+    char error[PAST_ERROR_MAX];
+
+    if (past_open(past, plan->directories[0])) {
+        return complain("%s%s", past->is_damaged ? "damaged: " : "", past->error);
+    }
+    return convert_check(past, plan->protocol, error) ? complain("%s", error) : 0;
+}
+
+static void say_converted(const struct plan *plan, const struct past *past)
+{
+    printf("converted server %" PRIu64 " in %s to %s, with its log up to entry %" PRIu64 "\n",
+           past->id, plan->to, plan->convert, past->last_index);
+    printf("WARNING: do the same with every other server of the cluster; one that cannot be has to "
+           "be removed from it before.\n");
+    printf("WARNING: see to it that no server is started on %s again: the old cluster and the new "
+           "one would both serve clients.\n",
+           past->path);
 }
 
 /* ---- The program ---- */
@@ -484,9 +559,9 @@ static void say_done(const struct plan *plan, const struct past *past)
     }
     printf("WARNING: see to it that no server of the old cluster serves clients again. The new "
            "ones refuse them, clients do not.\n");
-    printf("start it with: raftkv --id %" PRIu64 " --dir %s --cluster %s, and the addresses in "
-           "--peers\n",
-           options->id, plan->to, options->cluster);
+    printf("start it with: raftkv --id %" PRIu64 " --dir %s --cluster %s --protocol %s, and the "
+           "addresses in --peers\n",
+           options->id, plan->to, options->cluster, options_protocol_name(options->protocol));
 }
 
 static int recover(const struct plan *plan)
@@ -502,13 +577,16 @@ static int recover(const struct plan *plan)
     if (length >= PAST_PATH_MAX - 16) {
         return complain("--to: the path is too long");
     }
-    status = open_source(plan, &past);
-    if (!status) {
-        founding = (struct founding){.plan = plan, .past = &past};
-        snprintf(founding.directory, sizeof founding.directory, "%.*s.part", (int)length, plan->to);
-        status = build(&founding);
-    }
-    if (!status) {
+    status = plan->convert ? open_converted(plan, &past) : open_source(plan, &past);
+    founding = (struct founding){.plan = plan, .past = &past};
+    snprintf(founding.directory, sizeof founding.directory, "%.*s.part", (int)length, plan->to);
+    if (status || check_absent(past.io, plan->to) || check_absent(past.io, founding.directory) ||
+        (plan->convert ? convert(plan, &past, founding.directory) : build(&founding)) ||
+        give_name(&founding)) {
+        status = -1;
+    } else if (plan->convert) {
+        say_converted(plan, &past);
+    } else {
         say_done(plan, &past);
     }
     past_close(&past);

@@ -568,17 +568,11 @@ static void of_several_directories_the_longest_log_is_taken(void)
     end_all();
 }
 
-/*
- * R12: more entries of an older term count for less. They were never acknowledged; what the later
- * leader acknowledged has to win.
- */
-static void a_later_term_counts_for_more_than_more_entries(void)
+/* The server that led holds the most, uncommitted; what is committed is at the other two. */
+static int leave_a_longer_stale_log(void)
 {
-    char stale[320], later[320], line[400], to[320];
-    int leader;
+    int leader = connect_to_leader();
 
-    begin(3, quick);
-    leader = connect_to_leader();
     fleet_kill(&fleet, (leader + 1) % 3);
     fleet_kill(&fleet, (leader + 2) % 3);
     for (int i = 0; i < 500; i++) {
@@ -598,6 +592,20 @@ static void a_later_term_counts_for_more_than_more_entries(void)
     for (int i = 0; i < 3; i++) {
         fleet_kill(&fleet, i);
     }
+    return leader;
+}
+
+/*
+ * R12: more entries of an older term count for less. They were never acknowledged; what the later
+ * leader acknowledged has to win.
+ */
+static void a_later_term_counts_for_more_than_more_entries(void)
+{
+    char stale[320], later[320], line[400], to[320];
+    int leader;
+
+    begin(3, quick);
+    leader = leave_a_longer_stale_log();
     directory_of(leader, stale);
     directory_of((leader + 1) % 3, later);
     CHECK_EQ(fleet_make(&fresh, program, 1), 0);
@@ -810,6 +818,7 @@ static void leave_logs_that_differ(void)
     fleet_kill(&fleet, behind);
     connect_to_leader();
     set_keys("two", 20);
+    expect_text("RAFT.ADD 9 127.0.0.1:1 learner", "OK"); /* a membership among the entries */
     await_equal_logs();
     kill_all();
 }
@@ -861,6 +870,28 @@ static void what_was_committed_is_found_by_the_one_that_was_behind(void)
     expect_keys("all", 5);
     expect_keys("two", 50);
     end_all();
+}
+
+/* I10: the longest log is not the best, before the change and after it. */
+static void the_later_term_counts_after_a_change_of(const char *from, const char *to)
+{
+    int stale;
+
+    begin_as(from);
+    stale = leave_a_longer_stale_log();
+    convert_all(to);
+    CHECK_EQ(fleet_start(&fleet, stale, WAIT_MS), 0);
+    CHECK_EQ(fleet_start(&fleet, (stale + 1) % 3, WAIT_MS), 0);
+    connect_to_leader();
+    expect_keys("later", 5);
+    expect_integer("EXISTS lost", 0);
+    end_all();
+}
+
+static void a_longer_stale_log_is_not_adopted_after_the_change(void)
+{
+    the_later_term_counts_after_a_change_of("raft", "multipaxos");
+    the_later_term_counts_after_a_change_of("multipaxos", "raft");
 }
 
 /* The last entry is of a leader before the last: Raft would compare other numbers than Paxos did. */
@@ -976,6 +1007,7 @@ int main(int argc, char **argv)
     RUN(raft_becomes_multipaxos_and_nothing_is_lost);
     RUN(multipaxos_becomes_raft_and_nothing_is_lost);
     RUN(what_was_committed_is_found_by_the_one_that_was_behind);
+    RUN(a_longer_stale_log_is_not_adopted_after_the_change);
     RUN(a_log_without_an_entry_of_the_last_leader_is_not_converted_to_raft);
     RUN(the_two_protocols_do_not_mix);
     RUN(a_multipaxos_cluster_is_recovered_from_a_survivor);

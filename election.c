@@ -193,6 +193,7 @@ void raft__lead(raft *node)
     node->leader = node->id;
     node->untold = 1;
     node->own_first = node->log.last_index;
+    node->through_from = node->rules->by_log ? UINT64_MAX : node->own_first;
     node->settled = 0;
     node->led_term = node->state.term;
     node->heard = node->granted;
@@ -625,6 +626,18 @@ static void hold_campaign(raft *node)
     node->election_at_ms = node->promised_until_ms + election_random(node) % half;
 }
 
+/* A pull goes on, or has come to nothing; what a candidate waited for may have happened. */
+RAFT_APART static void campaign_timers(raft *node)
+{
+    if (node->pull.source != 0) {
+        raft__pull_timers(node);
+    }
+    if (node->phase1 != NULL) {
+        raft__phase1_timers(node);
+        count_ballots(node);
+    }
+}
+
 void raft__election_timers(raft *node)
 {
     if (node->contact_fresh) {
@@ -638,17 +651,11 @@ void raft__election_timers(raft *node)
         leader_timers(node);
         return;
     }
-    if (node->phase1 != NULL) {
-        raft__phase1_timers(node);
+    if (node->role != RAFT_ROLE_FOLLOWER) {
+        campaign_timers(node);
     }
     if (node->timer_reset) {
         draw_timer(node);
-    }
-    if (node->pull.source != 0) {
-        raft__pull_timers(node);
-    }
-    if (node->phase1 != NULL) {
-        count_ballots(node); /* what it waited for may have happened meanwhile */
     }
     if (node->role == RAFT_ROLE_LEADER || node->now_ms < node->election_at_ms) {
         return;

@@ -410,6 +410,7 @@ void raft__accept_round(raft *node)
     node->accept_due = 0;
     node->state.accepted_round = node->state.term;
     node->state_version++;
+    node->accepted_flag = RAFT_FLAG_ACCEPTED;
     node->ack_due = node->role == RAFT_ROLE_FOLLOWER;
     node->dirty = 1;
 }

@@ -126,7 +126,7 @@ void raft__pull_end(raft *node)
         raft__install_give_up(node, RAFT_EDROPPED);
     }
     node->pull.source = 0;
-    node->pull.due &= (uint8_t)~RAFT__PULL_ASK;
+    node->pull.due &= (uint8_t) ~(RAFT__PULL_ASK | RAFT__PULL_PIECE);
 }
 
 static int is_candidate(const raft *node)
@@ -439,7 +439,7 @@ static int serve_snapshot(raft *node)
     }
     peer->heard_ms = node->now_ms;
     raft__snapshot_again(node, peer, UINT64_MAX);
-    pull->serves_snapshot = 1;
+    pull->due |= RAFT__PULL_SERVE;
     return 1;
 }
 
@@ -468,8 +468,8 @@ static void send_answer(raft *node)
     }
     if (status != RAFT_OK) {
         fill_refusal(node, &message, pull->asked_index_term);
-    } else if (pull->serves_snapshot) {
-        pull->serves_snapshot = 0; /* it has arrived */
+    } else if ((pull->due & RAFT__PULL_SERVE) != 0) {
+        pull->due &= (uint8_t)~RAFT__PULL_SERVE; /* it has arrived */
         raft__stream_end(node, pull->asked_by, RAFT_OK);
     }
     raft__send(node, &message);
@@ -479,7 +479,7 @@ void raft__pull_piece_reply(raft *node, const raft_message *message)
 {
     struct raft__peer *peer = asking_peer(node);
     if (message->kind == RAFT_MESSAGE_SNAPSHOT_REPLY && peer != NULL &&
-        node->pull.serves_snapshot && message->from == peer->id) {
+        (node->pull.due & RAFT__PULL_SERVE) != 0 && message->from == peer->id) {
         peer->heard_ms = node->now_ms;
         raft__snapshot_reply(node, peer, message);
         node->dirty = 1;
@@ -492,7 +492,7 @@ void raft__pull_serve_end(raft *node)
     if (pull->asked_by != 0 && node->role != RAFT_ROLE_LEADER) {
         raft__stream_end(node, pull->asked_by, RAFT_ENOTLEADER);
     }
-    pull->serves_snapshot = 0;
+    pull->due &= (uint8_t)~RAFT__PULL_SERVE;
 }
 
 /* A question is asked four times in a minimum timeout; then a candidate gives the source up. */
@@ -524,10 +524,11 @@ void raft__pull_send(raft *node)
     if ((node->pull.due & RAFT__PULL_ANSWER) != 0) {
         send_answer(node);
     }
-    if (node->pull.serves_snapshot && asking_peer(node) != NULL) {
+    if ((node->pull.due & RAFT__PULL_SERVE) != 0 && asking_peer(node) != NULL) {
         raft__feed_snapshot(node, raft__position_of(node, node->pull.asked_by));
     }
-    if (node->piece_reply.due && is_candidate(node) && node->pull.source != 0) {
+    if ((node->pull.due & RAFT__PULL_PIECE) != 0) {
+        node->pull.due &= (uint8_t)~RAFT__PULL_PIECE;
         raft__snapshot_answer(node, node->pull.source, node->pull.piece_round);
     }
 }

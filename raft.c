@@ -335,6 +335,7 @@ void raft__set_state(raft *node, raft_term term, raft_id vote)
         node->refusal_due = 0;
         node->heartbeat_reply_due = 0;
         node->accept_due = 0;
+        node->accepted_flag = 0;
         node->held_until_ms = 0;
         node->leader = 0;
         raft__pull_serve_end(node);
@@ -999,8 +1000,7 @@ static void flush_messages(raft *node)
         }
         raft__follower_send(node);
     }
-    if (node->pull.due != 0 || node->pull.serves_snapshot ||
-        (node->piece_reply.due && node->pull.source != 0)) {
+    if (node->pull.due != 0) {
         raft__pull_send(node);
     }
     if (raft__has_clients(node)) {

@@ -560,7 +560,7 @@ struct raft__transfer {
     uint8_t ordered; /* the target was told to campaign */
 };
 
-enum { RAFT__PULL_ASK = 1, RAFT__PULL_ANSWER = 2 };
+enum { RAFT__PULL_ASK = 1, RAFT__PULL_ANSWER = 2, RAFT__PULL_SERVE = 4, RAFT__PULL_PIECE = 8 };
 
 enum { RAFT__PULL_DONE, RAFT__PULL_LACKS, RAFT__PULL_SILENT }; /* how a pull has ended */
 
@@ -585,11 +585,11 @@ struct raft__pull {
     uint64_t asked_round;
     raft_index asked_index;
     raft_term asked_index_term;
-    uint8_t due;             /* RAFT__PULL_ASK, RAFT__PULL_ANSWER: waits to be sent */
-    uint8_t serves_snapshot; /* being pulled from: it is sent the snapshot first (P12) */
-    uint8_t has_changed;     /* the log, or the term, was changed by this pull */
-    uint8_t unanswered;      /* candidate: how often the open question was asked in vain */
-    uint8_t verifies;        /* candidate: asks whether the source knows the goal at all (P17) */
+    uint8_t due;         /* ASK, ANSWER, PIECE (its answer): waits to be sent; SERVE: whoever asked
+                            is sent the snapshot first (P12) */
+    uint8_t has_changed; /* the log, or the term, was changed by this pull */
+    uint8_t unanswered;  /* candidate: how often the open question was asked in vain */
+    uint8_t verifies;    /* candidate: asks whether the source knows the goal at all (P17) */
 };
 
 /* What it takes to let a group fall asleep (R54). See quiesce.c. */
@@ -783,7 +783,8 @@ struct raft {
     /* Leader. */
     raft_index own_first; /* index of the no-op of this leadership; Multi-Paxos: L, the last index
                              adopted: whatever was acknowledged before lies at or below */
-    raft_term led_term;   /* the last one led in this run; 0: none */
+    raft_index through_from; /* appends that end here or beyond certify all of L (P6) */
+    raft_term led_term;      /* the last one led in this run; 0: none */
     struct raft__reads reads;
     struct raft__reads leased;
     uint64_t confirmed_round; /* no newer leader had committed anything when it began */
@@ -826,6 +827,7 @@ struct raft {
     uint8_t request_due;   /* campaign: requests are to be sent */
     uint8_t self_asked;    /* candidate: the own vote is durable and counted */
     uint8_t hold_due;      /* candidate: the requests hold those that have promised (P16) */
+    uint8_t accepted_flag; /* follower: RAFT_FLAG_ACCEPTED where accepted_round is the term (P7) */
     uint8_t accept_due;    /* the log is the leader's through L, but not durably so yet (P6) */
     uint8_t settled;       /* leader: a commit quorum holds what makes changes safe (R42, P10) */
     uint8_t ack_due;

@@ -274,14 +274,6 @@ RAFT_APART static void send_refusal(raft *node)
     raft__send(node, &message);
 }
 
-/* Multi-Paxos: whether the acknowledgement counts (P6, P7). */
-static int ack_flags(const raft *node)
-{
-    return !node->rules->by_log && node->state.accepted_round == node->state.term
-               ? RAFT_FLAG_ACCEPTED
-               : 0;
-}
-
 /* Acknowledges what is certified as far as it is durable; the rest follows when it is. */
 static int send_ack(raft *node)
 {
@@ -295,7 +287,7 @@ static int send_ack(raft *node)
     message.round = node->leader_round;
     message.index = index;
     message.credit_ms = raft__credit(node);
-    message.flags = reply_flags(node) | ack_flags(node);
+    message.flags = reply_flags(node) | node->accepted_flag;
     node->acked = index;
     node->ack_due = index < node->certified;
     raft__send(node, &message);
@@ -416,7 +408,7 @@ void raft__peer_reset(const raft *node, struct raft__peer *peer)
     peer->paused = 0;
     peer->nudge = 0;
     peer->full = 0;
-    peer->accepted = node->rules->by_log;
+    peer->accepted = node->rules->by_log || peer->id == node->id; /* it leads by having accepted */
     peer->lost_told = 0;
     peer->needs = RAFT__NO_NEED;
     peer->retry_ms = 0;
@@ -640,7 +632,7 @@ int raft__progress_receive(raft *node, const raft_message *message)
     if (message->round > peer->round_echoed) {
         peer->round_echoed = message->round;
     }
-    if (is_ack && !peer->accepted && (message->flags & RAFT_FLAG_ACCEPTED) != 0) {
+    if (!peer->accepted && is_ack && (message->flags & RAFT_FLAG_ACCEPTED) != 0) {
         peer->accepted = 1;
         node->match_moved = 1;
     }
@@ -679,7 +671,7 @@ struct draft {
 /* Multi-Paxos: whether an append that ends here certifies everything that was adopted (P6). */
 static int through_adopted(const raft *node, raft_index end)
 {
-    return !node->rules->by_log && end >= node->own_first ? RAFT_FLAG_THROUGH : 0;
+    return end >= node->through_from ? RAFT_FLAG_THROUGH : 0;
 }
 
 /* An append behind index prev, with entries of at most bytes_max; without any if that is 0. */
@@ -1068,7 +1060,6 @@ void raft__leader_commit(raft *node)
     node->match_moved = 0;
     if (node->self < node->peer_count) { /* else it is leaving, and does not count (R46) */
         node->peers[node->self].match = node->durable_index;
-        node->peers[node->self].accepted = 1;
     }
     if (!node->settled) {
         settle(node);

@@ -416,6 +416,9 @@ int raft_start(raft *node, uint64_t now_ms)
     node->durable_index = node->log.last_index;
     node->told_term = node->state.term;
     node->start_term = node->state.term;
+    if (!node->rules->by_log && node->state.accepted_round == node->state.term) {
+        node->accepted_flag = RAFT_FLAG_ACCEPTED;
+    }
     node->untold = 1;
     node->told_version = raft__config_index(node);
     node->told_committed = node->configs.count > 0 && node->commit_index >= node->told_version;

@@ -279,6 +279,9 @@ static void answer_piece(raft *node, raft_index index, raft_term term, uint64_t 
 {
     struct raft__piece_reply reply = {index, term, wanted, 1, (uint8_t)refused};
     node->piece_reply = reply;
+    if (node->role == RAFT_ROLE_CANDIDATE && node->pull.source != 0) {
+        node->pull.due |= RAFT__PULL_PIECE;
+    }
     node->dirty = 1;
 }
 

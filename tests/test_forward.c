@@ -342,8 +342,8 @@ static void what_could_not_be_sent_in_time_is_dropped(void)
     CHECK_EQ(cluster_start(cluster), RAFT_OK);
     CHECK(cluster_elect(cluster, 1));
     cluster_store_async(cluster, 2, 1);
-    raft_message beat =
-        cluster_forge(cluster, 3, 2, cluster_term(cluster, 1) + 1, RAFT_MESSAGE_HEARTBEAT);
+    raft_term next = cluster_later(cluster, cluster_term(cluster, 1), 1, 3);
+    raft_message beat = cluster_forge(cluster, 3, 2, next, RAFT_MESSAGE_HEARTBEAT);
     beat.round = 1;
     CHECK_EQ(cluster_inject(cluster, 2, &beat), RAFT_OK); /* a new term, not durable yet */
     cluster_isolate(cluster, 2);
@@ -988,7 +988,7 @@ int main(void)
     RUN_BOTH(a_message_from_before_what_the_leader_remembers_is_not_taken);
     RUN_BOTH(without_an_answer_the_outcome_is_unknown_and_nothing_is_sent_again);
     RUN_BOTH(what_was_never_sent_is_dropped);
-    RUN(what_could_not_be_sent_in_time_is_dropped);
+    RUN_BOTH(what_could_not_be_sent_in_time_is_dropped);
     RUN_BOTH(what_a_deposed_leader_appended_is_told_as_appended_and_may_be_dropped_later);
     RUN_BOTH(the_answer_of_an_earlier_term_is_believed);
     RUN_BOTH(who_has_led_refuses_what_it_has_not_seen_and_is_silent_about_what_it_has);

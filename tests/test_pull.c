@@ -698,7 +698,8 @@ static void a_constrained_election_is_won_by_the_hub(void)
         struct cluster *cluster = constrained(seed, seed % 2 ? 64 : 4096, 0);
         CHECK(cluster_run_until(cluster, hub_leads, FOUR_TIMEOUTS));
         CHECK(cluster_status(cluster, 3).counters.pulls > 0);
-        CHECK_STR(cluster_applied_text(cluster, 3, 21), "the hub lacks this");
+        CHECK_STR(cluster_applied_text(cluster, 3, 20 + cluster_noops(cluster)),
+                  "the hub lacks this");
         cluster_heal_all(cluster);
         cluster_run(cluster, FOUR_TIMEOUTS);
         CHECK(cluster_converged(cluster));
@@ -756,7 +757,8 @@ static void a_source_that_dies_is_replaced(void)
     while (cluster_status(cluster, 3).last_index < 8 && cluster->now_ms < since + FOUR_TIMEOUTS) {
         cluster_run(cluster, 1);
     }
-    CHECK_EQ(cluster_role(cluster, 3), RAFT_ROLE_PRE_CANDIDATE);
+    CHECK_EQ(cluster_role(cluster, 3),
+             cluster_noops(cluster) ? RAFT_ROLE_PRE_CANDIDATE : RAFT_ROLE_CANDIDATE);
     raft_id source = 0;
     uint64_t at = 0;
     const struct cluster_message *pull;
@@ -788,7 +790,7 @@ static void a_follower_that_is_behind_and_first_to_time_out_catches_up_and_leads
     cluster_settle(cluster);
     CHECK_EQ(cluster_stable_leader(cluster), 3);
     CHECK_EQ(cluster_status(cluster, 3).counters.pulls, 1);
-    CHECK_STR(cluster_applied_text(cluster, 3, 6), "3 lacks this");
+    CHECK_STR(cluster_applied_text(cluster, 3, 5 + cluster_noops(cluster)), "3 lacks this");
     CLUSTER_DONE(cluster);
 }
 
@@ -818,10 +820,10 @@ int main(void)
     RUN(who_follows_a_live_leader_gives_nothing_and_takes_no_term);
     RUN(a_question_from_a_lower_term_is_answered_with_the_own_term);
     RUN(a_refused_pre_vote_tells_the_last_durable_entry_and_that_it_is_for_the_log);
-    RUN(a_constrained_election_is_won_by_the_hub);
+    RUN_BOTH(a_constrained_election_is_won_by_the_hub);
     RUN(without_the_pull_a_constrained_election_waits_for_the_network);
     RUN_BOTH(questions_and_answers_that_are_lost_are_repeated);
-    RUN(a_source_that_dies_is_replaced);
-    RUN(a_follower_that_is_behind_and_first_to_time_out_catches_up_and_leads);
+    RUN_BOTH(a_source_that_dies_is_replaced);
+    RUN_BOTH(a_follower_that_is_behind_and_first_to_time_out_catches_up_and_leads);
     return check_done();
 }

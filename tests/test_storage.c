@@ -530,13 +530,13 @@ static void crash_between_truncation_and_new_entries_loses_nothing_acknowledged(
         CHECK(cluster_commit(c, 2) >= fresh);
         cluster_store_async(c, 1, 1);
         cluster_heal_all(c);
-        size_t pending = 0;
-        for (int i = 0; i < 100 && pending < 3; i++) {
+        size_t pending = 0, least = 2 + (size_t)cluster_noops(c);
+        for (int i = 0; i < 100 && pending < least; i++) {
             cluster_complete(c, 1); /* the new term, before the truncation can begin */
             cluster_run(c, 20);
             pending = cluster_pending_steps(c, 1);
         }
-        CHECK(pending >= 3); /* a truncation and two entries at least */
+        CHECK(pending >= least); /* a truncation and the entries */
         cluster_crash_after(c, 1, steps);
         CHECK(cluster_stored(c, 1, kept) != NULL);
         CHECK_STR(cluster_stored(c, 1, kept)->data, "kept");
@@ -1156,7 +1156,7 @@ int main(void)
     RUN(first_cause_is_kept);
     RUN(leader_with_a_hung_disk_is_silent_within_its_bound);
     RUN_BOTH(leadership_moves_away_from_a_hung_disk);
-    RUN(crash_between_truncation_and_new_entries_loses_nothing_acknowledged);
+    RUN_BOTH(crash_between_truncation_and_new_entries_loses_nothing_acknowledged);
     RUN(crash_at_every_write_leaves_a_log_that_restarts);
     RUN_BOTH(all_servers_restart_in_every_order);
     RUN_BOTH(leader_that_lost_its_unsynced_tail_leads_only_in_a_higher_term);

@@ -44,7 +44,7 @@ static void to_an_up_to_date_voter_takes_one_term_and_one_election(void)
     cluster_settle(cluster);
     CHECK_EQ(cluster->now_ms, since); /* no timeout is waited for */
     CHECK_EQ(cluster_stable_leader(cluster), 2);
-    CHECK_EQ(cluster_term(cluster, 2), term + 1);
+    CHECK_EQ(cluster_term(cluster, 2), cluster_later(cluster, term, 1, 2));
     CHECK_EQ(cluster_status(cluster, 2).counters.elections_started, 1);
     CHECK_EQ(cluster_status(cluster, 1).counters.transfers_begun, 1);
     CHECK_EQ(cluster_status(cluster, 1).transfer_target, 0);
@@ -754,7 +754,7 @@ static void stopping_takes_one_timeout_at_most_and_tells_the_rest_as_unknown(voi
 
 int main(void)
 {
-    RUN(to_an_up_to_date_voter_takes_one_term_and_one_election);
+    RUN_BOTH(to_an_up_to_date_voter_takes_one_term_and_one_election);
     RUN_BOTH(works_without_pre_vote_check_quorum_and_stickiness_too);
     RUN_BOTH(entries_proposed_before_are_committed_by_the_next_leader);
     RUN(to_a_lagging_voter_waits_until_it_holds_everything);

@@ -503,7 +503,7 @@ static int propose_change(raft *node, struct raft__config *joint)
     if (!new_half_is_alive(node, joint, &quorums.halves[0])) {
         return RAFT_EBUSY;
     }
-    if (raft__one_step_is_safe(&quorums.halves[1], &quorums.halves[0])) {
+    if (raft__one_step_is_safe(joint->protocol, &quorums.halves[1], &quorums.halves[0])) {
         leave_joint(joint);
     }
     return propose_config(node, joint);

@@ -331,6 +331,9 @@ int raft__campaign_by_order(raft *node, raft_term tag_term, uint64_t tag_round)
     int status = is_durable(node) ? campaign_check(node, tag_term, tag_round) : RAFT_EBUSY;
     if (status == RAFT_OK) {
         become_candidate(node);
+        status = node->role == RAFT_ROLE_CANDIDATE ? RAFT_OK : RAFT_ENOMEM;
+    }
+    if (status == RAFT_OK) { /* else nobody is asked, and the order belongs to nobody (R23) */
         node->transfer.tag_term = tag_term;
         node->transfer.tag_round = tag_round;
     }

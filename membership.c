@@ -21,7 +21,7 @@ unsigned raft__set_size(raft__set set)
  * The user wishes for q2 alone; q1 follows: n - q2 + 1 so that both kinds of quorum meet, and in
  * Raft at least a majority, so that two election quorums of one term meet too (Q1).
  */
-int raft__half_init(struct raft__half *half, raft__set voters, unsigned wish)
+int raft__half_init(struct raft__half *half, int protocol, raft__set voters, unsigned wish)
 {
     unsigned n = raft__set_size(voters);
     unsigned majority = n / 2 + 1;
@@ -30,7 +30,7 @@ int raft__half_init(struct raft__half *half, raft__set voters, unsigned wish)
         return RAFT_EARG;
     }
     unsigned election = n - commit + 1;
-    if (election < majority) {
+    if (protocol == RAFT_PROTOCOL_RAFT && election < majority) {
         election = majority;
     }
     half->voters = voters;
@@ -225,7 +225,7 @@ static int config_half(const struct raft__config *config, int former, struct raf
         voters |= role_votes(role) ? (raft__set)1 << i : 0;
         witnesses |= role == RAFT_MEMBER_WITNESS ? (raft__set)1 << i : 0;
     }
-    if (raft__half_init(half, voters, wish) != RAFT_OK) {
+    if (raft__half_init(half, config->protocol, voters, wish) != RAFT_OK) {
         return RAFT_EARG;
     }
     unsigned commit = half->quorum[RAFT__COMMIT];
@@ -254,14 +254,19 @@ int raft__config_check(const struct raft__config *config, struct raft__quorums *
     return is->former_commit_quorum == 0 ? RAFT_OK : RAFT_EARG;
 }
 
-/* Q5: in one step every quorum of the one kind still meets every quorum of the other. */
-int raft__one_step_is_safe(const struct raft__half *now, const struct raft__half *then)
+/*
+ * Q5: in one step every quorum of the one kind still meets every quorum of the other, and in Raft
+ * election quorums meet each other.
+ */
+int raft__one_step_is_safe(int protocol, const struct raft__half *now,
+                           const struct raft__half *then)
 {
     unsigned all = raft__set_size(now->voters | then->voters);
     return raft__set_size(now->voters ^ then->voters) <= 1 && /* R43 */
            (unsigned)now->quorum[RAFT__ELECTION] + then->quorum[RAFT__COMMIT] > all &&
            (unsigned)then->quorum[RAFT__ELECTION] + now->quorum[RAFT__COMMIT] > all &&
-           (unsigned)now->quorum[RAFT__ELECTION] + then->quorum[RAFT__ELECTION] > all;
+           (protocol != RAFT_PROTOCOL_RAFT ||
+            (unsigned)now->quorum[RAFT__ELECTION] + then->quorum[RAFT__ELECTION] > all);
 }
 
 /* ---- The encoded membership ----------------------------------------------------------------- */

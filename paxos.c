@@ -411,6 +411,9 @@ void raft__accept_round(raft *node)
     node->state.accepted_round = node->state.term;
     node->state_version++;
     node->accepted_flag = RAFT_FLAG_ACCEPTED;
+    if (node->own_count > 0) {
+        raft__own_adopted(node);
+    }
     node->ack_due = node->role == RAFT_ROLE_FOLLOWER;
     node->dirty = 1;
 }

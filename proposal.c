@@ -4,7 +4,8 @@
  * An accepted proposal has an index and a term, and one of three ends. It is applied, which the
  * host sees by itself. It is dropped: an entry of a later term was committed at its index. Or it is
  * unknown, when this server stops or has lost track. To be truncated is no end: another server may
- * still hold the entry and lead.
+ * still hold the entry and lead. But where nothing may ever follow that would judge it, as under a
+ * leader in Multi-Paxos that has not adopted it, it is told as unknown.
  *
  * While a server leads, nothing has to be remembered: what it proposed stays in its log. When it
  * stops leading, the open proposals are one run of indexes in one term. Such runs wait until what
@@ -222,6 +223,39 @@ void raft__own_cover(raft *node, raft_index index, raft_term term)
         }
     }
     node->dirty = 1;
+}
+
+/* The end of a run is unknown from here on, and told with what is unknown of it already. */
+static void own_cut(struct raft__own *run, raft_index from)
+{
+    int covered = run->unknown_last != 0;
+    run->unknown_first = covered ? run->unknown_first : from;
+    run->unknown_last = run->last;
+    if (covered) {
+        run->first = run->last + 1;
+    } else {
+        run->last = from - 1;
+    }
+}
+
+/*
+ * Multi-Paxos: a later leader has adopted what of the runs is in the log now, and writes nothing
+ * by itself in the place of the rest, which another server may still hold: it is unknown.
+ */
+void raft__own_adopted(raft *node)
+{
+    const struct raft__log *log = &node->log;
+    for (uint32_t i = 0; i < node->own_count; i++) {
+        struct raft__own *run = &node->own[i];
+        raft_index known = run->last < log->last_index ? run->last : log->last_index;
+        raft_index first = run->first > log->base_index ? run->first : log->base_index + 1;
+        raft_index foreign = first <= known ? raft__log_mismatch(log, first, known, run->term) : 0;
+        raft_index from = foreign != 0 ? foreign : known < first ? first : known + 1;
+        if (run->status == 0 && from <= run->last) {
+            own_cut(run, from);
+            node->dirty = 1;
+        }
+    }
 }
 
 void raft__own_give_up(raft *node)

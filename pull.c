@@ -349,6 +349,7 @@ void raft__pull_receive(raft *node, const raft_message *message)
     }
     pull->due |= RAFT__PULL_ANSWER;
     pull->asked_by = message->from;
+    pull->asked_in = message->term;
     pull->asked_round = message->round;
     pull->asked_index = message->index;
     pull->asked_index_term = message->index_term;
@@ -451,7 +452,9 @@ static void send_answer(raft *node)
     raft__message_begin(node, &message, RAFT_MESSAGE_PULL_REPLY, pull->asked_by);
     message.round = pull->asked_round;
     message.index = pull->asked_index;
-    int is_promised = node->rules->by_log || node->state.vote == pull->asked_by;
+    int is_promised =
+        node->rules->by_log ||
+        (pull->asked_in == node->state.term && node->state.vote == pull->asked_by);
     if (is_promised && can_serve(node, pull->asked_index, pull->asked_index_term)) {
         message.index_term = pull->asked_index_term;
         status = fill_chunk(node, &message);

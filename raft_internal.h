@@ -318,7 +318,8 @@ struct raft__quorums {
 RAFT_INTERNAL unsigned raft__set_size(raft__set set);
 
 /* The half for these voters, with q2 as wished (0: majority). RAFT_EARG where Q1 cannot hold. */
-RAFT_INTERNAL int raft__half_init(struct raft__half *half, raft__set voters, unsigned wish);
+RAFT_INTERNAL int raft__half_init(struct raft__half *half, int protocol, raft__set voters,
+                                  unsigned wish);
 
 /* Whether the set has a quorum of every half. */
 RAFT_INTERNAL int raft__quorum_has(const struct raft__quorums *quorums, int purpose, raft__set set);
@@ -351,7 +352,7 @@ RAFT_INTERNAL int raft__config_check(const struct raft__config *config,
                                      struct raft__quorums *quorums);
 
 /* Whether one step leads from the one to the other; positions are the same in both (R43, Q5). */
-RAFT_INTERNAL int raft__one_step_is_safe(const struct raft__half *now,
+RAFT_INTERNAL int raft__one_step_is_safe(int protocol, const struct raft__half *now,
                                          const struct raft__half *then);
 
 RAFT_INTERNAL size_t raft__config_size(const struct raft__config *config);
@@ -582,6 +583,7 @@ struct raft__pull {
     uint64_t progress;    /* candidate: how often something has come */
     uint64_t piece_round; /* candidate: of the newest piece of a snapshot */
     raft_id asked_by;     /* being pulled from: by whom, and the question */
+    raft_term asked_in;   /* the term of who asks */
     uint64_t asked_round;
     raft_index asked_index;
     raft_term asked_index_term;
@@ -1389,6 +1391,7 @@ RAFT_INTERNAL void raft__own_give_up(raft *node);
 
 /* A snapshot at (index, term) replaces the log: what it covers unseen stays unknown. */
 RAFT_INTERNAL void raft__own_cover(raft *node, raft_index index, raft_term term);
+RAFT_INTERNAL void raft__own_adopted(raft *node);
 
 /* Takes off the first run whose fate is known: fills the event and returns 1, or returns 0. */
 RAFT_INTERNAL int raft__own_next(raft *node, raft_event *event);

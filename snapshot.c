@@ -389,6 +389,8 @@ int raft__snapshot_receive(raft *node, const raft_message *message)
 {
     if (raft__pulls_from(node, message->from)) {
         raft__pull_piece(node, message->round);
+    } else if (!node->rules->by_log && node->state.vote == node->id) {
+        return RAFT_OK; /* the own term: a late piece, of a pull that is over (P12) */
     } else {
         int status = raft__accept_leader(node, message->from, message->round);
         if (status != RAFT_OK) {

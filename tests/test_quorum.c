@@ -45,7 +45,7 @@ static struct raft__quorums one_half(raft__set voters, unsigned wish)
 {
     struct raft__quorums quorums;
     memset(&quorums, 0, sizeof quorums);
-    CHECK_EQ(raft__half_init(&quorums.halves[0], voters, wish), RAFT_OK);
+    CHECK_EQ(raft__half_init(&quorums.halves[0], RAFT_PROTOCOL_RAFT, voters, wish), RAFT_OK);
     return quorums;
 }
 
@@ -53,7 +53,8 @@ static struct raft__quorums two_halves(raft__set old_voters, unsigned old_wish,
                                        raft__set new_voters, unsigned new_wish)
 {
     struct raft__quorums quorums = one_half(old_voters, old_wish);
-    CHECK_EQ(raft__half_init(&quorums.halves[1], new_voters, new_wish), RAFT_OK);
+    CHECK_EQ(raft__half_init(&quorums.halves[1], RAFT_PROTOCOL_RAFT, new_voters, new_wish),
+             RAFT_OK);
     return quorums;
 }
 
@@ -113,7 +114,8 @@ static void half_follows_the_wish_for_q2(void)
             unsigned q1, q2;
             memset(&half, 0, sizeof half);
             int fits = expected_half(n, wish, &q1, &q2);
-            CHECK_EQ(raft__half_init(&half, all_of(n), wish), fits ? RAFT_OK : RAFT_EARG);
+            CHECK_EQ(raft__half_init(&half, RAFT_PROTOCOL_RAFT, all_of(n), wish),
+                     fits ? RAFT_OK : RAFT_EARG);
             if (fits) {
                 CHECK_EQ(half.voters, all_of(n));
                 CHECK_EQ(half.quorum[RAFT__ELECTION], q1);
@@ -127,8 +129,8 @@ static void half_without_voters_is_refused(void)
 {
     struct raft__half half;
     memset(&half, 0, sizeof half);
-    CHECK_EQ(raft__half_init(&half, 0, 0), RAFT_EARG);
-    CHECK_EQ(raft__half_init(&half, 0, 1), RAFT_EARG);
+    CHECK_EQ(raft__half_init(&half, RAFT_PROTOCOL_RAFT, 0, 0), RAFT_EARG);
+    CHECK_EQ(raft__half_init(&half, RAFT_PROTOCOL_RAFT, 0, 1), RAFT_EARG);
 }
 
 static void majorities_are_the_usual_ones(void)
@@ -581,24 +583,28 @@ static void one_step_is_allowed_only_where_all_quorums_meet(void)
                 for (unsigned then_wish = 0; then_wish <= m; then_wish++) {
                     struct raft__half now;
                     struct raft__half then;
-                    CHECK_EQ(raft__half_init(&now, ((raft__set)1 << n) - 1, wish), RAFT_OK);
-                    CHECK_EQ(raft__half_init(&then, ((raft__set)1 << m) - 1, then_wish), RAFT_OK);
+                    CHECK_EQ(
+                        raft__half_init(&now, RAFT_PROTOCOL_RAFT, ((raft__set)1 << n) - 1, wish),
+                        RAFT_OK);
+                    CHECK_EQ(raft__half_init(&then, RAFT_PROTOCOL_RAFT, ((raft__set)1 << m) - 1,
+                                             then_wish),
+                             RAFT_OK);
                     int meet = always_meet(now.voters, now.quorum[RAFT__ELECTION], then.voters,
                                            then.quorum[RAFT__COMMIT]) &&
                                always_meet(then.voters, then.quorum[RAFT__ELECTION], now.voters,
                                            now.quorum[RAFT__COMMIT]) &&
                                always_meet(now.voters, now.quorum[RAFT__ELECTION], then.voters,
                                            then.quorum[RAFT__ELECTION]);
-                    CHECK_EQ(raft__one_step_is_safe(&now, &then), meet);
+                    CHECK_EQ(raft__one_step_is_safe(RAFT_PROTOCOL_RAFT, &now, &then), meet);
                 }
             }
         }
     }
     struct raft__half now;
     struct raft__half then;
-    CHECK_EQ(raft__half_init(&now, 7, 0), RAFT_OK);
-    CHECK_EQ(raft__half_init(&then, 0x1c, 0), RAFT_OK);
-    CHECK(!raft__one_step_is_safe(&now, &then));
+    CHECK_EQ(raft__half_init(&now, RAFT_PROTOCOL_RAFT, 7, 0), RAFT_OK);
+    CHECK_EQ(raft__half_init(&then, RAFT_PROTOCOL_RAFT, 0x1c, 0), RAFT_OK);
+    CHECK(!raft__one_step_is_safe(RAFT_PROTOCOL_RAFT, &now, &then));
 }
 
 /* R57: by the definition, for every assignment of three zones to four voters. */
@@ -606,7 +612,7 @@ static void zoned_commits_reach_two_zones_or_everybody(void)
 {
     struct raft__quorums quorums;
     memset(&quorums, 0, sizeof quorums);
-    CHECK_EQ(raft__half_init(&quorums.halves[0], 15, 0), RAFT_OK);
+    CHECK_EQ(raft__half_init(&quorums.halves[0], RAFT_PROTOCOL_RAFT, 15, 0), RAFT_OK);
     for (unsigned assigned = 0; assigned < 81; assigned++) {
         uint8_t zones[RAFT_MEMBERS_MAX] = {0};
         uint64_t values[RAFT_MEMBERS_MAX] = {9, 7, 5, 3};
@@ -630,13 +636,13 @@ static void witnesses_hear_of_what_enough_data_voters_hold(void)
     struct raft__quorums quorums;
     uint64_t values[RAFT_MEMBERS_MAX] = {9, 7, 100, 5, 2};
     memset(&quorums, 0, sizeof quorums);
-    CHECK_EQ(raft__half_init(&quorums.halves[0], 7, 0), RAFT_OK);
+    CHECK_EQ(raft__half_init(&quorums.halves[0], RAFT_PROTOCOL_RAFT, 7, 0), RAFT_OK);
     CHECK_EQ(raft__data_value(&quorums, 4, values), 9);
     CHECK_EQ(raft__data_value(&quorums, 0, values), 9);
-    CHECK_EQ(raft__half_init(&quorums.halves[0], 31, 0), RAFT_OK);
+    CHECK_EQ(raft__half_init(&quorums.halves[0], RAFT_PROTOCOL_RAFT, 31, 0), RAFT_OK);
     CHECK_EQ(raft__data_value(&quorums, 4, values), 7);
     CHECK_EQ(raft__data_value(&quorums, 4 | 1, values), 7);
-    CHECK_EQ(raft__half_init(&quorums.halves[1], 8 | 16 | 4, 0), RAFT_OK);
+    CHECK_EQ(raft__half_init(&quorums.halves[1], RAFT_PROTOCOL_RAFT, 8 | 16 | 4, 0), RAFT_OK);
     CHECK_EQ(raft__data_value(&quorums, 4, values), 5);
 }
 

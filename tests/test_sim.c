@@ -273,8 +273,8 @@ static void two_leaders_of_a_term_are_flagged(void)
 {
     begin();
     elect(0, 1);
-    world.checker.terms[1].vote_durable[1] = id_of(2);
-    world.checker.terms[1].vote_durable[2] = id_of(2);
+    term_of(&world.checker, 1)->vote_durable[1] = id_of(2);
+    term_of(&world.checker, 1)->vote_durable[2] = id_of(2);
     become(2, RAFT_ROLE_LEADER);
     CHECK_FLAGGED("I4");
 }
@@ -628,8 +628,8 @@ static void a_second_choice_for_an_index_is_flagged(void)
     write_state(2, 2, id_of(2), 1);
     write_state(1, 2, id_of(2), 1);
     write_entry(2, 1, 2, NULL, 1);
-    world.checker.terms[2].accepted[0] = 1;
-    world.checker.terms[2].accepted[2] = 0;
+    term_of(&world.checker, 2)->accepted[0] = 1;
+    term_of(&world.checker, 2)->accepted[2] = 0;
     write_state(2, 2, id_of(2), 1);
     CHECK_FLAGGED("I10");
 }

@@ -10,7 +10,8 @@
  * a snapshot is compared once with the chosen entries, and a log that begins behind it like any.
  *
  * An entry is chosen when a quorum has made it durable while its durable term was the entry's own:
- * whoever leads later meets one of them. What lies below a chosen entry is chosen with it.
+ * whoever leads later meets one of them. In Multi-Paxos, when a quorum holds it that has durably
+ * accepted one term, whatever the entry's own. What lies below a chosen entry is chosen with it.
  */
 #include "checker.h"
 
@@ -24,6 +25,8 @@
 
 #define LOG_SLACK_BYTES (256 * 1024 + 4096) /* a follower's, and empty entries */
 #define CONFIG_BYTES    512u                /* of a membership, which passes, with its segment */
+#define SLOT_BITS       16
+#define SLOT_MASK       (CHECKER_SLOTS - 1)
 
 void checker_fail(struct checker *checker, const char *invariant, const char *format, ...)
 {
@@ -88,27 +91,55 @@ static void log_assign(struct checker_log *log, const struct checker_log *from, 
     }
 }
 
-static void terms_extend(struct checker *checker, raft_term term)
+/* Where the record of a term is, or would have to be. */
+static size_t place_of_term(const struct checker *checker, raft_term term)
 {
-    while (checker->term_count <= term) {
-        checker->terms = vector_grow(checker->terms, checker->term_count, &checker->term_capacity,
-                                     sizeof *checker->terms);
-        struct checker_term *record = &checker->terms[checker->term_count++];
-        memset(record, 0, sizeof *record);
-        record->leader = NOBODY;
-        record->config = checker->founding;
+    size_t low = 0;
+    size_t high = checker->term_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (checker->terms[middle].term < term) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
     }
+    return low;
 }
 
-/* The record of a term. A term that nobody can have reached is a violation and counts as term 0. */
+static void add_term(struct checker *checker, size_t place, raft_term term)
+{
+    checker->terms = vector_grow(checker->terms, checker->term_count, &checker->term_capacity,
+                                 sizeof *checker->terms);
+    struct checker_term *record = &checker->terms[place];
+    memmove(record + 1, record, (checker->term_count++ - place) * sizeof *record);
+    memset(record, 0, sizeof *record);
+    record->term = term;
+    record->leader = NOBODY;
+    record->config = checker->founding;
+}
+
+/* How many terms there have been up to this one: Multi-Paxos counts rounds (P1). */
+static raft_term round_of(const struct checker *checker, raft_term term)
+{
+    return checker->setup.paxos ? term >> SLOT_BITS : term;
+}
+
+/*
+ * The record of a term; records of other terms may move. A term that nobody can have reached is a
+ * violation and counts as term 0.
+ */
 static struct checker_term *term_of(struct checker *checker, raft_term term)
 {
-    if (term > CHECKER_TERM_MAX) {
+    if (round_of(checker, term) > CHECKER_TERM_MAX) {
         checker_fail(checker, "V24", "terms grow without end: %" PRIu64, term);
         term = 0;
     }
-    terms_extend(checker, term);
-    return &checker->terms[term];
+    size_t place = place_of_term(checker, term);
+    if (place == checker->term_count || checker->terms[place].term != term) {
+        add_term(checker, place, term);
+    }
+    return &checker->terms[place];
 }
 
 static int position_of(const struct checker *checker, raft_id id)
@@ -137,14 +168,18 @@ static unsigned set_size(uint32_t set)
     return size;
 }
 
-/* Q1 for Raft: the user sets the commit quorum, and the election quorum follows. */
-static void config_half(struct checker_config *config, int half, uint32_t voters, unsigned wish)
+/*
+ * Q1: the user sets the commit quorum, and the election quorum follows; two of the latter have to
+ * meet in Raft alone.
+ */
+static void config_half(const struct checker *checker, struct checker_config *config, int half,
+                        uint32_t voters, unsigned wish)
 {
     unsigned n = set_size(voters);
     config->voters[half] = voters;
     config->commit[half] = wish != 0 ? wish : majority(n);
     config->elect[half] = n + 1 - config->commit[half];
-    if (config->elect[half] < majority(n)) {
+    if (!checker->setup.paxos && config->elect[half] < majority(n)) {
         config->elect[half] = majority(n);
     }
 }
@@ -155,7 +190,7 @@ static void found(struct checker *checker)
     uint32_t all = ((uint32_t)1 << (founders != 0 ? founders : checker->setup.node_count)) - 1;
     memset(&checker->founding, 0, sizeof checker->founding);
     checker->founding.members = all;
-    config_half(&checker->founding, 0, all, 0);
+    config_half(checker, &checker->founding, 0, all, 0);
     checker->founding.zones = checker->setup.zones;
     for (uint32_t i = 0; checker->setup.zones && i < CHECKER_NODES_MAX; i++) {
         checker->founding.zone[i] = 1 + i % 2;
@@ -168,6 +203,7 @@ void checker_begin(struct checker *checker, const struct checker_setup *setup)
     checker->absent = 0;
     found(checker);
     checker->ever_voters = checker->founding.voters[0];
+    memset(checker->slot_owners, 0, sizeof checker->slot_owners);
     for (int i = 0; i < CHECKER_NODES_MAX; i++) {
         struct checker_node *node = &checker->nodes[i];
         struct checker_log logs[4] = {node->durable, node->issued, node->restored,
@@ -196,6 +232,7 @@ void checker_begin(struct checker *checker, const struct checker_setup *setup)
     checker->leader_changes = 0;
     checker->truncations = 0;
     checker->installs = 0;
+    memset(checker->adoptions, 0, sizeof checker->adoptions);
     memset(checker->outcomes, 0, sizeof checker->outcomes);
     checker->reads_answered = 0;
     checker->reads_failed = 0;
@@ -331,7 +368,7 @@ void checker_proposed(struct checker *checker, int node, raft_index index, raft_
 
 static int same_state(const raft_hard_state *a, const raft_hard_state *b)
 {
-    return a->term == b->term && a->vote == b->vote;
+    return a->term == b->term && a->vote == b->vote && a->accepted_round == b->accepted_round;
 }
 
 /* A term never falls, and a vote never changes within a term (R3). */
@@ -345,22 +382,32 @@ static void check_state_follows(struct checker *checker, int node, const raft_ha
     if (after->term == before->term && before->vote != 0 && after->vote != before->vote) {
         checker_fail(checker, "V2", "node %d changes its vote in term %" PRIu64, node, after->term);
     }
+    if (after->accepted_round < before->accepted_round || after->accepted_round > after->term ||
+        (!checker->setup.paxos && after->accepted_round != 0)) {
+        checker_fail(checker, "I8",
+                     "node %d writes accepted round %" PRIu64 " after %" PRIu64
+                     ", in term %" PRIu64,
+                     node, after->accepted_round, before->accepted_round, after->term);
+    }
 }
 
 /*
  * An entry that a term has chosen is removed under no leader of that term or a later one. Under an
  * earlier one, whose messages come late, it may be: the quorum that chose it is elsewhere. The term
- * of what takes its place is at most that of the leader.
+ * of what takes its place is at most that of the leader. Where nothing does (P4, P6) it is the term
+ * that was written before, the state of this write being that of a later moment.
  */
-static void check_truncation(struct checker *checker, int node, const raft_write *write)
+static void check_truncation(struct checker *checker, int node, const raft_write *write,
+                             raft_term term_before)
 {
     struct checker_node *it = &checker->nodes[node];
     raft_index from = write->truncate_from;
-    raft_term term = write->range_count > 0 ? write->ranges[0].term : it->issued_state.term;
+    raft_term term = write->range_count > 0 ? write->ranges[0].term : term_before;
     if (from > it->issued.count) {
         return;
     }
     checker->truncations++;
+    checker->adoptions[ADOPTION_TAILS_CUT] += write->range_count == 0;
     if (it->status.size != 0 && it->status.role == RAFT_ROLE_LEADER) {
         checker_fail(checker, "I15", "leader %d removes its entry %" PRIu64, node, from);
     }
@@ -404,8 +451,8 @@ static void append_ranges(struct checker *checker, int node, struct checker_log 
 }
 
 /*
- * R42, I17: a leader begins a change when the one before is chosen, and when something of its own
- * term is.
+ * R42, I17: a leader begins a change when the one before is chosen, and in Raft when something of its
+ * own term is; for Multi-Paxos see check_settled.
  */
 static void check_change(struct checker *checker, int node, size_t before)
 {
@@ -421,8 +468,9 @@ static void check_change(struct checker *checker, int node, size_t before)
                      "leader %d appends membership %" PRIu64 ", %" PRIu64 " is not chosen yet",
                      node, newest, config_at(log, newest - 1));
     }
-    if (checker->chosen.count == 0 ||
-        checker->chosen_in[checker->chosen.count - 1] < it->status.term) {
+    if (!checker->setup.paxos &&
+        (checker->chosen.count == 0 ||
+         checker->chosen_in[checker->chosen.count - 1] < it->status.term)) {
         checker_fail(checker, "R42",
                      "leader %d appends membership %" PRIu64 " before its term has chosen anything",
                      node, newest);
@@ -482,6 +530,7 @@ void checker_wrote(struct checker *checker, int node, const raft_write *write)
                      RAFT_WRITES_MAX);
         return;
     }
+    raft_term term_before = it->issued_state.term;
     if (write->has_state) {
         check_state_follows(checker, node, &it->issued_state, &write->state);
         it->issued_state = write->state;
@@ -492,11 +541,14 @@ void checker_wrote(struct checker *checker, int node, const raft_write *write)
         log_assign(&it->issued, &checker->chosen, base_index);
     }
     if (write->truncate_from != 0) {
-        check_truncation(checker, node, write);
+        check_truncation(checker, node, write, term_before);
         log_truncate(&it->issued, write->truncate_from);
     }
     size_t before = it->issued.count;
     append_ranges(checker, node, &it->issued, write);
+    int adopts = it->status.size != 0 && it->status.role == RAFT_ROLE_CANDIDATE;
+    it->adopts |= adopts && (replaces || write->range_count > 0);
+    checker->adoptions[ADOPTION_SNAPSHOTS] += adopts && replaces;
     check_change(checker, node, before);
     if (term_at(&it->issued, it->issued.count) > it->issued_state.term) {
         checker_fail(checker, "R4", "node %d writes an entry above its written term", node);
@@ -525,6 +577,9 @@ static void choose(struct checker *checker, const struct checker_log *log, raft_
         checker_fail(checker, "I10", "entry %" PRIu64 " is chosen twice, now in term %" PRIu64,
                      common, term);
         return;
+    }
+    for (raft_index i = common; i > 0 && checker->chosen_in[i - 1] > term; i--) {
+        checker->chosen_in[i - 1] = term; /* by a quorum that was only completed now */
     }
     while (chosen->count < index) {
         checker->chosen_in = vector_grow(checker->chosen_in, chosen->count,
@@ -569,7 +624,8 @@ static raft_index accepted_by_quorum(const struct checker_term *term)
 static void judge(struct checker *checker, raft_term number)
 {
     const struct checker_term *term = term_of(checker, number);
-    raft_index index = accepted_by_quorum(term);
+    int counts = !checker->setup.paxos || term->leader != NOBODY; /* by whose membership, else */
+    raft_index index = counts ? accepted_by_quorum(term) : 0;
     for (int i = 0; index > 0 && i < checker->setup.node_count; i++) {
         const struct checker_node *it = &checker->nodes[i];
         if (term->accepted[i] >= index && it->durable_state.term == number &&
@@ -580,6 +636,47 @@ static void judge(struct checker *checker, raft_term number)
     }
 }
 
+/*
+ * I9: who has accepted a term, and no later one, has the log of its leader: all that this had
+ * adopted, and beyond it entries of the term alone. Before it leads only the leader itself has.
+ */
+static void check_accepted(struct checker *checker, int node, const struct checker_term *term)
+{
+    const struct checker_node *it = &checker->nodes[node];
+    const struct checker_log *log = &it->durable;
+    raft_index adopted = term->adopted;
+    if (term->leader == NOBODY) {
+        if (it->durable_state.vote != checker->setup.ids[node]) {
+            checker_fail(checker, "I9", "node %d has accepted term %" PRIu64 " of no leader", node,
+                         term->term);
+        }
+        return;
+    }
+    if (!log_holds(log, adopted, term->adopted_chain) ||
+        (log->count > adopted && term_at(log, adopted + 1) != term->term)) {
+        checker_fail(checker, "I9",
+                     "node %d has accepted term %" PRIu64 ", but its log is not that of leader %d"
+                     " up to %" PRIu64,
+                     node, term->term, term->leader, adopted);
+    }
+}
+
+/* Up to where the durable log counts for choosing in the durable term; 0: not at all (P7). */
+static raft_index counts_up_to(struct checker *checker, int node, struct checker_term *term)
+{
+    const struct checker_node *it = &checker->nodes[node];
+    raft_index last = it->durable.count;
+    if (!checker->setup.paxos) {
+        return term_at(&it->durable, last) == it->durable_state.term ? last : 0;
+    }
+    if (it->durable_state.accepted_round != term->term || term->term == 0) {
+        return 0;
+    }
+    check_accepted(checker, node, term);
+    term->acceptors |= (uint32_t)1 << node;
+    return last;
+}
+
 /* The durable state of a node has moved: what follows for votes and for what is chosen. */
 static void durable_moved(struct checker *checker, int node)
 {
@@ -588,9 +685,8 @@ static void durable_moved(struct checker *checker, int node)
     if (it->durable_state.vote != 0) {
         term->vote_durable[node] = it->durable_state.vote;
     }
-    raft_index last = it->durable.count;
-    if (last > 0 && term_at(&it->durable, last) == it->durable_state.term &&
-        last > term->accepted[node]) {
+    raft_index last = counts_up_to(checker, node, term);
+    if (last > term->accepted[node]) {
         term->accepted[node] = last;
         judge(checker, it->durable_state.term);
     }
@@ -803,6 +899,7 @@ void checker_started(struct checker *checker, int node)
     it->pending_links.count = 0;
     it->up = 1;
     it->incarnation++;
+    it->adopts = 0;
     memset(&it->status, 0, sizeof it->status);
     memset(it->votes_asked, 0, sizeof it->votes_asked);
     memset(it->pre_votes_asked, 0, sizeof it->pre_votes_asked);
@@ -859,6 +956,7 @@ void checker_wiped(struct checker *checker, int node)
         term->vote_durable[node] = 0;
         term->vote_sent[node] = 0;
         term->accepted[node] = 0;
+        term->acceptors &= ~((uint32_t)1 << node);
         term->forgetful |= (uint32_t)1 << node;
     }
     memset(&it->durable_state, 0, sizeof it->durable_state);
@@ -874,9 +972,27 @@ void checker_wiped(struct checker *checker, int node)
 
 /* ---- Messages -------------------------------------------------------------------------------- */
 
+/* I5, P18: a slot belongs to one server for ever, and so does a term. Founders have the first. */
+static void check_owner(struct checker *checker, int node, raft_term term)
+{
+    if (!checker->setup.paxos) {
+        return;
+    }
+    raft_term slot = term & SLOT_MASK;
+    int founder = slot > 0 && slot <= set_size(checker->founding.members) ? (int)slot : 0;
+    int owner = checker->slot_owners[slot] != 0 ? checker->slot_owners[slot] : founder;
+    if (slot == 0 || (owner != 0 && owner != node + 1)) {
+        checker_fail(checker, "I5", "node %d takes term %" PRIu64 ", which belongs to node %d",
+                     node, term, owner - 1);
+    }
+    checker->slot_owners[slot] = (uint8_t)(node + 1);
+}
+
 static void check_vote_request(struct checker *checker, int node, const raft_message *message)
 {
     const struct checker_node *it = &checker->nodes[node];
+    check_owner(checker, node, message->term);
+    checker->adoptions[ADOPTION_KEEP_ALIVES] += (message->flags & RAFT_FLAG_HOLD) != 0;
     if (term_of(checker, message->term)->vote_durable[node] != message->from) {
         checker_fail(checker, "I6",
                      "node %d asks for votes in term %" PRIu64 " before its own is durable", node,
@@ -900,7 +1016,7 @@ static void check_grant(struct checker *checker, int node, const raft_message *m
                                                : &checker->nodes[node].pre_votes_asked[candidate];
     raft_term term = is_vote ? message->term : message->asked_term;
     if (!message->refused && asked->round == message->round && asked->term == term &&
-        asked->log_is_worse) {
+        asked->log_is_worse && !checker->setup.paxos) {
         checker_fail(checker, "R12",
                      "node %d grants %s to node %d, whose log is worse than its own", node,
                      is_vote ? "its vote" : "a pre-vote", candidate);
@@ -914,12 +1030,34 @@ static void check_grant(struct checker *checker, int node, const raft_message *m
     }
 }
 
+/* I6, P3: what a promise tells of the own log is durable, and true. */
+static void check_promise(struct checker *checker, int node, const raft_message *message)
+{
+    const struct checker_node *it = &checker->nodes[node];
+    if (message->index > it->durable.count ||
+        term_at(&it->durable, message->index) != message->index_term ||
+        message->accepted_round != it->durable_state.accepted_round) {
+        checker_fail(checker, "I6",
+                     "node %d promises with %" PRIu64 "/%" PRIu64 ", accepted in %" PRIu64
+                     "; durable is %zu, accepted in %" PRIu64,
+                     node, message->index, message->index_term, message->accepted_round,
+                     it->durable.count, it->durable_state.accepted_round);
+    }
+    if (message->commit > checker->chosen.count) {
+        checker_fail(checker, "I11", "node %d promises with commit %" PRIu64 ", %zu are chosen",
+                     node, message->commit, checker->chosen.count);
+    }
+}
+
 static void check_vote_reply(struct checker *checker, int node, const raft_message *message)
 {
     struct checker_term *term = term_of(checker, message->term);
     check_grant(checker, node, message);
     if (message->refused) {
         return;
+    }
+    if (checker->setup.paxos) {
+        check_promise(checker, node, message);
     }
     if (term->vote_durable[node] != message->to) {
         checker_fail(checker, "I6",
@@ -1055,7 +1193,10 @@ static void check_pull_reply(struct checker *checker, int node, const raft_messa
 static void check_piece(struct checker *checker, int node, const raft_message *message)
 {
     const struct checker_node *it = &checker->nodes[node];
-    check_leader_message(checker, node, message);
+    const struct checker_term *term = term_of(checker, message->term);
+    if (!checker->setup.paxos || term->leader == node || term->vote_durable[node] != message->to) {
+        check_leader_message(checker, node, message); /* else it is pulled from (P12) */
+    }
     snapshot_is_chosen(checker, node, message->index, message->index_term);
     if (message->index > it->snapshot) {
         checker_fail(checker, "I20", "node %d sends snapshot %" PRIu64 ", its newest is %" PRIu64,
@@ -1072,7 +1213,7 @@ static void check_order(struct checker *checker, int node, const raft_message *m
     raft_index last = checker->nodes[node].status.last_index;
     raft_index match = term_of(checker, message->term)->match[position_of(checker, message->to)];
     check_leader_message(checker, node, message);
-    if (match < last) {
+    if (match < last && !checker->setup.paxos) {
         checker_fail(checker, "R53",
                      "leader %d orders a campaign of %" PRIu64 ", which holds %" PRIu64
                      " of %" PRIu64 " entries",
@@ -1101,6 +1242,12 @@ static void check_append_reply(struct checker *checker, int node, const raft_mes
     int leader = position_of(checker, message->to);
     if (message->refused) {
         return;
+    }
+    if (checker->setup.paxos && (message->flags & RAFT_FLAG_ACCEPTED) != 0 &&
+        it->durable_state.accepted_round != message->term) {
+        checker_fail(checker, "I6",
+                     "node %d says that it has accepted term %" PRIu64 ", durable is %" PRIu64,
+                     node, message->term, it->durable_state.accepted_round);
     }
     note_acknowledged(it, message);
     if (message->index > it->durable.count) {
@@ -1133,7 +1280,7 @@ static void check_message_kind(struct checker *checker, int node, const raft_mes
 {
     switch (message->kind) {
     case RAFT_MESSAGE_PRE_VOTE:
-        if (message->asked_term != message->term + 1) {
+        if (round_of(checker, message->asked_term) != round_of(checker, message->term) + 1) {
             checker_fail(checker, "R18", "node %d asks for term %" PRIu64 " from %" PRIu64, node,
                          message->asked_term, message->term);
         }
@@ -1375,6 +1522,33 @@ static void check_election(struct checker *checker, int node, const struct check
     }
 }
 
+/*
+ * P5: what a leader has adopted, L, is all of its log that is not of its own term, and is durable;
+ * so is that it accepts its term itself.
+ */
+static void note_adopted(struct checker *checker, int node, struct checker_term *term)
+{
+    struct checker_node *it = &checker->nodes[node];
+    raft_index adopted = it->issued.count;
+    if (!checker->setup.paxos) {
+        return;
+    }
+    while (adopted > 0 && term_at(&it->issued, adopted) == term->term) {
+        adopted--;
+    }
+    if (it->durable_state.accepted_round != term->term ||
+        !log_holds(&it->durable, adopted, chain_at(&it->issued, adopted))) {
+        checker_fail(checker, "P5",
+                     "node %d leads term %" PRIu64 " with %" PRIu64 " entries adopted, but has"
+                     " accepted %" PRIu64 " durably",
+                     node, term->term, adopted, it->durable_state.accepted_round);
+    }
+    term->adopted = adopted;
+    term->adopted_chain = chain_at(&it->issued, adopted);
+    checker->adoptions[ADOPTION_LOGS] += it->adopts != 0;
+    it->adopts = 0;
+}
+
 static void check_new_leader(struct checker *checker, int node, const raft_status *status)
 {
     struct checker_node *it = &checker->nodes[node];
@@ -1385,16 +1559,19 @@ static void check_new_leader(struct checker *checker, int node, const raft_statu
                      status->term, term->leader, node);
     }
     if (!log_holds(&it->issued, needed, chain_at(&checker->chosen, needed))) {
-        checker_fail(checker, "I13",
+        checker_fail(checker, checker->setup.paxos ? "I10" : "I13",
                      "leader %d of term %" PRIu64 " lacks the chosen entry %" PRIu64, node,
                      status->term, needed);
     }
     check_election(checker, node, term, status);
+    check_owner(checker, node, status->term);
     term->config = it->config;
     term->leader = node;
+    note_adopted(checker, node, term);
     checker->newest_led = status->term > checker->newest_led ? status->term : checker->newest_led;
     term->leader_incarnation = it->incarnation;
     checker->leader_changes++;
+    judge(checker, status->term);
 }
 
 /*
@@ -1465,7 +1642,8 @@ static void check_commit(struct checker *checker, int node, const raft_status *s
                      node, status->role, status->term, status->commit_index, checker->chosen.count);
         return;
     }
-    if (status->role == RAFT_ROLE_LEADER && status->commit_index > it->status.commit_index &&
+    if (!checker->setup.paxos && status->role == RAFT_ROLE_LEADER &&
+        status->commit_index > it->status.commit_index &&
         term_at(&checker->chosen, status->commit_index) != status->term &&
         !was_told_by_a_vote(checker, it, status)) {
         checker_fail(checker, "I13",
@@ -1559,6 +1737,21 @@ static void check_governing(struct checker *checker, int node, const raft_status
     }
 }
 
+/* P10: a leader changes the membership when a commit quorum has accepted its term. */
+static void check_settled(struct checker *checker, int node, const struct checker_term *term)
+{
+    const struct checker_config *config = &term->config;
+    for (int half = 0; half < 2 && config->voters[half] != 0; half++) {
+        if (set_size(term->acceptors & config->voters[half]) < config->commit[half]) {
+            checker_fail(checker, "P10",
+                         "leader %d changes the membership, its term %" PRIu64
+                         " is accepted by set %x of %x",
+                         node, term->term, (unsigned)term->acceptors,
+                         (unsigned)config->voters[half]);
+        }
+    }
+}
+
 void checker_membership(struct checker *checker, int node, const raft_status *status,
                         const raft_membership *membership)
 {
@@ -1587,11 +1780,12 @@ void checker_membership(struct checker *checker, int node, const raft_status *st
             checker_fail(checker, "R45", "node %d has a member that nobody asked for", node);
         }
     }
-    config_half(&config, 0, voters[0], membership->commit_quorum);
+    config_half(checker, &config, 0, voters[0], membership->commit_quorum);
     if (membership->joint) {
-        config_half(&config, 1, voters[1], membership->former_commit_quorum);
+        config_half(checker, &config, 1, voters[1], membership->former_commit_quorum);
     }
     uint32_t added = config.members & ~checker->nodes[node].config.members;
+    checker->adoptions[ADOPTION_PREPARES] += status->role == RAFT_ROLE_CANDIDATE;
     checker->nodes[node].config = config;
     checker->nodes[node].config_moved = 1;
     checker->ever_voters |= config.voters[0] | config.voters[1];
@@ -1599,6 +1793,9 @@ void checker_membership(struct checker *checker, int node, const raft_status *st
         log_append(&checker->announced, (struct checker_link){status->term, 0, config.version});
         struct checker_term *term = term_of(checker, status->term);
         if (term->leader == node) {
+            if (checker->setup.paxos) {
+                check_settled(checker, node, term);
+            }
             for (int i = 0; i < checker->setup.node_count; i++) {
                 if ((config.members >> i & 1) == 0) {
                     term->match[i] = 0; /* added again, it begins anew (R28) */
@@ -1911,7 +2108,10 @@ void checker_lease(struct checker *checker, int node, int sound)
 {
     const raft_status *status = &checker->nodes[node].status;
     size_t count = checker->chosen.count;
-    if (count == 0 || checker->chosen_in[count - 1] < status->term) {
+    int has_chosen = checker->setup.paxos
+                         ? count >= term_of(checker, status->term)->adopted
+                         : count > 0 && checker->chosen_in[count - 1] >= status->term;
+    if (!has_chosen) {
         checker_fail(checker, "R50",
                      "leader %d has a lease before its term %" PRIu64 " has chosen anything", node,
                      status->term);

@@ -15,12 +15,14 @@
 
 #define CHECKER_NODES_MAX 8
 #define CHECKER_TERM_MAX  ((raft_term)1 << 20) /* beyond it something raises terms without end */
+#define CHECKER_SLOTS     65536                /* of Multi-Paxos (P18) */
 
 struct checker_setup {
     int node_count;
     raft_id ids[CHECKER_NODES_MAX];
     int founders;       /* the first so many positions found the group; 0: all */
     uint32_t witnesses; /* positions that are witnesses whenever they are members */
+    int paxos;          /* the group runs Multi-Paxos */
     int apply_ahead;
     int zones; /* founders at even and odd positions are in two failure zones, which count */
     uint64_t append_bytes_max; /* bounds of I24; 0: not checked */
@@ -117,6 +119,7 @@ struct checker_node {
     uint64_t contact_ms;
     struct checker_promise promise;
     int stale_from; /* leader: a position whose last reply is older than its membership; or NOBODY */
+    int adopts;     /* candidate: it has taken in a part of another server's log (P4) */
     int config_moved; /* another membership governs since the node was observed */
     uint64_t proposals_open;
     uint64_t reads_open;
@@ -125,16 +128,30 @@ struct checker_node {
 
 /* Everything about one term. */
 struct checker_term {
+    raft_term term;
     int leader; /* position, or NOBODY */
     uint64_t leader_incarnation;
     raft_id vote_durable[CHECKER_NODES_MAX];
     raft_id vote_sent[CHECKER_NODES_MAX];
-    raft_index accepted[CHECKER_NODES_MAX]; /* own-term entries ever durable there in the term */
-    raft_index match[CHECKER_NODES_MAX];    /* as the leader has known them */
-    uint64_t round_sent;                    /* the newest round of its leader */
-    uint64_t joined[CHECKER_NODES_MAX];     /* the same when that server was added; else 0 */
-    uint32_t forgetful;                     /* who has lost its disk since the term began */
-    struct checker_config config;           /* that its leader counts by */
+    raft_index accepted[CHECKER_NODES_MAX]; /* what counts for choosing, ever durable in the term */
+    uint32_t acceptors;                     /* Multi-Paxos: who has accepted it durably (P6) */
+    raft_index adopted;                     /* what its leader began with, L, and its chain */
+    uint64_t adopted_chain;
+    raft_index match[CHECKER_NODES_MAX]; /* as the leader has known them */
+    uint64_t round_sent;                 /* the newest round of its leader */
+    uint64_t joined[CHECKER_NODES_MAX];  /* the same when that server was added; else 0 */
+    uint32_t forgetful;                  /* who has lost its disk since the term began */
+    struct checker_config config;        /* that its leader counts by */
+};
+
+/* What Multi-Paxos is seen to do, beside all that Raft does, too. */
+enum adoption {
+    ADOPTION_LOGS,        /* leaders that had taken in a part of another server's log */
+    ADOPTION_TAILS_CUT,   /* what the best log, or the leader's, had not */
+    ADOPTION_PREPARES,    /* memberships that came with the log adopted (P9) */
+    ADOPTION_KEEP_ALIVES, /* (P16) */
+    ADOPTION_SNAPSHOTS,   /* put into use by candidates (P12) */
+    ADOPTION_COUNT
 };
 
 /* A proposal that was handed to the leader from elsewhere; its value says which one it is. */
@@ -159,10 +176,10 @@ struct checker {
     struct checker_setup setup;
     struct checker_node nodes[CHECKER_NODES_MAX];
     struct registry registry;
-    struct checker_term *terms;
+    struct checker_term *terms; /* in order */
     size_t term_count;
     size_t term_capacity;
-    struct checker_log chosen; /* by the oracle: durable on a quorum in the leader's own term */
+    struct checker_log chosen; /* by the oracle: accepted by a quorum in one term */
     raft_term *chosen_in;      /* the term that chose each, which may be later than its own */
     size_t chosen_in_capacity;
     struct checker_forward *forwards; /* by tag - 1; values rise */
@@ -180,6 +197,8 @@ struct checker {
     raft_index acknowledged; /* the highest position that a client has been shown */
     uint64_t leader_changes;
     uint64_t truncations;
+    uint8_t slot_owners[CHECKER_SLOTS]; /* position + 1; 0: nobody has used it yet (P18) */
+    uint64_t adoptions[ADOPTION_COUNT];
     uint64_t installs; /* snapshots that replaced a log durably */
     uint64_t outcomes[OUTCOME_UNKNOWN + 1];
     uint64_t reads_answered;

@@ -79,6 +79,11 @@
     X(forwards_dropped, 50)                                                                        \
     X(forwards_unknown, 154)                                                                       \
     X(pulls, 354)                                                                                  \
+    X(logs_adopted, 0)                                                                             \
+    X(tails_cut, 0)                                                                                \
+    X(prepares_widened, 0)                                                                         \
+    X(keep_alives, 0)                                                                              \
+    X(snapshots_pulled, 0)                                                                         \
     X(sleeps, 243)                                                                                 \
     X(options_altered, 326)                                                                        \
     X(stops, 250)                                                                                  \
@@ -153,6 +158,9 @@
     X(runs_repeated, 2)                                                                            \
     X(heals_slow, 0)                                                                               \
     X(disk_crashes, 17)
+
+/* The floors of runs of Multi-Paxos, for what is particular to it and some others. */
+#define PAXOS_FLOORS(X) X(logs_adopted, 0)
 
 enum counter {
 #define X(name, floor) COUNT_##name,

@@ -222,10 +222,12 @@ static void trace_write(struct node *node, const raft_write *write)
             count += write->ranges[i].count;
         }
         sim_trace(node->sim,
-                  "n%d write %" PRIu64 ": term %" PRIu64 " vote %" PRIu64 " truncate %" PRIu64
-                  " append %" PRIu64 "+%" PRIu64,
+                  "n%d write %" PRIu64 ": term %" PRIu64 " vote %" PRIu64 " accepted %" PRIu64
+                  " truncate %" PRIu64 " append %" PRIu64 "+%" PRIu64,
                   node->position, write->seq, write->has_state ? write->state.term : 0,
-                  write->has_state ? write->state.vote : 0, write->truncate_from, first, count);
+                  write->has_state ? write->state.vote : 0,
+                  write->has_state ? write->state.accepted_round : 0, write->truncate_from, first,
+                  count);
     }
 }
 
@@ -632,6 +634,7 @@ static void fill_options(const struct node *node, raft_options *options)
     raft_options_init(options);
     options->id = node->id;
     options->cluster = CLUSTER;
+    options->protocol = plan->paxos ? RAFT_PROTOCOL_MULTIPAXOS : RAFT_PROTOCOL_RAFT;
     options->seed = hash_join(plan->seed, node->incarnation);
     options->election_timeout_ms = (uint32_t)plan->timeout_ms;
     options->heartbeat_ms = (uint32_t)plan->heartbeat_ms;

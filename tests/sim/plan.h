@@ -23,6 +23,7 @@ enum plan_store {
     X(spares)  /* servers that may be added */                                                     \
     X(witness) /* the last spare is a witness when it is added */                                  \
     X(store)                                                                                       \
+    X(paxos)      /* Multi-Paxos instead of Raft; the seed has no say in it */                     \
     X(calm)       /* no faults at all: nobody may be deposed (I28) */                              \
     X(repeat)     /* run twice and compare (I27) */                                                \
     X(timeout_ms) /* T */                                                                          \

@@ -398,6 +398,7 @@ static void begin_checker(struct sim *sim)
     setup.founders = sim->founders;
     setup.witnesses = plan->witness ? (uint32_t)1 << (sim->node_count - 1) : 0;
     setup.zones = plan->zones != 0;
+    setup.paxos = plan->paxos != 0;
     setup.apply_ahead = plan->apply_ahead != 0;
     setup.append_bytes_max = or_default(plan->append_bytes_max, 256 * 1024);
     setup.apply_bytes_max = or_default(plan->apply_bytes_max, 1024 * 1024);
@@ -453,6 +454,11 @@ static void finish_counters(struct sim *sim)
     COUNT_ADD(counters, terms, checker->term_count);
     COUNT_ADD(counters, entries_chosen, checker->chosen.count);
     COUNT_ADD(counters, truncations, checker->truncations);
+    COUNT_ADD(counters, logs_adopted, checker->adoptions[ADOPTION_LOGS]);
+    COUNT_ADD(counters, tails_cut, checker->adoptions[ADOPTION_TAILS_CUT]);
+    COUNT_ADD(counters, prepares_widened, checker->adoptions[ADOPTION_PREPARES]);
+    COUNT_ADD(counters, keep_alives, checker->adoptions[ADOPTION_KEEP_ALIVES]);
+    COUNT_ADD(counters, snapshots_pulled, checker->adoptions[ADOPTION_SNAPSHOTS]);
     COUNT_ADD(counters, snapshots_installed, checker->installs);
     COUNT_ADD(counters, proposals_applied, checker->outcomes[OUTCOME_APPLIED]);
     COUNT_ADD(counters, proposals_dropped, checker->outcomes[OUTCOME_DROPPED]);

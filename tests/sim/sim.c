@@ -1,10 +1,11 @@
 /*
  * The simulator's command line.
  *
- *     sim --seed N [--runs K] [--jobs J] [--protocol raft] [--store model|wal|both] [--trace]
- *         [--check-determinism] [--keep-going]
+ *     sim --seed N [--runs K] [--jobs J] [--protocol raft|multipaxos|both]
+ *         [--store model|wal|both] [--trace] [--check-determinism] [--keep-going]
  *
- * Runs seeds N to N+K-1. Every run depends on its seed alone, and what is printed does not depend
+ * Runs seeds N to N+K-1; with both protocols each seed is run under either of them, with the same
+ * options and the same script of faults. Every run depends on its seed alone, and what is printed does not depend
  * on J. Exit status 0: nothing found; 1: the first failing seed and its invariant were printed, or
  * a counter is below its floor; 2: usage.
  *
@@ -28,9 +29,13 @@
 
 #define JOBS_MAX 64
 
+/* The order of the protocols' counters, and of the two runs of a seed. */
+enum { RAFT_RUNS, PAXOS_RUNS, PROTOCOLS };
+
 struct arguments {
     uint64_t seed;
-    uint64_t runs;
+    uint64_t runs; /* of each protocol */
+    int runs_protocol[PROTOCOLS];
     uint64_t jobs;
     enum plan_store store;
     int trace;
@@ -47,8 +52,8 @@ struct worker {
 
 static int usage(void)
 {
-    fputs("usage: sim --seed N [--runs K] [--jobs J] [--protocol raft] [--store model|wal|both]\n"
-          "           [--trace] [--check-determinism] [--keep-going]\n",
+    fputs("usage: sim --seed N [--runs K] [--jobs J] [--protocol raft|multipaxos|both]\n"
+          "           [--store model|wal|both] [--trace] [--check-determinism] [--keep-going]\n",
           stderr);
     return 2;
 }
@@ -73,6 +78,14 @@ static int parse_store(const char *text, enum plan_store *store)
     return 0;
 }
 
+static int parse_protocol(const char *text, int runs_protocol[PROTOCOLS])
+{
+    int both = strcmp(text, "both") == 0;
+    runs_protocol[RAFT_RUNS] = both || strcmp(text, "raft") == 0;
+    runs_protocol[PAXOS_RUNS] = both || strcmp(text, "multipaxos") == 0;
+    return runs_protocol[RAFT_RUNS] || runs_protocol[PAXOS_RUNS];
+}
+
 /* An option with a value; 0 where it is none or wrong. */
 static int parse_valued(struct arguments *arguments, const char *name, const char *value)
 {
@@ -89,7 +102,7 @@ static int parse_valued(struct arguments *arguments, const char *name, const cha
     if (strcmp(name, "--store") == 0) {
         return parse_store(value, &arguments->store);
     }
-    return strcmp(name, "--protocol") == 0 && strcmp(value, "raft") == 0;
+    return strcmp(name, "--protocol") == 0 && parse_protocol(value, arguments->runs_protocol);
 }
 
 static int parse(struct arguments *arguments, int argc, char **argv)
@@ -124,10 +137,32 @@ static void run_again(struct sim *sim, const struct plan *plan, struct result *r
     }
 }
 
-static void run_seed(struct sim *sim, const struct arguments *arguments, uint64_t seed,
-                     struct result *result)
+/* How many runs there are of a seed. */
+static uint64_t protocols(const struct arguments *arguments)
 {
-    struct plan plan = plan_draw(seed, arguments->store);
+    return (uint64_t)arguments->runs_protocol[RAFT_RUNS] +
+           (uint64_t)arguments->runs_protocol[PAXOS_RUNS];
+}
+
+static int protocol_of(const struct arguments *arguments, uint64_t run)
+{
+    return protocols(arguments) == PROTOCOLS ? (int)(run % PROTOCOLS)
+                                             : arguments->runs_protocol[PAXOS_RUNS];
+}
+
+/* The plan of the run of that number. Neither protocol is given options that it has not. */
+static struct plan plan_of(const struct arguments *arguments, uint64_t run)
+{
+    struct plan plan = plan_draw(arguments->seed + run / protocols(arguments), arguments->store);
+    plan.paxos = protocol_of(arguments, run) == PAXOS_RUNS;
+    plan.no_pull = plan.paxos ? 0 : plan.no_pull;
+    return plan;
+}
+
+static void run_one(struct sim *sim, const struct arguments *arguments, uint64_t run,
+                    struct result *result)
+{
+    struct plan plan = plan_of(arguments, run);
     sim_run(sim, &plan, arguments->trace, result);
     if (plan.repeat || arguments->check_determinism) {
         run_again(sim, &plan, result);
@@ -171,8 +206,8 @@ static void work(const struct arguments *arguments, uint64_t first, int pipe_end
     if (sim == NULL) {
         exit(2);
     }
-    for (uint64_t i = first; i < arguments->runs; i += arguments->jobs) {
-        run_seed(sim, arguments, arguments->seed + i, &result);
+    for (uint64_t i = first; i < arguments->runs * protocols(arguments); i += arguments->jobs) {
+        run_one(sim, arguments, i, &result);
         if (!write_all(pipe_end, &result, sizeof result)) {
             break;
         }
@@ -226,14 +261,16 @@ static void bury_worker(struct worker *worker, uint64_t seed, struct result *res
 
 /* ---- Reports --------------------------------------------------------------------------------- */
 
-static void report_failure(const struct arguments *arguments, const struct result *result)
+static void report_failure(const struct arguments *arguments, uint64_t run,
+                           const struct result *result)
 {
-    struct plan plan = plan_draw(result->seed, arguments->store);
+    struct plan plan = plan_of(arguments, run);
     static const char *const stores[] = {" --store model", " --store wal", ""};
-    printf("seed %" PRIu64 " FAILS: %s\n", result->seed, result->failure);
+    printf("seed %" PRIu64 "%s FAILS: %s\n", result->seed, plan.paxos ? " (multipaxos)" : "",
+           result->failure);
     plan_print(&plan, stdout);
-    printf("replay: build/sim --seed %" PRIu64 "%s --trace\n", result->seed,
-           stores[arguments->store]);
+    printf("replay: build/sim --seed %" PRIu64 "%s%s --trace\n", result->seed,
+           plan.paxos ? " --protocol multipaxos" : "", stores[arguments->store]);
 }
 
 static void add_counters(struct counters *total, const struct counters *counters)
@@ -243,28 +280,52 @@ static void add_counters(struct counters *total, const struct counters *counters
     }
 }
 
-/* Prints all counters. Returns how many are below their floor. */
-static int report_counters(const struct arguments *arguments, const struct counters *total)
+/* Prints a counter of either protocol. Returns how many are below their floor. */
+static int report_counter(const struct arguments *arguments, const char *name,
+                          const uint64_t value[PROTOCOLS], const uint64_t floors[PROTOCOLS])
 {
-    static const struct {
-        const char *name;
-        uint64_t floor;
-    } rows[COUNTER_COUNT] = {
-#define X(name, floor) {#name, floor},
-        COUNTERS(X)
-#undef X
-    };
     int judged = arguments->runs >= FLOOR_RUNS && arguments->store == STORE_BOTH;
     int low = 0;
-    for (int i = 0; i < COUNTER_COUNT; i++) {
-        uint64_t floor = rows[i].floor * (arguments->runs / FLOOR_RUNS);
-        int short_of = judged && total->value[i] < floor;
-        printf("%-22s %12" PRIu64, rows[i].name, total->value[i]);
-        if (short_of) {
+    printf("%-22s", name);
+    for (int i = 0; i < PROTOCOLS; i++) {
+        uint64_t floor = floors[i] * (arguments->runs / FLOOR_RUNS);
+        if (arguments->runs_protocol[i]) {
+            printf(" %12" PRIu64, value[i]);
+        }
+        if (arguments->runs_protocol[i] && judged && value[i] < floor) {
             printf("  below its floor of %" PRIu64, floor);
             low++;
         }
-        putchar('\n');
+    }
+    putchar('\n');
+    return low;
+}
+
+static int report_counters(const struct arguments *arguments, const struct counters *totals)
+{
+    static const char *const names[COUNTER_COUNT] = {
+#define X(name, floor) #name,
+        COUNTERS(X)
+#undef X
+    };
+    static const uint64_t raft_floors[COUNTER_COUNT] = {
+#define X(name, floor) floor,
+        COUNTERS(X)
+#undef X
+    };
+    static const uint64_t paxos_floors[COUNTER_COUNT] = {
+#define X(name, floor) [COUNT_##name] = floor,
+        PAXOS_FLOORS(X)
+#undef X
+    };
+    int low = 0;
+    if (protocols(arguments) == PROTOCOLS) {
+        printf("%-22s %12s %12s\n", "", "raft", "multipaxos");
+    }
+    for (int i = 0; i < COUNTER_COUNT; i++) {
+        uint64_t value[PROTOCOLS] = {totals[RAFT_RUNS].value[i], totals[PAXOS_RUNS].value[i]};
+        uint64_t floors[PROTOCOLS] = {raft_floors[i], paxos_floors[i]};
+        low += report_counter(arguments, names[i], value, floors);
     }
     return low;
 }
@@ -276,22 +337,22 @@ struct tally {
     uint64_t failed;
     uint64_t heal_worst;
     uint64_t hash;
-    struct counters counters;
+    struct counters counters[PROTOCOLS];
 };
 
-/* Adds a result. Returns 0 where it ends everything. */
+/* Adds the result of the next run. Returns 0 where it ends everything. */
 static int take_result(const struct arguments *arguments, const struct result *result,
                        struct tally *tally)
 {
-    tally->runs++;
+    uint64_t run = tally->runs++;
     tally->hash = hash_join(tally->hash, result->trace_hash);
-    add_counters(&tally->counters, &result->counters);
+    add_counters(&tally->counters[protocol_of(arguments, run)], &result->counters);
     if (result->heal_timeouts > tally->heal_worst) {
         tally->heal_worst = result->heal_timeouts;
     }
     if (result->failed) {
         tally->failed++;
-        report_failure(arguments, result);
+        report_failure(arguments, run, result);
     }
     return !result->failed || arguments->keep_going;
 }
@@ -306,10 +367,10 @@ static void run_workers(const struct arguments *arguments, struct tally *tally)
             exit(2);
         }
     }
-    for (uint64_t i = 0; i < arguments->runs; i++) {
+    for (uint64_t i = 0; i < arguments->runs * protocols(arguments); i++) {
         struct worker *worker = &workers[i % arguments->jobs];
         if (!read_all(worker->pipe, &result, sizeof result)) {
-            bury_worker(worker, arguments->seed + i, &result);
+            bury_worker(worker, arguments->seed + i / protocols(arguments), &result);
             take_result(arguments, &result, tally);
             break;
         }
@@ -320,7 +381,7 @@ static void run_workers(const struct arguments *arguments, struct tally *tally)
     stop_workers(workers, arguments->jobs);
 }
 
-/* A timeline is drawn in this process, so that it goes where stdout goes. */
+/* Timelines are drawn in this process, so that they go where stdout goes. */
 static void run_traced(const struct arguments *arguments, struct tally *tally)
 {
     struct sim *sim = calloc(1, sizeof *sim);
@@ -329,15 +390,17 @@ static void run_traced(const struct arguments *arguments, struct tally *tally)
         exit(2);
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    run_seed(sim, arguments, arguments->seed, &result);
-    take_result(arguments, &result, tally);
+    for (uint64_t i = 0; i < protocols(arguments); i++) {
+        run_one(sim, arguments, i, &result);
+        take_result(arguments, &result, tally);
+    }
     sim_free(sim);
     free(sim);
 }
 
 int main(int argc, char **argv)
 {
-    struct arguments arguments = {1, 1, 1, STORE_BOTH, 0, 0, 0};
+    struct arguments arguments = {1, 1, {1, 0}, 1, STORE_BOTH, 0, 0, 0};
     struct tally tally;
     memset(&tally, 0, sizeof tally);
     if (!parse(&arguments, argc, argv)) {
@@ -349,7 +412,7 @@ int main(int argc, char **argv)
     } else {
         run_workers(&arguments, &tally);
     }
-    int low = tally.failed == 0 ? report_counters(&arguments, &tally.counters) : 0;
+    int low = tally.failed == 0 ? report_counters(&arguments, tally.counters) : 0;
     printf("%" PRIu64 " runs, %" PRIu64 " failed, slowest healing %" PRIu64
            " election timeouts, trace %016" PRIx64 "\n",
            tally.runs, tally.failed, tally.heal_worst, tally.hash);

@@ -27,6 +27,7 @@ BENCHFLAGS ?=
 TORTUREFLAGS ?=
 FUZZ_SECONDS ?= 60
 TEST_SIM_RUNS ?= 3000
+TEST_PAXOS_RUNS ?= 800
 
 BUILD_SHARED ?= yes
 BUILD_STATIC ?= yes
@@ -226,12 +227,13 @@ CHECKS := $(patsubst %,'sh %',$(wildcard tests/check_*.sh))
 
 test: programs ## everything that a change must pass, in under three minutes
 	@$(RUNNER) $(UNIT_COMMANDS) $(CHECKS) \
-	    $(if $(SIM),'$(SIM) --seed 1 --runs $(TEST_SIM_RUNS) --jobs 2')
+	    $(if $(SIM),'$(SIM) --seed 1 --runs $(TEST_SIM_RUNS) --jobs 2' \
+	        '$(SIM) --seed 1 --runs $(TEST_PAXOS_RUNS) --jobs 2 --protocol multipaxos')
 check: test ## the same
 
 # A short run of the simulator goes with them.
 unit-test: unit $(SIM)
-	@$(RUNNER) $(UNIT_COMMANDS) $(if $(SIM),'$(SIM) --seed 1 --runs 200 --jobs 2')
+	@$(RUNNER) $(UNIT_COMMANDS) $(if $(SIM),'$(SIM) --seed 1 --runs 200 --jobs 2 --protocol both')
 
 MEMCHECK := valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=all \
             --errors-for-leak-kinds=all --child-silent-after-fork=yes

@@ -285,7 +285,7 @@ static int adopt(raft *node, const struct promise *best)
         if (best->last < node->log.last_index) {
             raft__truncate(node, best->last + 1);
         }
-        return 1;
+        return node->phase1 != NULL; /* what governs now may not let this server lead (R16) */
     }
     const struct promise *source = source_for(node, best);
     if (source == NULL || best->last < node->commit_index) {

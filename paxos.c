@@ -120,14 +120,21 @@ static int ignore_log(const raft *node, const raft_message *message)
     return 1;
 }
 
-/* Only what is durable is told: it may be asked for. */
-static void describe_log(const raft *node, raft_message *promise)
+/*
+ * Only what is durable is told: it may be asked for. While a snapshot that replaces the log is being
+ * put into use it is neither the old one nor the new one yet.
+ */
+static int describe_log(const raft *node, raft_message *promise)
 {
     raft_index last = node->durable_index;
+    if (last < node->log.base_index) {
+        return 0;
+    }
     promise->index = last;
     promise->index_term = raft__log_term(&node->log, last);
     promise->commit = node->commit_index < last ? node->commit_index : last;
     promise->accepted_round = node->state.accepted_round;
+    return 1;
 }
 
 /*

@@ -947,8 +947,10 @@ int raft_persisted(raft *node, uint64_t seq, int status)
 
 /* ---- The flush: messages -------------------------------------------------------------------- */
 
+/* A vote that cannot say yet what is durable here waits until it is. */
 RAFT_APART static void send_replies(raft *node)
 {
+    uint32_t kept = 0;
     for (uint32_t i = 0; i < node->reply_count; i++) {
         const struct raft__reply *reply = &node->replies[i];
         raft_message message;
@@ -964,14 +966,19 @@ RAFT_APART static void send_replies(raft *node)
         message.commit = reply->commit;
         message.refused = reply->refused;
         message.flags = reply->flags;
-        if (reply->kind == RAFT_MESSAGE_VOTE_REPLY && !reply->refused) {
-            node->rules->describe(node, &message);
+        if (reply->kind == RAFT_MESSAGE_VOTE_REPLY && !reply->refused &&
+            !node->rules->describe(node, &message)) {
+            node->replies[kept++] = *reply;
+            continue;
         }
         if (message.term > 0 || message.kind == RAFT_MESSAGE_PRE_VOTE_REPLY) {
             raft__send(node, &message);
         }
     }
-    raft__replies_free(node);
+    node->reply_count = kept;
+    if (kept == 0) {
+        raft__replies_free(node);
+    }
 }
 
 /* What others asked this server for, and what it asks its leader for. */

@@ -393,9 +393,10 @@ struct raft__rules {
     raft_term (*next_term)(const raft *node); /* the term to campaign in; 0: there is none */
     int (*may_own)(const raft *node, raft_id id, raft_term term); /* campaign in it, or lead it */
     int (*log_allows)(const raft *node, const raft_message *request); /* a vote for the sender */
-    void (*describe)(const raft *node, raft_message *vote); /* what a vote says of the own log */
-    int (*begin)(raft *node);                               /* a candidacy; RAFT_OK, RAFT_ENOMEM */
-    void (*take)(raft *node, const raft_message *vote);     /* one that was granted */
+    int (*describe)(const raft *node, raft_message *vote); /* what a vote says of the own log;
+                                                              0: it is not certain yet */
+    int (*begin)(raft *node);                              /* a candidacy; RAFT_OK, RAFT_ENOMEM */
+    void (*take)(raft *node, const raft_message *vote);    /* one that was granted */
     void (*judge)(raft *node); /* candidate: leads, goes on, or gives up */
     uint8_t by_log; /* the log decides who leads; and who leads counts every acknowledgement */
 };

@@ -19,7 +19,8 @@ unsigned raft__set_size(raft__set set)
 
 /*
  * The user wishes for q2 alone; q1 follows: n - q2 + 1 so that both kinds of quorum meet, and in
- * Raft at least a majority, so that two election quorums of one term meet too (Q1).
+ * Raft at least a majority, so that two election quorums of one term meet too (Q1). Multi-Paxos has
+ * no use for that: nobody else can be elected in a term. Without a wish both are majorities.
  */
 int raft__half_init(struct raft__half *half, int protocol, raft__set voters, unsigned wish)
 {
@@ -30,7 +31,7 @@ int raft__half_init(struct raft__half *half, int protocol, raft__set voters, uns
         return RAFT_EARG;
     }
     unsigned election = n - commit + 1;
-    if (protocol == RAFT_PROTOCOL_RAFT && election < majority) {
+    if ((protocol == RAFT_PROTOCOL_RAFT || wish == 0) && election < majority) {
         election = majority;
     }
     half->voters = voters;

@@ -30,13 +30,14 @@ static uint64_t random_step(uint64_t *state)
 }
 
 /* One half by the letter of Q1: q2 as wished or the majority, q1 the least that meets all rules. */
-static int expected_half(unsigned n, unsigned wish, unsigned *q1, unsigned *q2)
+static int expected_half(int protocol, unsigned n, unsigned wish, unsigned *q1, unsigned *q2)
 {
+    int by_majority = protocol == RAFT_PROTOCOL_RAFT || wish == 0;
     *q2 = wish != 0 ? wish : n / 2 + 1;
     if (n == 0 || *q2 > n) {
         return 0;
     }
-    for (*q1 = 1; *q1 + *q2 <= n || 2 * *q1 <= n; (*q1)++) {
+    for (*q1 = 1; *q1 + *q2 <= n || (by_majority && 2 * *q1 <= n); (*q1)++) {
     }
     return 1;
 }
@@ -106,16 +107,15 @@ static void set_size_counts_bits(void)
     CHECK_EQ(raft__set_size(UINT32_MAX), 32);
 }
 
-static void half_follows_the_wish_for_q2(void)
+static void check_halves(int protocol)
 {
     for (unsigned n = 1; n <= 32; n++) {
         for (unsigned wish = 0; wish <= n + 3; wish++) {
             struct raft__half half;
             unsigned q1, q2;
             memset(&half, 0, sizeof half);
-            int fits = expected_half(n, wish, &q1, &q2);
-            CHECK_EQ(raft__half_init(&half, RAFT_PROTOCOL_RAFT, all_of(n), wish),
-                     fits ? RAFT_OK : RAFT_EARG);
+            int fits = expected_half(protocol, n, wish, &q1, &q2);
+            CHECK_EQ(raft__half_init(&half, protocol, all_of(n), wish), fits ? RAFT_OK : RAFT_EARG);
             if (fits) {
                 CHECK_EQ(half.voters, all_of(n));
                 CHECK_EQ(half.quorum[RAFT__ELECTION], q1);
@@ -123,6 +123,24 @@ static void half_follows_the_wish_for_q2(void)
             }
         }
     }
+}
+
+static void half_follows_the_wish_for_q2(void)
+{
+    check_halves(RAFT_PROTOCOL_RAFT);
+}
+
+/* Five voters that commit by two elect by four, and those that commit by four elect by two. */
+static void half_of_multipaxos_needs_no_majority_to_elect(void)
+{
+    struct raft__half half;
+    check_halves(RAFT_PROTOCOL_MULTIPAXOS);
+    CHECK_EQ(raft__half_init(&half, RAFT_PROTOCOL_MULTIPAXOS, 31, 4), RAFT_OK);
+    CHECK_EQ(half.quorum[RAFT__ELECTION], 2);
+    CHECK_EQ(raft__half_init(&half, RAFT_PROTOCOL_MULTIPAXOS, 31, 2), RAFT_OK);
+    CHECK_EQ(half.quorum[RAFT__ELECTION], 4);
+    CHECK_EQ(raft__half_init(&half, RAFT_PROTOCOL_MULTIPAXOS, 15, 0), RAFT_OK);
+    CHECK_EQ(half.quorum[RAFT__ELECTION], 3);
 }
 
 static void half_without_voters_is_refused(void)
@@ -574,37 +592,61 @@ static int always_meet(raft__set voters, unsigned needed, raft__set other, unsig
     return 1;
 }
 
+/* Whether all quorums of the two halves meet that have to, by the definition. */
+static int all_meet(int protocol, const struct raft__half *now, const struct raft__half *then)
+{
+    return always_meet(now->voters, now->quorum[RAFT__ELECTION], then->voters,
+                       then->quorum[RAFT__COMMIT]) &&
+           always_meet(then->voters, then->quorum[RAFT__ELECTION], now->voters,
+                       now->quorum[RAFT__COMMIT]) &&
+           (protocol != RAFT_PROTOCOL_RAFT ||
+            always_meet(now->voters, now->quorum[RAFT__ELECTION], then->voters,
+                        then->quorum[RAFT__ELECTION]));
+}
+
+static void check_step(int protocol, unsigned n, unsigned wish, unsigned m, unsigned then_wish)
+{
+    struct raft__half now;
+    struct raft__half then;
+    CHECK_EQ(raft__half_init(&now, protocol, ((raft__set)1 << n) - 1, wish), RAFT_OK);
+    CHECK_EQ(raft__half_init(&then, protocol, ((raft__set)1 << m) - 1, then_wish), RAFT_OK);
+    CHECK_EQ(raft__one_step_is_safe(protocol, &now, &then), all_meet(protocol, &now, &then));
+}
+
 /* Q4, Q5: for all memberships of up to seven, one step is allowed only where all quorums meet. */
-static void one_step_is_allowed_only_where_all_quorums_meet(void)
+static void check_steps(int protocol)
 {
     for (unsigned n = 1; n <= 7; n++) {
         for (unsigned wish = 0; wish <= n; wish++) {
             for (unsigned m = n > 1 ? n - 1 : 1; m <= n + 1 && m <= 7; m++) {
                 for (unsigned then_wish = 0; then_wish <= m; then_wish++) {
-                    struct raft__half now;
-                    struct raft__half then;
-                    CHECK_EQ(
-                        raft__half_init(&now, RAFT_PROTOCOL_RAFT, ((raft__set)1 << n) - 1, wish),
-                        RAFT_OK);
-                    CHECK_EQ(raft__half_init(&then, RAFT_PROTOCOL_RAFT, ((raft__set)1 << m) - 1,
-                                             then_wish),
-                             RAFT_OK);
-                    int meet = always_meet(now.voters, now.quorum[RAFT__ELECTION], then.voters,
-                                           then.quorum[RAFT__COMMIT]) &&
-                               always_meet(then.voters, then.quorum[RAFT__ELECTION], now.voters,
-                                           now.quorum[RAFT__COMMIT]) &&
-                               always_meet(now.voters, now.quorum[RAFT__ELECTION], then.voters,
-                                           then.quorum[RAFT__ELECTION]);
-                    CHECK_EQ(raft__one_step_is_safe(RAFT_PROTOCOL_RAFT, &now, &then), meet);
+                    check_step(protocol, n, wish, m, then_wish);
                 }
             }
         }
     }
     struct raft__half now;
     struct raft__half then;
-    CHECK_EQ(raft__half_init(&now, RAFT_PROTOCOL_RAFT, 7, 0), RAFT_OK);
-    CHECK_EQ(raft__half_init(&then, RAFT_PROTOCOL_RAFT, 0x1c, 0), RAFT_OK);
-    CHECK(!raft__one_step_is_safe(RAFT_PROTOCOL_RAFT, &now, &then));
+    CHECK_EQ(raft__half_init(&now, protocol, 7, 0), RAFT_OK);
+    CHECK_EQ(raft__half_init(&then, protocol, 0x1c, 0), RAFT_OK);
+    CHECK(!raft__one_step_is_safe(protocol, &now, &then)); /* R43: two come or go */
+}
+
+static void one_step_is_allowed_only_where_all_quorums_meet(void)
+{
+    check_steps(RAFT_PROTOCOL_RAFT);
+}
+
+/* From three voters to four that commit by three and elect by two: {1, 2} and {3, 4} (Q5). */
+static void one_step_in_multipaxos_is_allowed_only_where_both_kinds_meet(void)
+{
+    struct raft__half now;
+    struct raft__half then;
+    check_steps(RAFT_PROTOCOL_MULTIPAXOS);
+    CHECK_EQ(raft__half_init(&now, RAFT_PROTOCOL_MULTIPAXOS, 7, 0), RAFT_OK);
+    CHECK_EQ(raft__half_init(&then, RAFT_PROTOCOL_MULTIPAXOS, 15, 3), RAFT_OK);
+    CHECK_EQ(then.quorum[RAFT__ELECTION], 2);
+    CHECK(!raft__one_step_is_safe(RAFT_PROTOCOL_MULTIPAXOS, &now, &then));
 }
 
 /* R57: by the definition, for every assignment of three zones to four voters. */
@@ -650,6 +692,7 @@ int main(void)
 {
     RUN(set_size_counts_bits);
     RUN(half_follows_the_wish_for_q2);
+    RUN(half_of_multipaxos_needs_no_majority_to_elect);
     RUN(half_without_voters_is_refused);
     RUN(majorities_are_the_usual_ones);
     RUN(every_election_quorum_meets_every_commit_quorum);
@@ -674,6 +717,7 @@ int main(void)
     RUN(quorums_that_could_lose_data_are_refused);
     RUN(joint_memberships_keep_witnesses_what_they_are);
     RUN(one_step_is_allowed_only_where_all_quorums_meet);
+    RUN(one_step_in_multipaxos_is_allowed_only_where_both_kinds_meet);
     RUN(zoned_commits_reach_two_zones_or_everybody);
     RUN(witnesses_hear_of_what_enough_data_voters_hold);
     return check_done();

@@ -169,8 +169,8 @@ static unsigned set_size(uint32_t set)
 }
 
 /*
- * Q1: the user sets the commit quorum, and the election quorum follows; two of the latter have to
- * meet in Raft alone.
+ * Q1: the user sets the commit quorum, and the election quorum follows; without a wish both are
+ * majorities. Two election quorums have to meet in Raft alone.
  */
 static void config_half(const struct checker *checker, struct checker_config *config, int half,
                         uint32_t voters, unsigned wish)
@@ -179,7 +179,7 @@ static void config_half(const struct checker *checker, struct checker_config *co
     config->voters[half] = voters;
     config->commit[half] = wish != 0 ? wish : majority(n);
     config->elect[half] = n + 1 - config->commit[half];
-    if (!checker->setup.paxos && config->elect[half] < majority(n)) {
+    if ((!checker->setup.paxos || wish == 0) && config->elect[half] < majority(n)) {
         config->elect[half] = majority(n);
     }
 }

@@ -178,7 +178,7 @@ static int is_wise(const struct sim *sim, const struct wish *wish, uint32_t memb
     unsigned majority = voters / 2 + 1;
     unsigned commit = wish->membership.commit_quorum;
     unsigned elect = voters + 1 - (commit == 0 ? majority : commit);
-    elect = elect < majority && !sim->plan.paxos ? majority : elect;
+    elect = elect < majority && (!sim->plan.paxos || commit == 0) ? majority : elect;
     return !wish->membership.zones && sound >= elect && sound >= (commit == 0 ? majority : commit);
 }
 

@@ -34,14 +34,14 @@ struct promise {
 struct raft__phase1 {
     struct promise promises[RAFT_MEMBERS_MAX];
     uint32_t count;
-    uint32_t renewals;        /* how often the own timer was put off, since the pull went on */
+    uint64_t until_ms;        /* until when the own timer is put off while a pull goes on */
     uint64_t hold_ms;         /* when those that have promised are to be held next (P16) */
     uint64_t pulled;          /* how far it had come by then */
     raft_index asked_members; /* the membership that was asked last */
 };
 
 /* A pull that goes on may take this many election timeouts (P16). */
-#define RENEWALS_MAX 64u
+#define PULL_TIMEOUTS 200u
 
 /* ---- Terms ---------------------------------------------------------------------------------- */
 
@@ -163,6 +163,8 @@ static int begin_phase1(raft *node)
     }
     memset(node->phase1, 0, sizeof(*node->phase1));
     node->phase1->hold_ms = node->now_ms;
+    node->phase1->until_ms =
+        node->now_ms + (uint64_t)node->options.election_timeout_ms * 2 * PULL_TIMEOUTS;
     node->phase1->asked_members = raft__config_index(node);
     return RAFT_OK;
 }
@@ -395,9 +397,8 @@ void raft__phase1_timers(raft *node)
         return;
     }
     phase1->hold_ms = node->now_ms + node->options.heartbeat_ms;
-    if (node->pull.progress != phase1->pulled && phase1->renewals < RENEWALS_MAX) {
+    if (node->pull.progress != phase1->pulled && node->now_ms < phase1->until_ms) {
         phase1->pulled = node->pull.progress;
-        phase1->renewals++;
         node->timer_reset = 1;
         node->hold_due = 1;
         ask_all(node);

@@ -35,6 +35,7 @@ RAFT_APART static int accept_new_leader(raft *node, raft_id from)
     }
     node->leader = from;
     node->untold = 1;
+    raft__pull_serve_end(node); /* it has what it pulled */
     return RAFT_OK;
 }
 

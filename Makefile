@@ -4,7 +4,7 @@
 #   *.c in the root             the library                  build/libkeelson.a, .so
 #   examples/*.c                reference host parts         linked where a program uses them
 #   examples/{hello,counter,
-#             standby}.c        programs to start from       build/hello, build/counter, ...
+#       register,standby}.c     programs to start from       build/hello, build/counter, ...
 #   examples/raftkv/*.c         the replicated server        build/raftkv; build/raftkv-demo,
 #                               -check, -recover of demo.c, check.c, recover.c
 #   tests/test_*.c              one test program each        build/test_*
@@ -64,7 +64,7 @@ COMPILE = $(CC) $(KEELSON_CPPFLAGS) $(CPPFLAGS) $(KEELSON_CFLAGS) $(CFLAGS) $(DE
 
 # Files with a main, beside tests, benches and fuzz targets.
 MAINS := %/main.c %/demo.c %/check.c %/recover.c %/sim.c %/torture.c
-PROGRAM_SRC := $(wildcard examples/hello.c examples/counter.c examples/standby.c)
+PROGRAM_SRC := $(wildcard $(addprefix examples/,hello.c counter.c register.c standby.c))
 LIB_SRC := $(wildcard *.c)
 HOST_SRC := $(filter-out $(PROGRAM_SRC),$(wildcard examples/*.c))
 KV_SRC := $(filter-out $(MAINS),$(wildcard examples/raftkv/*.c))
@@ -121,7 +121,7 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/%,$(PROGRAM_SRC))
 
 all: lib shared examples $(SIM) $(BENCH) ## the libraries, the examples, simulator and benchmark
 lib: $(LIB) ## build/libkeelson.a
-examples: $(EXAMPLES) $(RAFTKV) $(DEMO) $(TOOLS) ## hello, counter, standby, raftkv and its tools
+examples: $(EXAMPLES) $(RAFTKV) $(DEMO) $(TOOLS) ## hello, register, counter, standby, raftkv and its tools
 unit: $(TESTS) $(FUZZERS) $(RAFTKV) $(TOOLS) $(BUILD)/standby
 programs: all unit $(TORTURE)
 
@@ -191,6 +191,8 @@ $(BUILD)/obj/libtestkit.a: $(call objects,$(KIT_SRC))
 	$(archive)
 
 $(BUILD)/hello: $(BUILD)/obj/examples/hello.o $(LIB)
+	$(link)
+$(BUILD)/register: $(BUILD)/obj/examples/register.o $(LIB)
 	$(link)
 $(BUILD)/counter: $(BUILD)/obj/examples/counter.o $(HOST) $(LIB)
 	$(link)

@@ -245,6 +245,7 @@ static int open_node(struct host *host, const struct host_options *given,
     options.id = given->id;
     options.cluster = given->cluster;
     options.group = HOST_GROUP;
+    options.protocol = given->protocol;
     options.election_timeout_ms = given->election_timeout_ms;
     if (host->io->random(host->io->ctx, &options.seed, sizeof options.seed)) {
         return explain(error, RAFT_ESTORAGE, "node", "no random bytes");

@@ -32,6 +32,7 @@ struct host_options {
     const char *directory; /* of the log; made where it is missing, but not its parents */
     raft_id id;            /* this server */
     uint64_t cluster;      /* as in raft_options. 0: 1 */
+    int protocol;          /* RAFT_PROTOCOL_*: the same on all servers, for ever */
     /*
      * All founders, this server among them: "1=127.0.0.1:7001,2=127.0.0.1:7002,...", the same text
      * on each. Null: this server alone, without a network. Only founds: once the directory holds a

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The examples do what they promise: hello agrees, counter counts across restarts and kills.
+# The examples do what they promise: hello agrees, a register is written once, counter counts across
+# restarts and kills.
 set -u
 BUILD=${BUILD:-build}
 passed=0
@@ -22,6 +23,24 @@ expect() {
 expect hello_succeeds 0 $?
 expect hello_ends_with_the_same_text_on_all_three 3 \
     "$(grep -c 'server [123] holds "hello, world"' "$work/hello")"
+
+# Whatever is lost and whoever is cut off. What each server has learnt, and how many wrote a value.
+chosen=0
+contested=0
+seed=1
+while [ $seed -le 60 ]; do
+    if "$BUILD/register" $seed >"$work/register"; then
+        learnt=$(sed -n 's/^server [123] learns //p' "$work/register")
+        written=$(sed -n 's/^server [123] writes //p' "$work/register")
+        [ "$(echo "$learnt" | wc -l)" -eq 3 ] && [ "$(echo "$learnt" | sort -u | wc -l)" -eq 1 ] &&
+            echo "$written" | grep -Fqx "$(echo "$learnt" | head -1)" && chosen=$((chosen + 1))
+        [ "$(echo "$written" | wc -l)" -gt 1 ] && contested=$((contested + 1))
+    fi
+    seed=$((seed + 1))
+done
+expect register_has_one_value_and_all_learn_it 60 $chosen
+[ $contested -gt 0 ]
+expect register_was_fought_for 0 $?
 
 if [ -x "$BUILD/counter" ]; then
     expect counter_begins_at_nothing '0 + 1 = 1' "$("$BUILD/counter" "$work/counter" 2>&1)"

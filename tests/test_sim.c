@@ -1999,6 +1999,262 @@ static void a_dropped_range_that_cannot_be_is_flagged(void)
     CHECK_FLAGGED("I29");
 }
 
+/* ---- Multi-Paxos ------------------------------------------------------------------------------- */
+
+/* A term of the founder at that position (P1). */
+static raft_term ballot(uint64_t round, int owner)
+{
+    return (raft_term)(round << 16) | (raft_term)(owner + 1);
+}
+
+static void begin_paxos(void)
+{
+    struct checker_setup setup;
+    memset(&setup, 0, sizeof setup);
+    setup.paxos = 1;
+    begin_with(setup);
+}
+
+static void write_round(int node, raft_term term, int owner, raft_term accepted)
+{
+    raft_write write = empty_write(node);
+    write.has_state = 1;
+    write.state.term = term;
+    write.state.vote = id_of(owner);
+    write.state.accepted_round = accepted;
+    checker_wrote(&world.checker, node, &write);
+    checker_durable(&world.checker, node, write.seq);
+    world.status[node].term = term;
+    world.status[node].vote = id_of(owner);
+}
+
+static raft_term accepted_by_node(int node)
+{
+    return world.checker.nodes[node].issued_state.accepted_round;
+}
+
+/* All promise the term to its owner. */
+static void prepare(raft_term term, int owner)
+{
+    for (int i = 0; i < NODES; i++) {
+        world.status[i].role = i == owner ? RAFT_ROLE_CANDIDATE : RAFT_ROLE_FOLLOWER;
+        write_round(i, term, owner, accepted_by_node(i));
+        observe(i);
+    }
+}
+
+static void lead_by_promises(raft_term term, int owner)
+{
+    prepare(term, owner);
+    write_round(owner, term, owner, term);
+    become(owner, RAFT_ROLE_LEADER);
+}
+
+/* Node 0 has led, and one entry is chosen by it and by node 1. */
+static void choose_one(void)
+{
+    raft_term term = ballot(1, 0);
+    begin_paxos();
+    lead_by_promises(term, 0);
+    write_round(1, term, 0, term);
+    propose(0, 1, term, "x");
+    write_entry(0, 1, term, "x", 1);
+    write_entry(1, 1, term, "x", 1);
+}
+
+static void an_honest_history_of_multipaxos_passes(void)
+{
+    choose_one();
+    CHECK_EQ(world.checker.chosen.count, 1);
+    commit(0, 1);
+    lead_by_promises(ballot(2, 1), 1); /* its log is the best one */
+    write_entry(2, 1, ballot(1, 0), "x", 1);
+    write_round(2, ballot(2, 1), 1, ballot(2, 1));
+    commit(1, 1);
+    CHECK_CLEAN();
+}
+
+/* Both hold the entry, but only one of them has accepted the term (P7). */
+static void a_commit_of_what_was_not_accepted_is_flagged(void)
+{
+    raft_term term = ballot(1, 0);
+    begin_paxos();
+    lead_by_promises(term, 0);
+    propose(0, 1, term, "x");
+    write_entry(0, 1, term, "x", 1);
+    write_entry(1, 1, term, "x", 1);
+    commit(0, 1);
+    CHECK_FLAGGED("I11");
+}
+
+static void a_term_led_by_another_than_its_owner_is_flagged(void)
+{
+    begin_paxos();
+    lead_by_promises(ballot(1, 0), 1);
+    CHECK_FLAGGED("I5");
+}
+
+static void a_slot_that_two_servers_use_is_flagged(void)
+{
+    begin_paxos();
+    for (int i = 0; i < 2; i++) {
+        raft_term term = (raft_term)(i + 1) << 16 | 9;
+        write_round(i, term, i, 0);
+        raft_message request = message(RAFT_MESSAGE_VOTE, i, 2, term);
+        send(&request, i);
+    }
+    CHECK_FLAGGED("I5");
+}
+
+static void an_accepted_round_that_falls_is_flagged(void)
+{
+    begin_paxos();
+    lead_by_promises(ballot(1, 0), 0);
+    write_round(0, ballot(2, 0), 0, 0);
+    CHECK_FLAGGED("I8");
+}
+
+static void an_accepted_round_above_the_term_is_flagged(void)
+{
+    begin_paxos();
+    write_round(0, ballot(1, 0), 0, ballot(2, 0));
+    CHECK_FLAGGED("I8");
+}
+
+static void an_accepted_round_in_raft_is_flagged(void)
+{
+    begin();
+    write_round(0, 1, 0, 1);
+    CHECK_FLAGGED("I8");
+}
+
+static void a_term_accepted_before_anybody_leads_it_is_flagged(void)
+{
+    begin_paxos();
+    prepare(ballot(1, 0), 0);
+    write_round(1, ballot(1, 0), 0, ballot(1, 0));
+    CHECK_FLAGGED("I9");
+}
+
+static void a_term_accepted_without_what_its_leader_adopted_is_flagged(void)
+{
+    choose_one();
+    lead_by_promises(ballot(2, 1), 1);
+    write_round(2, ballot(2, 1), 1, ballot(2, 1));
+    CHECK_FLAGGED("I9");
+}
+
+/* Node 2 has an entry of a leader that nobody else heard, and keeps it. */
+static void a_term_accepted_over_a_stale_tail_is_flagged(void)
+{
+    raft_term stale = ballot(1, 2);
+    begin_paxos();
+    lead_by_promises(stale, 2);
+    propose(2, 1, stale, "stale");
+    write_entry(2, 1, stale, "stale", 1);
+    lead_by_promises(ballot(2, 1), 1);
+    CHECK_CLEAN();
+    write_round(2, ballot(2, 1), 1, ballot(2, 1));
+    CHECK_FLAGGED("I9");
+}
+
+static void a_leader_that_has_not_accepted_its_own_term_is_flagged(void)
+{
+    begin_paxos();
+    prepare(ballot(1, 0), 0);
+    become(0, RAFT_ROLE_LEADER);
+    CHECK_FLAGGED("P5");
+}
+
+static void a_leader_that_did_not_adopt_what_is_chosen_is_flagged(void)
+{
+    choose_one();
+    lead_by_promises(ballot(2, 2), 2);
+    CHECK_FLAGGED("I10");
+}
+
+/* Node 1 promises the term to node 2. */
+static raft_message promise_of_one(raft_index index, raft_term accepted)
+{
+    raft_term term = ballot(2, 2);
+    choose_one();
+    write_round(1, term, 2, accepted_by_node(1));
+    raft_message promise = message(RAFT_MESSAGE_VOTE_REPLY, 1, 2, term);
+    promise.index = index;
+    promise.index_term = index == 0 ? 0 : ballot(1, 0);
+    promise.accepted_round = accepted;
+    return promise;
+}
+
+static void an_honest_promise_passes(void)
+{
+    raft_message promise = promise_of_one(1, ballot(1, 0));
+    send(&promise, 1);
+    CHECK_CLEAN();
+}
+
+static void a_promise_that_hides_what_was_accepted_is_flagged(void)
+{
+    raft_message promise = promise_of_one(1, 0);
+    send(&promise, 1);
+    CHECK_FLAGGED("I6");
+}
+
+static void a_promise_with_an_undurable_entry_is_flagged(void)
+{
+    raft_message promise = promise_of_one(2, ballot(1, 0));
+    send(&promise, 1);
+    CHECK_FLAGGED("I6");
+}
+
+static void a_promise_with_a_commit_that_is_not_chosen_is_flagged(void)
+{
+    raft_message promise = promise_of_one(1, ballot(1, 0));
+    promise.commit = 2;
+    send(&promise, 1);
+    CHECK_FLAGGED("I11");
+}
+
+static void an_acknowledgement_that_counts_before_the_round_is_durable_is_flagged(void)
+{
+    raft_term term = ballot(1, 0);
+    begin_paxos();
+    lead_by_promises(term, 0);
+    raft_message ack = message(RAFT_MESSAGE_APPEND_REPLY, 1, 0, term);
+    ack.flags = RAFT_FLAG_ACCEPTED;
+    send(&ack, 1);
+    CHECK_FLAGGED("I6");
+}
+
+/* By the leader alone, P10: it was elected, but nobody else has accepted its term yet. */
+static void a_membership_changed_before_the_term_is_accepted_is_flagged(void)
+{
+    raft_member members[2];
+    raft_membership membership;
+    begin_paxos();
+    lead_by_promises(ballot(1, 0), 0);
+    memset(members, 0, sizeof members);
+    members[0].id = id_of(0);
+    members[1].id = id_of(1);
+    raft_membership_init(&membership);
+    membership.members = members;
+    membership.member_count = 2;
+    membership.version = 1;
+    checker_membership(&world.checker, 0, &world.status[0], &membership);
+    CHECK_FLAGGED("P10");
+}
+
+static void a_leaders_snapshot_from_one_that_promised_nobody_is_flagged(void)
+{
+    choose_one();
+    checker_snapshot(&world.checker, 1, 1, world.checker.chosen.links[0].chain);
+    raft_message piece = message(RAFT_MESSAGE_SNAPSHOT, 1, 2, ballot(1, 0));
+    piece.index = 1;
+    piece.index_term = ballot(1, 0);
+    send(&piece, 1);
+    CHECK_FLAGGED("I4");
+}
+
 int main(void)
 {
     RUN(an_honest_history_passes);
@@ -2133,6 +2389,25 @@ int main(void)
     RUN(what_is_pulled_before_it_is_durable_is_flagged);
     RUN(a_lease_beside_a_newer_leader_is_flagged);
     RUN(a_dropped_range_that_cannot_be_is_flagged);
+    RUN(an_honest_history_of_multipaxos_passes);
+    RUN(a_commit_of_what_was_not_accepted_is_flagged);
+    RUN(a_term_led_by_another_than_its_owner_is_flagged);
+    RUN(a_slot_that_two_servers_use_is_flagged);
+    RUN(an_accepted_round_that_falls_is_flagged);
+    RUN(an_accepted_round_above_the_term_is_flagged);
+    RUN(an_accepted_round_in_raft_is_flagged);
+    RUN(a_term_accepted_before_anybody_leads_it_is_flagged);
+    RUN(a_term_accepted_without_what_its_leader_adopted_is_flagged);
+    RUN(a_term_accepted_over_a_stale_tail_is_flagged);
+    RUN(a_leader_that_has_not_accepted_its_own_term_is_flagged);
+    RUN(a_leader_that_did_not_adopt_what_is_chosen_is_flagged);
+    RUN(an_honest_promise_passes);
+    RUN(a_promise_that_hides_what_was_accepted_is_flagged);
+    RUN(a_promise_with_an_undurable_entry_is_flagged);
+    RUN(a_promise_with_a_commit_that_is_not_chosen_is_flagged);
+    RUN(an_acknowledgement_that_counts_before_the_round_is_durable_is_flagged);
+    RUN(a_membership_changed_before_the_term_is_accepted_is_flagged);
+    RUN(a_leaders_snapshot_from_one_that_promised_nobody_is_flagged);
     RUN(the_first_violation_is_kept);
     checker_free(&world.checker);
     return check_done();

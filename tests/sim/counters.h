@@ -159,8 +159,21 @@
     X(heals_slow, 0)                                                                               \
     X(disk_crashes, 17)
 
-/* The floors of runs of Multi-Paxos, for what is particular to it and some others. */
-#define PAXOS_FLOORS(X) X(logs_adopted, 0)
+/* The floors of runs of Multi-Paxos: what is particular to it, and what it rests on. */
+#define PAXOS_FLOORS(X)                                                                            \
+    X(elections_won, 2200)                                                                         \
+    X(leader_changes, 2200)                                                                        \
+    X(entries_chosen, 170000)                                                                      \
+    X(truncations, 160)                                                                            \
+    X(memberships_chosen, 2200)                                                                    \
+    X(crash_joint, 70)                                                                             \
+    X(snapshots_installed, 90)                                                                     \
+    X(pulls, 580)                                                                                  \
+    X(logs_adopted, 350)                                                                           \
+    X(tails_cut, 160)                                                                              \
+    X(prepares_widened, 105)                                                                       \
+    X(keep_alives, 1950)                                                                           \
+    X(snapshots_pulled, 2)
 
 enum counter {
 #define X(name, floor) COUNT_##name,

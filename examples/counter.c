@@ -7,7 +7,8 @@
  * twice, kill it in between: an addition that was reported is never lost, one that was not reported
  * may or may not have happened, and none happens twice.
  *
- * The group has a single member. With more, host.h takes the messages from server to server too
+ * The group has a single member, and agrees with itself by Raft; with .protocol in the options below
+ * it would by Multi-Paxos. With more members, host.h takes the messages from server to server too
  * (standby.c shows it), and whoever adds has to ask the server that leads, as raftkv/ does.
  */
 #include "host.h"

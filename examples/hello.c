@@ -1,5 +1,6 @@
 /*
- * Hello, consensus. Three servers in one process elect a leader and agree on a text.
+ * Hello, consensus. Three servers in one process elect a leader and agree on a text, by Raft, or by
+ * Multi-Paxos where that is the first argument: for a host they are the same.
  *
  * The engine never touches the world. We hand it time, messages and proposals, which only change
  * its memory; raft_poll then calls us back with what is to be stored, sent and applied. So the world
@@ -62,7 +63,7 @@ static int apply(void *host, const raft_range *range)
     return RAFT_OK;
 }
 
-static int start(struct server *server, raft_id id)
+static int start(struct server *server, raft_id id, int protocol)
 {
     const raft_member members[SERVERS] = {{.id = 1}, {.id = 2}, {.id = 3}};
     raft_options options;
@@ -70,6 +71,7 @@ static int start(struct server *server, raft_id id)
     raft_options_init(&options);
     raft_callbacks_init(&callbacks);
     options.id = server->id = id;
+    options.protocol = protocol;
     callbacks.persist = persist;
     callbacks.send = send_message;
     callbacks.apply = apply;
@@ -78,15 +80,17 @@ static int start(struct server *server, raft_id id)
            raft_start(server->node, 0) == RAFT_OK;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    int is_paxos = argc > 1 && strcmp(argv[1], "multipaxos") == 0;
+    int protocol = is_paxos ? RAFT_PROTOCOL_MULTIPAXOS : RAFT_PROTOCOL_RAFT;
     const char *words = "hello, world";
     struct network net = {.count = 0};
     struct server servers[SERVERS] = {{0}};
     int proposed = 0, agreed = 0, ok = 1;
     for (raft_id id = 1; id <= SERVERS; id++) {
         servers[id - 1].network = &net;
-        ok = start(&servers[id - 1], id) && ok;
+        ok = start(&servers[id - 1], id, protocol) && ok;
     }
     for (uint64_t now_ms = 0; ok && agreed < SERVERS && now_ms < PATIENCE_MS; now_ms += STEP_MS) {
         for (size_t i = 0; i < net.count; i++) { /* what was sent arrives */

@@ -1,7 +1,7 @@
 /*
  * One active server, the others standing by: leadership alone, without a state machine.
  *
- *     standby ID DIRECTORY 1=127.0.0.1:7001,2=127.0.0.1:7002,3=127.0.0.1:7003
+ *     standby ID DIRECTORY 1=127.0.0.1:7001,2=127.0.0.1:7002,3=127.0.0.1:7003 [multipaxos]
  *
  * The term of the leader is its fencing token: no two servers ever lead in the same term, and each
  * takeover has a higher one. A server that was paused or cut off may believe that it is active a
@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct service {
     int id;
@@ -36,14 +37,18 @@ static void notify(void *ctx, const raft_event *event)
 
 int main(int argc, char **argv)
 {
-    struct service service = {.id = argc == 4 ? atoi(argv[1]) : 0};
+    int is_paxos = argc == 5 && strcmp(argv[4], "multipaxos") == 0;
+    int is_sound = argc == 4 || is_paxos;
+    struct service service = {.id = is_sound ? atoi(argv[1]) : 0};
     struct host_options options = {
         .id = (raft_id)service.id, .ctx = &service, .notify = notify, .election_timeout_ms = 300};
+    options.protocol = is_paxos ? RAFT_PROTOCOL_MULTIPAXOS : RAFT_PROTOCOL_RAFT;
     struct host *host = NULL;
-    char error[HOST_ERROR_MAX] = "usage: standby ID DIRECTORY ID=HOST:PORT,ID=HOST:PORT,...";
+    char error[HOST_ERROR_MAX] =
+        "usage: standby ID DIRECTORY ID=HOST:PORT,ID=HOST:PORT,... [multipaxos]";
     setvbuf(stdout, NULL, _IOLBF, 0); /* whoever reads along shall see each line at once */
     int status = RAFT_EARG;
-    if (argc == 4) {
+    if (is_sound) {
         options.directory = argv[2];
         options.members = argv[3];
         status = host_open(&options, error, &host);

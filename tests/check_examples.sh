@@ -24,6 +24,12 @@ expect hello_succeeds 0 $?
 expect hello_ends_with_the_same_text_on_all_three 3 \
     "$(grep -c 'server [123] holds "hello, world"' "$work/hello")"
 
+"$BUILD/hello" multipaxos >"$work/hello"
+expect hello_ends_with_the_same_text_by_multipaxos 3 \
+    "$(grep -c 'server [123] holds "hello, world"' "$work/hello")"
+# No entry but the one that was asked for.
+expect hello_by_multipaxos_needs_one_entry 0 "$(grep -c 'applies entry [^1]' "$work/hello")"
+
 # Whatever is lost and whoever is cut off. What each server has learnt, and how many wrote a value.
 chosen=0
 contested=0

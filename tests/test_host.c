@@ -239,6 +239,9 @@ static void a_directory_in_use_or_of_another_server_is_refused(void)
     options.id = 1;
     options.cluster = 9;
     CHECK_EQ(host_open(&options, error, &second), RAFT_EFOREIGN);
+    options.cluster = 0;
+    options.protocol = RAFT_PROTOCOL_MULTIPAXOS;
+    CHECK_EQ(host_open(&options, error, &second), RAFT_EFOREIGN);
     CHECK(second == NULL);
 }
 

@@ -36,6 +36,7 @@ struct process {
 static char program[512];
 static char directory[256];
 static char members[256];
+static const char *protocol;                  /* the last argument; null: there is none */
 static struct process processes[SERVERS + 1]; /* by id */
 static unsigned long long tokens[TOKENS_MAX]; /* all that were announced, by anyone */
 static size_t token_count;
@@ -65,7 +66,7 @@ static void run(int id, int out, pid_t parent)
     dup2(out, 1);
     snprintf(number, sizeof number, "%d", id);
     snprintf(log, sizeof log, "%s/%d", directory, id);
-    execl(program, program, number, log, members, (char *)NULL);
+    execl(program, program, number, log, members, protocol, (char *)NULL);
     _exit(127);
 }
 
@@ -378,6 +379,12 @@ int main(int argc, char **argv)
     RUN(one_that_was_paused_learns_that_its_token_is_void);
     RUN(tokens_rise_across_a_restart_of_all);
     RUN(one_alone_of_three_is_not_active);
+    protocol = "multipaxos";
+    check_run("another_takes_over_where_the_active_one_is_killed_in_multipaxos",
+              another_takes_over_where_the_active_one_is_killed);
+    check_run("tokens_rise_across_a_restart_of_all_in_multipaxos",
+              tokens_rise_across_a_restart_of_all);
+    protocol = NULL;
     RUN(a_command_line_that_makes_no_sense_is_refused);
     end();
     return check_done();

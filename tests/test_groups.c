@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "cluster.h"
 
 static int memory_fails;
 
@@ -92,6 +93,7 @@ static void open_node(struct server *server, uint64_t group, const raft_member *
     options.group = group;
     options.seed = 7;
     options.quiesce = 1;
+    options.protocol = cluster_protocol;
     callbacks.persist = persist;
     callbacks.send = hand_over;
     callbacks.apply = apply;
@@ -499,14 +501,14 @@ static void only_adding_needs_memory_and_its_failure_changes_nothing(void)
 
 int main(void)
 {
-    RUN(polls_are_those_that_looking_at_each_would_find);
+    RUN_BOTH(polls_are_those_that_looking_at_each_would_find);
     RUN(the_heap_is_in_order_whatever_is_moved_or_removed);
-    RUN(what_a_callback_touches_is_polled_next_time);
-    RUN(a_node_that_failed_is_not_due);
-    RUN(sleeping_groups_are_never_polled);
-    RUN(who_wakes_wakes_alone);
-    RUN(a_lost_server_is_replaced_in_every_group);
-    RUN(all_groups_share_a_sync);
+    RUN_BOTH(what_a_callback_touches_is_polled_next_time);
+    RUN_BOTH(a_node_that_failed_is_not_due);
+    RUN_BOTH(sleeping_groups_are_never_polled);
+    RUN_BOTH(who_wakes_wakes_alone);
+    RUN_BOTH(a_lost_server_is_replaced_in_every_group);
+    RUN_BOTH(all_groups_share_a_sync);
     RUN(only_adding_needs_memory_and_its_failure_changes_nothing);
     return check_done();
 }

@@ -158,6 +158,7 @@ static void begin_campaign(raft *node, int role)
     node->self_asked = 0;
     node->transfer.tag_term = 0; /* of an earlier candidacy (R23) */
     node->hold_due = 0;
+    raft__fresh_end(node);
     node->attempts = (uint8_t)(node->attempts + (node->attempts < UINT8_MAX));
     raft__pull_end(node);
     raft__phase1_end(node);
@@ -237,6 +238,9 @@ void raft__membership_changed(raft *node)
     int may = raft__may_campaign(node);
     node->delay_levels = levels_above(node);
     node->pull.behind = 0; /* positions have changed: they may say it again */
+    if (node->self >= node->peer_count) {
+        raft__fresh_end(node); /* no leader would send it any more */
+    }
     if (node->role == RAFT_ROLE_LEADER) {
         raft__transfer_membership(node);
         return;

@@ -239,6 +239,8 @@ static int fields_valid(const raft_message *message)
                                                             message->credit_ms <= RAFT__LEASE_MAX);
     case RAFT_MESSAGE_HEARTBEAT:
         return message->term > 0 && message->commit <= RAFT_LIMIT;
+    case RAFT_MESSAGE_SNAPSHOT_ASK:
+        return message->term > 0 && message->commit > 0 && message->commit <= RAFT_LIMIT;
     case RAFT_MESSAGE_SNAPSHOT:
         return snapshot_valid(message);
     case RAFT_MESSAGE_SNAPSHOT_REPLY:
@@ -313,9 +315,10 @@ static const struct layout layouts[] = {
     [RAFT_MESSAGE_PULL] = {1, 0, 0, 0, 0, 0},
     [RAFT_MESSAGE_PULL_REPLY] = {1, 1, RAFT_FLAG_LAST, AT(commit), AT(refused_index), 0},
     [RAFT_MESSAGE_TRANSFER_ASK] = {0, 0, 0, 0, 0, AT(request)},
+    [RAFT_MESSAGE_SNAPSHOT_ASK] = {0, 0, 0, AT(commit), 0, 0},
 };
 
-enum { KIND_LAST = RAFT_MESSAGE_TRANSFER_ASK };
+enum { KIND_LAST = RAFT_MESSAGE_SNAPSHOT_ASK };
 
 static int carries_entries(int kind)
 {
@@ -582,6 +585,7 @@ static const char *kind_name(int kind)
         "pull",
         "pull-reply",
         "transfer-ask",
+        "snapshot-ask",
     };
     int known = kind >= RAFT_MESSAGE_PRE_VOTE && kind <= KIND_LAST;
     return names[known ? kind : 0];
@@ -722,6 +726,7 @@ static void describe_body(struct raft__text *text, const raft_message *message)
         describe_append_reply(text, message);
         break;
     case RAFT_MESSAGE_HEARTBEAT:
+    case RAFT_MESSAGE_SNAPSHOT_ASK:
         raft__text_number(text, " commit=", message->commit);
         break;
     case RAFT_MESSAGE_HEARTBEAT_REPLY:

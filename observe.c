@@ -45,6 +45,7 @@ static void fill_status(const raft *node, raft_status *status)
     status->writes_pending = node->pending_count;
     status->reads_pending = (size_t)raft__reads_waiting(node);
     status->forwards_pending = raft__forwards_waiting(node);
+    status->snapshot_asked = node->renewing ? node->fresh.index : 0;
     status->lease_until_ms = raft__lease_end(node);
     status->promised_until_ms =
         node->now_ms < node->promised_until_ms ? node->promised_until_ms : 0;
@@ -248,9 +249,14 @@ static const char *check_indexes(const raft *node)
     if (node->log.last_term > node->state.term) {
         return "no entry is of a term that the node has not reached";
     }
-    if (node->applying_index != 0 && (node->applying_index <= node->applied_index ||
-                                      node->applying_index > node->commit_index)) {
-        return "what is being applied is committed and not yet applied";
+    if (node->renewing &&
+        (node->applied_index > node->fresh.index || node->applying_index > node->fresh.index)) {
+        return "nothing is applied beyond what a fresh snapshot is awaited for"; /* I2 */
+    }
+    if (node->applying_index != 0 &&
+        (node->applying_index < node->applied_index + !node->load_in_hand ||
+         node->applying_index > node->commit_index)) {
+        return "what is being applied is committed and not yet applied"; /* or loaded anew (R35) */
     }
     return NULL;
 }

@@ -21,7 +21,7 @@ static int log_is_quiet(const raft *node)
     return node->log.last_index == node->applied_index && node->applying_index == 0 &&
            raft__state_is_durable(node) && raft__log_is_durable(node) &&
            raft__reads_waiting(node) == 0 && raft__forwards_waiting(node) == 0 &&
-           node->install == NULL && !node->stopping;
+           node->install == NULL && !node->renewing && !node->stopping;
 }
 
 /* ---- Falling asleep ------------------------------------------------------------------------- */

@@ -339,6 +339,7 @@ void raft__set_state(raft *node, raft_term term, raft_id vote)
         node->held_until_ms = 0;
         node->leader = 0;
         raft__pull_serve_end(node);
+        raft__fresh_end(node);
         raft__install_give_up(node, RAFT_ENOTLEADER); /* R39 */
         for (uint32_t i = 0; i < node->reply_count; i++) {
             if (node->replies[i].kind == RAFT_MESSAGE_VOTE_REPLY) {
@@ -554,6 +555,7 @@ RAFT_APART void raft__fail(raft *node, int error)
     raft__own_give_up(node);
     raft__asked_fail(node);
     raft__forwards_give_up(node);
+    raft__fresh_end(node);
     node->election_at_ms = RAFT_NEVER;
     node->error = error;
     node->untold = 1;
@@ -662,6 +664,9 @@ RAFT_APART static int dispatch_rest(raft *node, const raft_message *message, uns
         return RAFT_OK;
     case RAFT_MESSAGE_TRANSFER_ASK:
         raft__transfer_ask_receive(node, message);
+        return RAFT_OK;
+    case RAFT_MESSAGE_SNAPSHOT_ASK:
+        raft__fresh_receive(node, message);
         return RAFT_OK;
     case RAFT_MESSAGE_PULL_REPLY:
         return raft__pull_reply_receive(node, message, kinds);
@@ -988,6 +993,8 @@ RAFT_APART static void send_to_clients(raft *node)
     raft__served_send(node);
     raft__asked_send(node);
     raft__forwards_send(node);
+    raft__fresh_send(node);
+    raft__fresh_feed(node);
 }
 
 /* Whatever is said rests on term and vote; until they are durable nothing is said (R1). */
@@ -1077,20 +1084,18 @@ static void complete_load(raft *node)
  */
 RAFT_APART static void flush_load(raft *node)
 {
-    if (!node->load_due || node->applying_index != 0 ||
-        node->durable_index < node->snapshot_index) {
+    if (!node->load_due || node->applying_index != 0 || node->durable_index < node->load_index) {
         return;
     }
     node->load_due = 0;
     node->load_in_hand = 1;
-    node->applying_index = node->snapshot_index;
+    node->applying_index = node->load_index;
     if (node->is_witness) {
         complete_load(node);
         return;
     }
     node->inside = RAFT__IN_OPEN_CALLBACK;
-    int status =
-        node->callbacks.snapshot_load(node->host, node->snapshot_index, node->snapshot_term);
+    int status = node->callbacks.snapshot_load(node->host, node->load_index, node->load_term);
     node->inside = RAFT__OUTSIDE;
     if (status == RAFT_OK) {
         complete_load(node);
@@ -1102,10 +1107,10 @@ RAFT_APART static void flush_load(raft *node)
 /* Hands out one page, and marks the rest as waiting for the next poll. */
 RAFT_APART static void flush_apply(raft *node)
 {
-    if (node->load_due || node->load_in_hand) {
+    if (node->load_due || node->renewing) {
         flush_load(node);
-        if (node->load_due || node->load_in_hand || node->error != RAFT_OK) {
-            return;
+        if (node->load_due || node->renewing || node->error != RAFT_OK) {
+            return; /* what is in hand, a load too, is seen below */
         }
     }
     raft_index limit = apply_limit(node);
@@ -1208,7 +1213,10 @@ static int next_event(raft *node, raft_event *event)
 RAFT_APART static void flush_events(raft *node)
 {
     raft_event event;
-    node->untold = 0;
+    if (node->load_due && node->error == RAFT_OK) {
+        flush_apply(node); /* a snapshot at the applied index, with nothing more to apply (R35) */
+    }
+    node->untold = node->load_due;
     while (next_event(node, &event)) {
         if (node->callbacks.notify != NULL) {
             node->inside = RAFT__IN_OPEN_CALLBACK;
@@ -1225,7 +1233,9 @@ RAFT_APART static uint64_t clients_deadline(const raft *node, uint64_t due)
 {
     uint64_t asked = raft__asked_deadline(node);
     uint64_t forwards = raft__forwards_deadline(node);
+    uint64_t fresh = raft__fresh_deadline(node);
     due = asked < due ? asked : due;
+    due = fresh < due ? fresh : due;
     return forwards < due ? forwards : due;
 }
 

@@ -299,8 +299,8 @@ enum {
     RAFT_MESSAGE_PROPOSE_REPLY = 15,  /* echoes both; index and term of the first; or refused */
     RAFT_MESSAGE_PULL = 16,           /* entries wanted behind index; round */
     RAFT_MESSAGE_PULL_REPLY = 17,     /* echoes round; as an append; or refused, with a hint */
-    RAFT_MESSAGE_TRANSFER_ASK =
-        18 /* for the leader: request: to whom to hand over, 0: its choice */
+    RAFT_MESSAGE_TRANSFER_ASK = 18,   /* for the leader: request: the target, 0: its choice */
+    RAFT_MESSAGE_SNAPSHOT_ASK = 19    /* for the leader: a snapshot at commit or beyond; round */
 };
 
 /* More about a message, beside its kind. */
@@ -362,7 +362,8 @@ enum {
     RAFT_EVENT_DROPPED = 5,   /* the outcome of proposals first..last made in term: see status */
     RAFT_EVENT_FORWARDED = 6, /* the outcome of raft_forward: tag, status, index and term */
     RAFT_EVENT_READ = 7,      /* the answer to raft_read: tag, status, and index when RAFT_OK */
-    RAFT_EVENT_SNAPSHOT_WANTED = 8, /* the log has grown by snapshot_log_bytes: take one */
+    RAFT_EVENT_SNAPSHOT_WANTED = 8, /* the log has grown by snapshot_log_bytes, or a peer asks for
+                                       a fresh one: take one */
     RAFT_EVENT_SNAPSHOT_NEEDED = 9, /* peer needs a snapshot, and there is no snapshot_read */
     RAFT_EVENT_SNAPSHOT_END = 10,   /* no more chunks to or from peer of the snapshot at index */
     RAFT_EVENT_REGRESSION = 11,     /* peer has lost what it had acknowledged (R48) */
@@ -491,13 +492,15 @@ typedef struct raft_callbacks {
      * are lent until then; anything else: given up, the leader begins again later.
      * RAFT_EVENT_SNAPSHOT_END tells when no more pieces come. With RAFT_OK, persist was given the
      * metadata just before, unless the log has reached the snapshot meanwhile: then it is of no
-     * use, and may go. Optional: without it snapshots are refused, and a server too far behind
+     * use, and may go, unless raft_request_snapshot has asked for it. Optional: without it snapshots are refused, and a server too far behind
      * stays behind.
      */
     int (*snapshot_write)(void *host, const raft_chunk *chunk);
 
     /*
-     * Replaces the state machine by the snapshot at (index, term), which persist has put into use.
+     * Replaces the state machine by the snapshot at (index, term), which persist has put into use;
+     * or which raft_request_snapshot has asked for: then it is the newest that snapshot_write, or
+     * raft_snapshot_received, has brought.
      * RAFT_OK, RAFT_PENDING (completed by raft_applied with that index), or the node stops with
      * RAFT_EAPPLY. Mandatory where snapshots can arrive, so with snapshot_write. Never called on a
      * witness.
@@ -1046,6 +1049,27 @@ RAFT_API int raft_snapshot_received(raft *node, const void *meta, size_t size);
  */
 RAFT_API int raft_snapshot_sent(raft *node, raft_id peer, int status);
 
+/*
+ * Asks the leader for a fresh snapshot, although nothing is missing here: where the host no longer
+ * trusts its state machine, or its own snapshot, but its log. It comes as any snapshot does, by
+ * snapshot_write and snapshot_load, or by raft_snapshot_received, and covers at least all that was
+ * committed here at this call. From this call until it is loaded nothing is applied here. Log,
+ * votes and acknowledgements go on, and where the log holds what the snapshot covers it stays as it
+ * is: then persist is given no metadata, snapshot_load alone puts the snapshot into use, at or
+ * beyond applied_index, and to give up the log in front of it takes raft_compact, as with one of
+ * the host's own. Proposals of this server that it covers are told to be of unknown fate.
+ * The leader is asked again with every heartbeat_ms. It begins with the snapshot that it has, if
+ * that is fresh enough; else RAFT_EVENT_SNAPSHOT_WANTED asks its host for one. It takes a
+ * snapshot_read there; a leader without it sends none.
+ * The request is forgotten, and apply goes on with what is there, when the term or the role changes,
+ * when this server is no member with data any more, when memory for entries runs out, and by a
+ * restart: snapshot_asked of raft_status is 0 then, and RAFT_EVENT_ROLE tells the first two.
+ * RAFT_OK, also when one is under way; RAFT_EARG; RAFT_ESTATE: also without a snapshot_load;
+ * RAFT_EREENTRY; RAFT_ENOTMEMBER: not a member that holds data; RAFT_ENOLEADER: none is known, or
+ * this server leads; RAFT_EBUSY: a snapshot is being installed, or the node is being stopped; fatal.
+ */
+RAFT_API int raft_request_snapshot(raft *node);
+
 /* ---- 12. Messages --------------------------------------------------------------------------- */
 
 /*
@@ -1092,6 +1116,8 @@ typedef struct raft_counters {
     uint64_t pulls;       /* begun before a campaign (N7) */
     uint64_t sleeps;
     uint64_t transfers_asked; /* of the leader, on other servers */
+    uint64_t snapshots_asked; /* by raft_request_snapshot */
+    uint64_t snapshots_fresh; /* and put into use */
     uint64_t commit_hints;    /* in the answers to a campaign, that moved the commit index */
 } raft_counters;
 
@@ -1133,6 +1159,7 @@ typedef struct raft_status {
     int asleep;
     int installing; /* a snapshot is arriving or being loaded */
     size_t forwards_pending;
+    raft_index snapshot_asked; /* a fresh snapshot is awaited, at this index or beyond; 0: none */
 } raft_status;
 
 /* Fills *status up to status->size. RAFT_OK or RAFT_EARG. */

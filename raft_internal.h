@@ -470,14 +470,16 @@ struct raft__stream {
     size_t count;  /* entries in hand */
     uint8_t *meta; /* of the snapshot */
     size_t meta_size;
-    int status;      /* ended: how */
-    uint8_t entries; /* entries, not a snapshot */
-    uint8_t reading; /* the host has the buffer */
-    uint8_t loaded;  /* the piece, or the entries, are in hand */
-    uint8_t last;    /* the piece is the last one */
-    uint8_t due;     /* the piece is to be sent now */
-    uint8_t begun;   /* the host was asked, and is owed an end */
-    uint8_t ended;   /* of no more use */
+    uint64_t until_ms; /* asked for by the peer: it has not asked again since long before */
+    int status;        /* ended: how */
+    uint8_t asked;     /* a snapshot that the peer has asked for, and does not need */
+    uint8_t entries;   /* entries, not a snapshot */
+    uint8_t reading;   /* the host has the buffer */
+    uint8_t loaded;    /* the piece, or the entries, are in hand */
+    uint8_t last;      /* the piece is the last one */
+    uint8_t due;       /* the piece is to be sent now */
+    uint8_t begun;     /* the host was asked, and is owed an end */
+    uint8_t ended;     /* of no more use */
 };
 
 /* A snapshot on its way in. */
@@ -512,6 +514,13 @@ struct raft__piece_reply {
     uint64_t offset; /* the one wanted */
     uint8_t due;
     uint8_t refused;
+};
+
+/* A snapshot that is asked for though none is needed. */
+struct raft__fresh {
+    raft_index index;  /* follower: it has to reach this */
+    uint64_t again_ms; /* follower: when the leader is asked again; leader: when its host is */
+    raft_index wanted; /* leader: its host is to be asked for one that reaches this; 0: no */
 };
 
 /* The end of an incoming transfer, to be told. */
@@ -722,6 +731,9 @@ struct raft {
     struct raft__end ends[RAFT__ENDS];
     uint32_t end_count;
     struct raft__stream *streams; /* leader: what is read back for peers */
+    raft_index load_index;        /* what load_due is about */
+    raft_term load_term;
+    struct raft__fresh fresh;
 
     /* The membership in force, its members in the order of their bits. */
     struct raft__configs configs;
@@ -820,6 +832,7 @@ struct raft {
     uint8_t meta_unwritten;
     uint8_t headless;      /* restoring: what is in front of the log is not known yet */
     uint8_t load_due;      /* the state machine is to be replaced by the snapshot */
+    uint8_t renewing;      /* a fresh snapshot is awaited: nothing is applied */
     uint8_t load_in_hand;  /* what apply has in hand is that */
     uint8_t more_due;      /* leader: there is more to send than one poll may */
     uint8_t needs_due;     /* leader: a peer's need is to be told */
@@ -981,6 +994,11 @@ RAFT_INTERNAL void raft__install_give_up(raft *node, int status);
 RAFT_INTERNAL void raft__install_stop(raft *node);
 RAFT_INTERNAL void raft__install_free(raft *node);
 
+/* The request for a fresh snapshot is forgotten; asks the leader; when to ask again. */
+RAFT_INTERNAL void raft__fresh_end(raft *node);
+RAFT_INTERNAL void raft__fresh_send(raft *node);
+RAFT_INTERNAL uint64_t raft__fresh_deadline(const raft *node);
+
 /* Takes off what is to be told: fills the event and returns 1, or returns 0. */
 RAFT_INTERNAL int raft__snapshot_next(raft *node, raft_event *event);
 
@@ -1009,6 +1027,10 @@ RAFT_INTERNAL void raft__snapshot_acknowledged(raft *node, struct raft__peer *pe
 
 /* It denies to hold what the log begins behind, in this round. */
 RAFT_INTERNAL void raft__snapshot_refused(raft *node, struct raft__peer *peer, uint64_t round);
+
+/* A peer asks for a fresh snapshot; sends what is due of those. */
+RAFT_INTERNAL void raft__fresh_receive(raft *node, const raft_message *message);
+RAFT_INTERNAL void raft__fresh_feed(raft *node);
 
 /* What is under way to a peer is given up. */
 RAFT_INTERNAL void raft__stream_end(raft *node, raft_id peer, int status);

@@ -516,7 +516,8 @@ const char *raft__reads_check(const raft *node)
     if (raft__reads_waiting(node) > node->options.reads_max && !node->options_lowered) {
         return "reads stay within their bound"; /* I24 */
     }
-    if (node->waiting != raft__reads_waiting(node) + raft__forwards_waiting(node)) {
+    if (node->waiting !=
+        raft__reads_waiting(node) + raft__forwards_waiting(node) + node->renewing) {
         return "what waits for an answer is counted";
     }
     if (node->confirmed_round > node->round) {

@@ -240,6 +240,9 @@ int raft__heartbeat_receive(raft *node, const raft_message *message)
         raft__heard_weak_leader(node);
     }
     node->uncertain = message->commit > node->certified;
+    if (node->full) {
+        raft__fresh_end(node); /* what is not applied cannot leave memory */
+    }
     node->full = 0; /* to be tried again: memory may have become free */
     if ((message->flags & RAFT_FLAG_CREDIT) != 0) {
         raft__lease_asked(node, message->round);

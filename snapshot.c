@@ -161,12 +161,95 @@ void raft__evict(raft *node)
     raft__bound_log(node);
 }
 
-/* ---- Receiving ------------------------------------------------------------------------------ */
+/* ---- Asking for a fresh one ----------------------------------------------------------------- */
+
+/*
+ * A snapshot at or below the commit index says nothing new, and is not installed (R35), but for the
+ * one that the host has asked for. That is safe because nothing has been applied since: it was asked
+ * for at the commit index of that moment, which no apply has passed, so whatever reaches that index
+ * covers all that is applied here (I2, I3). And where the log holds its last entry, the log, what it
+ * has acknowledged and the commit index stay as they are (R7, R24): only the state machine leaps.
+ */
+static int is_asked_for(const raft *node, raft_index index)
+{
+    return node->renewing && index >= node->fresh.index;
+}
+
+static void end_renewing(raft *node)
+{
+    node->renewing = 0;
+    node->waiting--;
+    node->dirty = 1; /* apply goes on */
+}
+
+void raft__fresh_end(raft *node)
+{
+    const struct raft__install *install = node->install;
+    if (!node->renewing) {
+        return;
+    }
+    end_renewing(node);
+    if (install != NULL && install->meta.index <= node->commit_index) {
+        raft__install_give_up(node, RAFT_EDROPPED);
+    }
+}
 
 static int is_data_member(const raft *node)
 {
     return node->self < node->peer_count && (node->witnesses & raft__bit_of(node, node->self)) == 0;
 }
+
+int raft_request_snapshot(raft *node)
+{
+    int status = raft__enter(node, 0);
+    if (status != RAFT_OK || node->renewing) {
+        return status;
+    }
+    if (node->callbacks.snapshot_load == NULL) {
+        return RAFT_ESTATE;
+    }
+    if (!is_data_member(node)) {
+        return RAFT_ENOTMEMBER;
+    }
+    if (node->role != RAFT_ROLE_FOLLOWER || node->leader == 0) {
+        return RAFT_ENOLEADER;
+    }
+    if (node->stopping || node->install != NULL || raft__is_installing(node)) {
+        return RAFT_EBUSY;
+    }
+    raft__wake(node);
+    node->renewing = 1;
+    node->fresh.index = node->commit_index > 0 ? node->commit_index : 1;
+    node->fresh.again_ms = node->now_ms;
+    node->waiting++;
+    node->counters.snapshots_asked++;
+    node->dirty = 1;
+    return RAFT_OK;
+}
+
+static int may_ask(const raft *node)
+{
+    return node->renewing && node->role == RAFT_ROLE_FOLLOWER && node->leader != 0;
+}
+
+void raft__fresh_send(raft *node)
+{
+    raft_message message;
+    if (may_ask(node) && node->now_ms >= node->fresh.again_ms) {
+        raft__message_begin(node, &message, RAFT_MESSAGE_SNAPSHOT_ASK, node->leader);
+        message.round = node->leader_round;
+        message.commit = node->fresh.index;
+        node->fresh.again_ms = node->now_ms + node->options.heartbeat_ms;
+        raft__send(node, &message);
+    }
+}
+
+uint64_t raft__fresh_deadline(const raft *node)
+{
+    return may_ask(node) ? node->fresh.again_ms : RAFT_NEVER;
+}
+
+/* ---- Receiving ------------------------------------------------------------------------------ */
 
 /* What the message says of the snapshot is what its metadata says. */
 static int describes(const raft *node, const raft_message *message)
@@ -398,8 +481,9 @@ int raft__snapshot_receive(raft *node, const raft_message *message)
         }
     }
     node->dirty = 1;
-    if (message->index <= node->commit_index ||
-        raft__log_holds(&node->log, message->index, message->index_term)) {
+    if (!is_asked_for(node, message->index) &&
+        (message->index <= node->commit_index ||
+         raft__log_holds(&node->log, message->index, message->index_term))) {
         acknowledge(node, message->index);
         return RAFT_OK;
     }
@@ -439,6 +523,21 @@ static void forget_written(raft *node)
     }
 }
 
+static void load(raft *node, const struct raft__meta *meta)
+{
+    node->load_due = 1;
+    node->load_index = meta->index;
+    node->load_term = meta->term;
+}
+
+/* The log holds it all already: the state machine alone is replaced, as its host has asked. */
+static void reload(raft *node, const struct raft__install *install)
+{
+    raft__own_cover(node, install->meta.index, install->meta.term);
+    load(node, &install->meta);
+    node->untold = 1; /* until it is loaded, which may be all that there is to do */
+}
+
 /*
  * The log in memory becomes that of the snapshot, and the next write makes it so on storage. The
  * truncation in it says nothing new to a disk; in a journal that is replayed it tells a snapshot
@@ -461,7 +560,7 @@ static void replace_log(raft *node, struct raft__install *install, struct raft__
     raft__config_reset(node, install->meta.version, held);
     adopt_meta(node, &install->meta, install->meta_bytes, install->meta_size);
     install->meta_bytes = NULL; /* it is the node's now */
-    node->load_due = 1;
+    load(node, &install->meta);
     node->is_witness |= install->bare;
     node->counters.snapshots_installed++;
     raft__snapshot_rearm(node);
@@ -486,6 +585,12 @@ static void put_into_use(raft *node)
             return; /* no memory: by a later poll */
         }
         replace_log(node, install, &held);
+    } else if (is_asked_for(node, index)) {
+        reload(node, install);
+    }
+    if (is_asked_for(node, index)) {
+        end_renewing(node);
+        node->counters.snapshots_fresh++;
     }
     acknowledge(node, index);
     end_install(node, RAFT_OK);
@@ -596,7 +701,8 @@ int raft_snapshot_received(raft *node, const void *meta_bytes, size_t size)
     if (status != RAFT_OK) {
         return status;
     }
-    if (meta.index <= node->commit_index || raft__log_holds(&node->log, meta.index, meta.term)) {
+    if (!is_asked_for(node, meta.index) &&
+        (meta.index <= node->commit_index || raft__log_holds(&node->log, meta.index, meta.term))) {
         acknowledge(node, meta.index);
         return RAFT_OK;
     }

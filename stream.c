@@ -394,6 +394,24 @@ static int is_silent(raft *node, uint32_t position)
     return 1;
 }
 
+static void feed_piece(raft *node, uint32_t position, struct raft__stream *stream)
+{
+    if (!stream->due || stream->reading) {
+        return;
+    }
+    int bare = (node->witnesses >> position & 1) != 0;
+    if (bare) {
+        stream->last = 1;
+        stream->loaded = 1;
+    }
+    if (!stream->loaded && node->now_ms >= stream->retry_ms) {
+        read_piece(node, stream);
+    }
+    if (stream->loaded && !stream->ended) {
+        send_piece(node, stream, bare);
+    }
+}
+
 void raft__feed_snapshot(raft *node, uint32_t position)
 {
     struct raft__peer *peer = &node->peers[position];
@@ -411,19 +429,8 @@ void raft__feed_snapshot(raft *node, uint32_t position)
         return;
     }
     struct raft__stream *stream = current_transfer(node, peer);
-    if (stream == NULL || !stream->due || stream->reading) {
-        return;
-    }
-    int bare = (node->witnesses >> position & 1) != 0;
-    if (bare) {
-        stream->last = 1;
-        stream->loaded = 1;
-    }
-    if (!stream->loaded && node->now_ms >= stream->retry_ms) {
-        read_piece(node, stream);
-    }
-    if (stream->loaded && !stream->ended) {
-        send_piece(node, stream, bare);
+    if (stream != NULL) {
+        feed_piece(node, position, stream);
     }
 }
 
@@ -443,6 +450,88 @@ int raft_chunk_read(raft *node, const raft_chunk *chunk, int status)
         take_piece(node, stream, chunk, status);
     }
     return RAFT_OK;
+}
+
+/* ---- Snapshots: asked for ------------------------------------------------------------------- */
+
+/*
+ * A peer that lacks nothing wants a snapshot for its host's sake. It goes beside the appends, which
+ * it goes on to acknowledge, so no state of the peer changes.
+ */
+
+/* The one for this peer, begun where there is none. Null: not now. */
+static struct raft__stream *asked_transfer(raft *node, raft_id peer)
+{
+    struct raft__stream *stream = stream_of(node, peer);
+    if (stream != NULL) {
+        return stream->ended || !stream->asked ? NULL : stream;
+    }
+    stream = begin_snapshot(node, peer);
+    if (stream != NULL) {
+        stream->asked = 1;
+    }
+    return stream;
+}
+
+/* The host is to take one; it is told so again where that has not helped for a while. */
+static void want_fresh(raft *node, raft_index index)
+{
+    if (node->fresh.wanted == 0 && node->now_ms >= node->fresh.again_ms) {
+        node->fresh.wanted = index;
+        node->fresh.again_ms = node->now_ms + (uint64_t)node->options.election_timeout_ms * 2;
+    }
+    node->snapshot_news |= node->fresh.wanted != 0;
+}
+
+/* Of the own term, from a member with data: what it already has, or a transfer, is enough. */
+void raft__fresh_receive(raft *node, const raft_message *message)
+{
+    uint32_t position = raft__position_of(node, message->from);
+    if (node->role != RAFT_ROLE_LEADER || position >= node->peer_count ||
+        (node->witnesses >> position & 1) != 0 || node->callbacks.snapshot_read == NULL ||
+        node->peers[position].state > RAFT_PEER_REPLICATE || message->round > node->round ||
+        !raft__service_exists(node)) {
+        return;
+    }
+    node->dirty = 1;
+    if (node->snapshot_index < message->commit) {
+        want_fresh(node, message->commit);
+        return;
+    }
+    struct raft__stream *stream = asked_transfer(node, message->from);
+    if (stream != NULL) {
+        stream->due |= message->round > stream->sent_round; /* what may be lost is sent again */
+        stream->until_ms = node->now_ms + (uint64_t)node->options.election_timeout_ms * 2;
+    }
+}
+
+/* As long as the peer goes on asking. */
+void raft__fresh_feed(raft *node)
+{
+    for (struct raft__stream *stream = node->streams; stream != NULL; stream = stream->next) {
+        uint32_t position = raft__position_of(node, stream->peer);
+        if (!stream->asked || stream->ended || position >= node->peer_count) {
+            continue;
+        }
+        if (node->now_ms >= stream->until_ms) {
+            raft__stream_end(node, stream->peer, RAFT_ETIMEOUT);
+        } else {
+            feed_piece(node, position, stream);
+        }
+    }
+}
+
+static int next_fresh(raft *node, raft_event *event)
+{
+    if (node->fresh.wanted == 0 || node->role != RAFT_ROLE_LEADER ||
+        node->applied_index < node->fresh.wanted) {
+        return 0;
+    }
+    memset(event, 0, sizeof(*event));
+    event->kind = RAFT_EVENT_SNAPSHOT_WANTED;
+    event->index = node->applied_index;
+    node->fresh.wanted = 0;
+    return 1;
 }
 
 /* ---- Snapshots: answers --------------------------------------------------------------------- */
@@ -474,6 +563,12 @@ void raft__snapshot_reply(raft *node, struct raft__peer *peer, const raft_messag
     if (message->refused) {
         raft__stream_end(node, peer->id, RAFT_EDROPPED);
         peer->retry_ms = node->now_ms + node->options.election_timeout_ms;
+        return;
+    }
+    if (stream->asked && stream->loaded && stream->last &&
+        message->offset == stream->offset + stream->size) {
+        node->counters.snapshots_sent++;
+        raft__stream_end(node, peer->id, RAFT_OK); /* no acknowledgement tells more */
         return;
     }
     int bare = (node->witnesses >> raft__position_of(node, peer->id) & 1) != 0;
@@ -577,7 +672,7 @@ static int next_need(raft *node, raft_event *event)
 
 int raft__stream_next(raft *node, raft_event *event)
 {
-    if (node->needs_due && next_need(node, event)) {
+    if ((node->needs_due && next_need(node, event)) || next_fresh(node, event)) {
         return 1;
     }
     for (struct raft__stream *stream = node->streams; stream != NULL; stream = stream->next) {

@@ -774,6 +774,10 @@ static int on_snapshot_load(void *host, raft_index index, raft_term term)
 {
     struct cluster_node *node = host;
     struct cluster_log *committed = &node->cluster->committed;
+    if (node->staged.whole && node->staged.index == index && node->staged.term == term) {
+        snapshot_push(node, &node->staged); /* asked for: no write puts it into use */
+        memset(&node->staged, 0, sizeof node->staged);
+    }
     const struct cluster_snapshot *snapshot = find_snapshot(node, index, term);
     int result = node->load_fail_next;
     enter(node, CLUSTER_IN_LOAD);

@@ -302,8 +302,13 @@ static void give_ask(fuzz_input *in, fuzz_host *h)
                                 RAFT_MESSAGE_TRANSFER};
     uint8_t b = fuzz_byte(in);
     if (b >> 4 == 15) {
-        raft_message ask = forged(in, h, RAFT_MESSAGE_TRANSFER_ASK);
-        ask.request = b & 7;
+        raft_message ask =
+            forged(in, h, (b & 8) != 0 ? RAFT_MESSAGE_SNAPSHOT_ASK : RAFT_MESSAGE_TRANSFER_ASK);
+        if ((b & 8) != 0) {
+            ask.commit = near_index(in, h);
+        } else {
+            ask.request = b & 7;
+        }
         give(h, &ask);
         return;
     }
@@ -535,7 +540,11 @@ static void order(fuzz_input *in, fuzz_host *h)
         raft_stop(h->node);
         break;
     default:
-        raft_campaign(h->node);
+        if (b >> 4 == 15) {
+            raft_request_snapshot(h->node);
+        } else {
+            raft_campaign(h->node);
+        }
         break;
     }
 }

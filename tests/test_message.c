@@ -86,6 +86,11 @@ static const uint8_t golden_transfer_ask[] = {
     U64(0), U64(0), U64(0), U64(3), U64(0),
 };
 
+static const uint8_t golden_snapshot_ask[] = {
+    1, 19, 0, 0, 0, 0, 0, 0, U64(9), U64(1), U64(2), U64(1), U64(7), U64(10),
+    U64(0), U64(0), U64(40), U64(0), U64(0),
+};
+
 /* clang-format on */
 
 static raft_message blank(int kind, raft_id from, raft_id to, raft_term term, uint64_t round)
@@ -265,6 +270,15 @@ static void transfer_ask_has_its_golden_bytes(void)
     check_golden(golden_transfer_ask, sizeof golden_transfer_ask, &m);
 }
 
+static void snapshot_ask_has_its_golden_bytes(void)
+{
+    raft_message m = blank(RAFT_MESSAGE_SNAPSHOT_ASK, 2, 1, 7, 10);
+    m.commit = 40;
+    check_golden(golden_snapshot_ask, sizeof golden_snapshot_ask, &m);
+    m.commit = 0; /* there is no such snapshot */
+    CHECK(!raft__message_check(&m));
+}
+
 static const struct {
     const uint8_t *bytes;
     size_t size;
@@ -280,6 +294,7 @@ static const struct {
     {golden_heartbeat_reply, sizeof golden_heartbeat_reply},
     {golden_uncertain_heartbeat_reply, sizeof golden_uncertain_heartbeat_reply},
     {golden_transfer_ask, sizeof golden_transfer_ask},
+    {golden_snapshot_ask, sizeof golden_snapshot_ask},
 };
 
 enum { GOLDEN_COUNT = sizeof golden / sizeof golden[0] };
@@ -700,7 +715,7 @@ static void unknown_kinds_are_refused(void)
     uint8_t bytes[256];
     memcpy(bytes, golden_heartbeat_reply, sizeof golden_heartbeat_reply);
     for (unsigned kind = 0; kind < 256; kind++) {
-        if (kind < 1 || kind > 18) {
+        if (kind < 1 || kind > 19) {
             bytes[1] = (uint8_t)kind;
             CHECK_EQ(raft_decode(bytes, sizeof golden_heartbeat_reply, &(raft_message){0}),
                      RAFT_EMALFORMED);
@@ -961,6 +976,7 @@ int main(void)
     RUN(append_reply_has_its_golden_bytes);
     RUN(heartbeat_and_reply_have_their_golden_bytes);
     RUN(transfer_ask_has_its_golden_bytes);
+    RUN(snapshot_ask_has_its_golden_bytes);
     RUN(every_truncation_of_every_message_is_refused);
     RUN(bytes_behind_a_message_are_refused);
     RUN(every_flipped_byte_is_refused_or_means_another_message);

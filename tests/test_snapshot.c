@@ -1765,6 +1765,296 @@ static void random_lives_with_snapshots_keep_every_promise(void)
     CHECK(fetched > 100);
 }
 
+/* ---- Asked for ------------------------------------------------------------------------------ */
+
+static int request(struct cluster *c, raft_id id)
+{
+    int code = raft_request_snapshot(c->nodes[id].raft);
+    c->nodes[id].spin_count = 0;
+    return code;
+}
+
+static void damage(struct cluster *c, raft_id id)
+{
+    c->nodes[id].applied.entries[3].data[0] ^= 1;
+}
+
+static int is_whole(const struct cluster *c, raft_id id)
+{
+    const char *text = cluster_applied_text(c, id, 4);
+    return text != NULL && strcmp(text, cluster_applied_text(c, 1, 4)) == 0;
+}
+
+static raft_index asked(const struct cluster *c, raft_id id)
+{
+    return cluster_status(c, id).snapshot_asked;
+}
+
+/* R35: at what is applied already, and nothing but the state machine changes. */
+static void fresh_snapshot_that_the_leader_has_is_loaded_at_the_applied_index(void)
+{
+    struct cluster *c = start_group(3);
+    work(c, 1, 30);
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    cluster_run(c, 300);
+    damage(c, 3);
+    raft_status before = cluster_status(c, 3);
+    CHECK_EQ(request(c, 3), RAFT_OK);
+    CHECK_EQ(asked(c, 3), before.commit_index);
+    cluster_run(c, 300);
+    raft_status after = cluster_status(c, 3);
+    CHECK_EQ(after.counters.snapshots_fresh, 1);
+    CHECK_EQ(asked(c, 3), 0);
+    CHECK(is_whole(c, 3));
+    CHECK_EQ(after.applied_index, before.applied_index);
+    CHECK_EQ(after.commit_index, before.commit_index);
+    CHECK_EQ(after.first_index, before.first_index);
+    CHECK_EQ(after.last_index, before.last_index);
+    CHECK_EQ(after.term, before.term);
+    CHECK_EQ(after.counters.snapshots_installed, 0); /* the log stayed */
+    CHECK_EQ(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_WANTED), 0);
+    CHECK_EQ(cluster_peer(c, 1, 3).state, RAFT_PEER_REPLICATE);
+    CHECK_EQ(cluster_transfers(c, 1), 0);
+    work(c, 1, 5);
+    CHECK(cluster_converged(c));
+    CLUSTER_DONE(c);
+}
+
+static void fresh_snapshot_reaches_what_was_committed_when_it_was_asked_for(void)
+{
+    struct cluster *c = start_group(3);
+    work(c, 1, 30);
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    raft_index old = cluster_status(c, 1).snapshot_index;
+    work(c, 1, 30); /* so that the one there is would be too old */
+    damage(c, 3);
+    uint64_t mark = cluster_mark(c);
+    CHECK_EQ(request(c, 3), RAFT_OK);
+    raft_index wanted = asked(c, 3);
+    CHECK(wanted > old);
+    cluster_run(c, 2 * LONGEST);
+    CHECK_EQ(cluster_sent_count(c, mark, 1, 3, RAFT_MESSAGE_SNAPSHOT), 0);
+    CHECK(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_WANTED) >= 1);
+    CHECK(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_WANTED) <= 3); /* not with every ask */
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    cluster_run(c, 300);
+    CHECK(cluster_sent(c, mark, 1, 3, RAFT_MESSAGE_SNAPSHOT)->message.index >= wanted);
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_fresh, 1);
+    CHECK(is_whole(c, 3));
+    CLUSTER_DONE(c);
+}
+
+/* Whoever waits for it is a voter as before; its state machine stands still. */
+static void while_a_fresh_snapshot_is_awaited_entries_commit_and_are_not_applied(void)
+{
+    struct cluster *c = start_group(3);
+    work(c, 1, 30);
+    raft_index applied = cluster_status(c, 3).applied_index;
+    damage(c, 3);
+    CHECK_EQ(request(c, 3), RAFT_OK);
+    cluster_isolate(c, 2);
+    work(c, 1, 30); /* by the leader and this one alone */
+    CHECK(cluster_commit(c, 1) >= applied + 30);
+    CHECK_EQ(cluster_commit(c, 3), cluster_commit(c, 1));
+    CHECK_EQ(cluster_status(c, 3).applied_index, applied);
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    c->latency_ms = 3;
+    for (int i = 0; i < 20; i++) { /* and while it comes */
+        CHECK(cluster_propose(c, 1, "beside the pieces") > 0);
+        cluster_run(c, 20);
+        CHECK(cluster_status(c, 3).applied_index >= applied);
+    }
+    c->latency_ms = 0;
+    cluster_run(c, 300);
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_fresh, 1);
+    CHECK_EQ(cluster_status(c, 3).applied_index, cluster_commit(c, 1));
+    CHECK(is_whole(c, 3));
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK(cluster_converged(c));
+    CLUSTER_DONE(c);
+}
+
+/* R35: what nobody has asked for, or is older than what was, is not installed. */
+static void older_snapshots_are_no_answer(void)
+{
+    struct cluster *c = start_group(3);
+    work(c, 1, 30);
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    cluster_run(c, 300);
+    CHECK_EQ(request(c, 3), RAFT_OK);
+    cluster_run(c, 300);
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_fresh, 1);
+    uint64_t piece = cluster_sent(c, 0, 1, 3, RAFT_MESSAGE_SNAPSHOT)->number;
+    uint64_t chunks = cluster_status(c, 3).counters.chunks_received;
+    CHECK_EQ(cluster_replay(c, piece), RAFT_OK); /* it was answered: nobody asks any more */
+    work(c, 1, 30);
+    CHECK_EQ(request(c, 3), RAFT_OK);
+    CHECK_EQ(cluster_replay(c, piece), RAFT_OK); /* it would take the state machine back */
+    cluster_settle(c);
+    CHECK_EQ(cluster_status(c, 3).counters.chunks_received, chunks);
+    CHECK(asked(c, 3) > 0);
+    CHECK_EQ(cluster_ship(c, 1, 3), RAFT_OK); /* so would this */
+    CHECK(asked(c, 3) > 0);
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_fresh, 1);
+    CLUSTER_DONE(c);
+}
+
+static void request_for_a_fresh_snapshot_ends_with_the_term_or_the_role(void)
+{
+    for (int how = 0; how < 3; how++) {
+        struct cluster *c = start_group(3);
+        work(c, 1, 30);
+        CHECK_EQ(request(c, 3), RAFT_OK);
+        work(c, 1, 10);
+        raft_term term = cluster_term(c, 3);
+        CHECK(asked(c, 3) > 0);
+        CHECK(cluster_status(c, 3).applied_index < cluster_commit(c, 3));
+        uint64_t mark = cluster_mark(c);
+        if (how == 0) { /* another leads */
+            CHECK(cluster_elect(c, 2));
+        } else if (how == 1) { /* a candidate, or before: nobody answers */
+            cluster_isolate(c, 3);
+            CHECK_EQ(raft_campaign(c->nodes[3].raft), RAFT_OK);
+            CHECK_EQ(cluster_term(c, 3), term);
+        } else {
+            cluster_crash(c, 3);
+            CHECK_EQ(cluster_restart(c, 3), RAFT_OK);
+        }
+        CHECK_EQ(asked(c, 3), 0);
+        cluster_heal_all(c);
+        cluster_run(c, 2 * LONGEST);
+        mark = how == 0 ? cluster_mark(c) : mark;
+        cluster_run(c, LONGEST);
+        CHECK_EQ(cluster_sent_count(c, mark, 3, 0, RAFT_MESSAGE_SNAPSHOT_ASK), 0);
+        raft_id leader = cluster_leader(c);
+        CHECK_EQ(cluster_compact(c, leader), RAFT_OK);
+        cluster_run(c, LONGEST);
+        CHECK_EQ(cluster_status(c, 3).counters.snapshots_fresh, 0);
+        CHECK(cluster_converged(c)); /* apply has gone on */
+        CLUSTER_DONE(c);
+    }
+}
+
+/* Half of it has come: the rest is of no use, and its host is told so. */
+static void fresh_snapshot_that_is_under_way_ends_with_the_request(void)
+{
+    struct cluster *c = start_group(3);
+    work(c, 1, 60);
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    cluster_run(c, 300);
+    CHECK_EQ(request(c, 3), RAFT_OK);
+    transfer_some(c, 2);
+    CHECK(cluster_transfers(c, 3));
+    cluster_isolate(c, 1);
+    CHECK(cluster_elect(c, 2));
+    cluster_heal_all(c);
+    cluster_run(c, 2 * LONGEST);
+    CHECK_EQ(asked(c, 3), 0);
+    CHECK_EQ(cluster_transfers(c, 1), 0);
+    CHECK_EQ(cluster_transfers(c, 3), 0);
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_fresh, 0);
+    CHECK(cluster_converged(c));
+    CLUSTER_DONE(c);
+}
+
+static void fresh_snapshot_comes_through_losses_and_slow_hosts(void)
+{
+    for (int slow = 0; slow <= 1; slow++) {
+        struct cluster *c = start_group(3);
+        work(c, 1, 60);
+        CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+        cluster_run(c, 300);
+        damage(c, 3);
+        c->nodes[3].apply_async = slow;
+        c->nodes[3].load_async = slow;
+        CHECK(cluster_propose(c, 1, "in hand when it is asked for") > 0);
+        cluster_run(c, 200);
+        CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+        CHECK_EQ(request(c, 3), RAFT_OK);
+        for (int i = 0; i < 100 && cluster_status(c, 3).counters.snapshots_fresh == 0; i++) {
+            cluster_run(c, 50);
+            if (i % 3 == 0) {
+                cluster_drop_all(c, 1, 3);
+                cluster_cut(c, i % 2 == 0 ? 1 : 3, i % 2 == 0 ? 3 : 1);
+            } else {
+                cluster_heal_all(c);
+            }
+        }
+        cluster_heal_all(c);
+        CHECK_EQ(cluster_status(c, 3).counters.snapshots_fresh, 1);
+        for (int i = 0; i < 10 && slow; i++) {
+            cluster_run(c, 10);
+            if (c->nodes[3].apply_pending != 0) {
+                CHECK_EQ(cluster_complete_apply(c, 3), RAFT_OK);
+            }
+        }
+        cluster_run(c, LONGEST);
+        CHECK(is_whole(c, 3));
+        CHECK(cluster_converged(c));
+        CLUSTER_DONE(c);
+    }
+}
+
+static void fresh_snapshot_that_the_host_ships_is_loaded(void)
+{
+    struct cluster *c = make_group(3);
+    c->ships = 1;
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    work(c, 1, 30);
+    damage(c, 3);
+    CHECK_EQ(request(c, 3), RAFT_OK);
+    work(c, 1, 10);
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    CHECK_EQ(cluster_ship(c, 1, 3), RAFT_OK);
+    cluster_run(c, 300);
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_fresh, 1);
+    CHECK(is_whole(c, 3));
+    CHECK(cluster_converged(c));
+    CLUSTER_DONE(c);
+}
+
+/* The store was told nothing: what it had, and the log, still make the whole state. */
+static void crash_after_a_fresh_snapshot_loses_nothing(void)
+{
+    struct cluster *c = start_group(3);
+    work(c, 1, 30);
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    cluster_run(c, 300);
+    CHECK_EQ(request(c, 3), RAFT_OK);
+    cluster_run(c, 300);
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_fresh, 1);
+    CHECK_EQ(cluster_compact(c, 3), RAFT_OK); /* its own by now */
+    work(c, 1, 5);
+    cluster_crash(c, 3);
+    CHECK_EQ(cluster_restart(c, 3), RAFT_OK);
+    cluster_run(c, LONGEST);
+    CHECK(cluster_converged(c));
+    CLUSTER_DONE(c);
+}
+
+static void who_cannot_be_sent_a_fresh_snapshot_is_told_why(void)
+{
+    struct cluster *c = make_group(4);
+    c->founders = 3;
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    CHECK_EQ(raft_request_snapshot(NULL), RAFT_EARG);
+    CHECK_EQ(request(c, 1), RAFT_ENOLEADER);
+    CHECK_EQ(request(c, 4), RAFT_ENOTMEMBER);
+    CHECK_EQ(request(c, 3), RAFT_OK);
+    CHECK_EQ(request(c, 3), RAFT_OK); /* one is under way */
+    CHECK_EQ(cluster_status(c, 3).counters.snapshots_asked, 1);
+    CHECK_EQ(raft_forget_leader(c->nodes[2].raft), RAFT_OK);
+    CHECK_EQ(request(c, 2), RAFT_ENOLEADER);
+    CLUSTER_DONE(c);
+    c = cluster_new(3); /* hosts without snapshots */
+    CHECK(cluster_elect(c, 1));
+    CHECK_EQ(request(c, 3), RAFT_ESTATE);
+    CLUSTER_DONE(c);
+}
+
 int main(void)
 {
     RUN_BOTH(leader_that_compacted_past_a_follower_sends_a_snapshot_and_then_the_tail);
@@ -1819,5 +2109,15 @@ int main(void)
     RUN_BOTH(transfer_survives_each_allocation_failing);
     RUN_BOTH(everything_is_given_back_at_every_moment_of_a_transfer);
     RUN_BOTH(random_lives_with_snapshots_keep_every_promise);
+    RUN_BOTH(fresh_snapshot_that_the_leader_has_is_loaded_at_the_applied_index);
+    RUN_BOTH(fresh_snapshot_reaches_what_was_committed_when_it_was_asked_for);
+    RUN_BOTH(while_a_fresh_snapshot_is_awaited_entries_commit_and_are_not_applied);
+    RUN_BOTH(older_snapshots_are_no_answer);
+    RUN_BOTH(request_for_a_fresh_snapshot_ends_with_the_term_or_the_role);
+    RUN_BOTH(fresh_snapshot_that_is_under_way_ends_with_the_request);
+    RUN_BOTH(fresh_snapshot_comes_through_losses_and_slow_hosts);
+    RUN_BOTH(fresh_snapshot_that_the_host_ships_is_loaded);
+    RUN_BOTH(crash_after_a_fresh_snapshot_loses_nothing);
+    RUN_BOTH(who_cannot_be_sent_a_fresh_snapshot_is_told_why);
     return check_done();
 }

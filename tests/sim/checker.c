@@ -907,6 +907,7 @@ void checker_started(struct checker *checker, int node)
     it->snapshot = it->restored_snapshot;
     it->apply_next = it->snapshot + 1;
     it->applied = it->snapshot;
+    it->fresh_asked = 0;
     it->loading = 0;
     it->proposals_open = 0;
     it->reads_open = 0;
@@ -1321,6 +1322,7 @@ static void check_message_kind(struct checker *checker, int node, const raft_mes
     case RAFT_MESSAGE_PROPOSE:
     case RAFT_MESSAGE_PROPOSE_REPLY:
     case RAFT_MESSAGE_TRANSFER_ASK:
+    case RAFT_MESSAGE_SNAPSHOT_ASK:
         break;
     default:
         checker_fail(checker, "R66", "node %d sends a message of kind %d", node, message->kind);
@@ -1852,6 +1854,11 @@ void checker_observed(struct checker *checker, int node, const raft_status *stat
     }
     observe_bonds(it, status);
     it->config_moved = 0;
+    if (status->snapshot_asked != 0) {
+        it->fresh_asked = status->snapshot_asked;
+    } else if (status->term != it->status.term || !status->installing) {
+        it->fresh_asked = 0;
+    }
     it->status = *status;
     it->status.size = sizeof it->status;
 }
@@ -1976,15 +1983,18 @@ void checker_load(struct checker *checker, int node, raft_index index, raft_term
     if (it->apply_next != it->applied + 1 || it->loading != 0) {
         checker_fail(checker, "I3", "node %d loads while it applies", node);
     }
-    if (index <= it->applied || index != it->status.snapshot_index) {
+    int is_asked_for = it->fresh_asked != 0 && index >= it->fresh_asked;
+    if (is_asked_for ? index < it->applied
+                     : index <= it->applied || index != it->status.snapshot_index) {
         checker_fail(checker, "I19", "node %d loads %" PRIu64 " having applied %" PRIu64, node,
                      index, it->applied);
     }
     if (snapshot_is_chosen(checker, node, index, term) &&
-        (index > it->durable.count || it->snapshot < index)) {
+        (index > it->durable.count || (it->snapshot < index && !is_asked_for))) {
         checker_fail(checker, "R35", "node %d loads %" PRIu64 ", which is not in use durably", node,
                      index);
     }
+    it->fresh_asked = 0;
     it->loading = index;
     it->apply_next = index + 1;
 }

@@ -93,6 +93,8 @@ struct checker_promise {
 struct checker_node {
     int up;
     uint64_t incarnation;
+    raft_index
+        fresh_asked; /* a snapshot that the host has asked for ends here, or beyond; 0: none */
     raft_hard_state durable_state;
     raft_hard_state issued_state;
     struct checker_log durable;  /* what would survive a crash now, at the least */

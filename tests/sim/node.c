@@ -546,6 +546,8 @@ static void add_counters(struct node *node)
     COUNT_ADD(&node->sim->counters, reads_by_lease, node->status.counters.reads_by_lease);
     COUNT_ADD(&node->sim->counters, reads_forwarded, node->status.counters.reads_forwarded);
     COUNT_ADD(&node->sim->counters, pulls, node->status.counters.pulls);
+    COUNT_ADD(&node->sim->counters, fresh_asked, node->status.counters.snapshots_asked);
+    COUNT_ADD(&node->sim->counters, fresh_loaded, node->status.counters.snapshots_fresh);
     COUNT_ADD(&node->sim->counters, commit_hints, node->status.counters.commit_hints);
     COUNT_ADD(&node->sim->counters, transfers_asked, node->status.counters.transfers_asked);
     COUNT_ADD(&node->sim->counters, sleeps, node->status.counters.sleeps);
@@ -1027,7 +1029,10 @@ void node_campaign(struct node *node)
     }
 }
 
-/* A host that wants another leader, or believes that there is none any more. */
+/*
+ * A host that wants another leader, or believes that there is none any more; or that trusts its state
+ * machine no longer.
+ */
 void node_hand_over(struct node *node, uint64_t how, raft_id target)
 {
     if (node->raft == NULL || node_is_paused(node)) {
@@ -1037,6 +1042,8 @@ void node_hand_over(struct node *node, uint64_t how, raft_id target)
         raft_step_down(node->raft);
     } else if (how == 1) {
         raft_forget_leader(node->raft);
+    } else if (how == 2) {
+        raft_request_snapshot(node->raft);
     } else {
         raft_transfer(node->raft, target);
     }

@@ -91,16 +91,22 @@ static int apply_nothing(void *host, const raft_range *range)
     return RAFT_OK;
 }
 
+/* Metadata of a founding membership. */
+static const uint8_t founding_meta[] = {
+    2, 0, 0, 0, 0, 0, 0, 0,                         /* format */
+    0, 0, 0, 0, 0, 0, 0, 0,                         /* index */
+    0, 0, 0, 0, 0, 0, 0, 0,                         /* term */
+    0, 0, 0, 0, 0, 0, 0, 0,                         /* accepted round */
+    0, 0, 0, 0, 0, 0, 0, 0,                         /* version */
+    1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* of one member, with id 1 */
+    1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 3, 0, 0, 0, 0};
+
+enum { META_PROTOCOL = 41 };
+
 /* A protocol belongs to a group for ever: what one has stored is not of the other (P8). */
 static void stored_membership_of_the_other_protocol_is_refused(void)
 {
-    uint8_t meta[] = {2, 0, 0, 0, 0, 0, 0, 0,                         /* format */
-                      0, 0, 0, 0, 0, 0, 0, 0,                         /* index */
-                      0, 0, 0, 0, 0, 0, 0, 0,                         /* term */
-                      0, 0, 0, 0, 0, 0, 0, 0,                         /* accepted round */
-                      0, 0, 0, 0, 0, 0, 0, 0,                         /* version */
-                      1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* of one member, with id 1 */
-                      1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 3, 0, 0, 0, 0};
+    uint8_t meta[sizeof founding_meta];
     raft_write write = {.meta = meta, .meta_size = sizeof(meta)};
     for (uint8_t stored = 0; stored < 2; stored++) {
         for (int asked = 0; asked < 2; asked++) {
@@ -114,13 +120,34 @@ static void stored_membership_of_the_other_protocol_is_refused(void)
             callbacks.apply = apply_nothing;
             options.id = 1;
             options.protocol = asked;
-            meta[41] = stored;
+            memcpy(meta, founding_meta, sizeof meta);
+            CHECK_EQ(raft_meta_convert(meta, sizeof meta, stored), RAFT_OK);
             CHECK_EQ(raft_new(&options, &callbacks, NULL, &node), RAFT_OK);
             CHECK_EQ(raft_restore(node, &write), stored == asked ? RAFT_OK : RAFT_EFOREIGN);
             CHECK_EQ(raft_start(node, 0), stored == asked ? RAFT_OK : RAFT_ESTATE);
             raft_free(node);
         }
     }
+}
+
+/* Nothing else of a membership changes, and of what is none, nothing at all (P15). */
+static void conversion_of_a_membership_changes_its_protocol_alone(void)
+{
+    uint8_t meta[sizeof founding_meta];
+    uint8_t *membership = meta + META_PROTOCOL - 1;
+    size_t size = sizeof(meta) - (META_PROTOCOL - 1);
+    memcpy(meta, founding_meta, sizeof(meta));
+    CHECK_EQ(raft_meta_convert(meta, sizeof(meta), RAFT_PROTOCOL_MULTIPAXOS), RAFT_OK);
+    CHECK_EQ(meta[META_PROTOCOL], 1);
+    CHECK_EQ(raft_membership_convert(membership, size, RAFT_PROTOCOL_RAFT), RAFT_OK);
+    CHECK(memcmp(meta, founding_meta, sizeof(meta)) == 0);
+    CHECK_EQ(raft_meta_convert(NULL, sizeof(meta), RAFT_PROTOCOL_RAFT), RAFT_EARG);
+    CHECK_EQ(raft_membership_convert(NULL, size, RAFT_PROTOCOL_RAFT), RAFT_EARG);
+    CHECK_EQ(raft_meta_convert(meta, sizeof(meta), 2), RAFT_EARG);
+    CHECK_EQ(raft_meta_convert(meta, sizeof(meta), -1), RAFT_EARG);
+    CHECK_EQ(raft_meta_convert(meta, sizeof(meta) - 1, RAFT_PROTOCOL_MULTIPAXOS), RAFT_ECORRUPT);
+    CHECK_EQ(raft_membership_convert(membership, 0, RAFT_PROTOCOL_MULTIPAXOS), RAFT_ECORRUPT);
+    CHECK(memcmp(meta, founding_meta, sizeof(meta)) == 0);
 }
 
 /* ---- Scripts by hand ------------------------------------------------------------------------ */
@@ -1306,6 +1333,7 @@ int main(void)
     RUN(shorter_log_wins_and_adopts_the_longer_one);
     RUN(best_log_pulls_nothing);
     RUN(stored_membership_of_the_other_protocol_is_refused);
+    RUN(conversion_of_a_membership_changes_its_protocol_alone);
     RUN(entry_on_one_follower_is_committed_where_that_one_promises);
     RUN(entry_on_one_follower_is_overwritten_where_that_one_is_not_asked);
     RUN(of_two_rival_suffixes_of_one_length_that_of_the_newer_round_is_adopted);

@@ -206,6 +206,7 @@ static void drop_runs_from(struct wal_index *index, struct wal_group *group, raf
         unpin(index, group->runs[--group->run_count].file);
     }
     if (group->last >= from) {
+        group->is_cut = group->run_count > 0;
         group->last = group->run_count == 0 ? 0 : from - 1;
     }
 }
@@ -231,7 +232,7 @@ static int continues_run(const struct wal_group *group, const struct wal_effect 
                          const struct wal_place *place)
 {
     const struct wal_run *run = group->run_count == 0 ? NULL : &group->runs[group->run_count - 1];
-    return run != NULL && effect->truncate_from == 0 && !effect->has_meta &&
+    return run != NULL && effect->truncate_from == 0 && !effect->has_meta && !group->is_cut &&
            effect->first == group->last + 1 && run->file == place->file &&
            place->offset - run->offset < RUN_BYTES;
 }
@@ -257,6 +258,7 @@ static void add_entries(struct wal_index *index, struct wal_group *group,
         run->bytes = effect->size;
         pin(index, place->file);
     }
+    group->is_cut = 0;
     drop_runs_below(index, group, group->needed);
 }
 

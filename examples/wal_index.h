@@ -41,6 +41,7 @@ struct wal_group {
     raft_index base_index;
     raft_index needed; /* entries below are not needed */
     raft_index last;   /* the last stored entry; 0: none */
+    int is_cut;        /* the last run has records of entries behind it, which are truncated */
     struct wal_run *runs;
     size_t run_count, run_capacity;
     size_t pending; /* records on their way */

@@ -1327,6 +1327,73 @@ static void promises_and_acknowledgements_of_learners_do_not_count(void)
     CLUSTER_DONE(cluster);
 }
 
+/*
+ * What a deposed leader had taken and nobody adopted: the next leader writes nothing in its place by
+ * itself, so that nothing would ever judge it. It is told as unknown, once (R62, I29).
+ */
+static void proposals_that_nobody_adopted_are_told_as_unknown(void)
+{
+    struct cluster *cluster = start_group(3);
+    CHECK(cluster_elect(cluster, 1));
+    raft_term term = cluster_term(cluster, 1);
+    CHECK_EQ(cluster_propose(cluster, 1, "chosen"), 1);
+    cluster_settle(cluster);
+    cluster_isolate(cluster, 1);
+    CHECK_EQ(cluster_propose(cluster, 1, "unheard"), 2);
+    CHECK_EQ(cluster_propose(cluster, 1, "unheard"), 3);
+    cluster_settle(cluster);
+    CHECK(cluster_elect(cluster, 2));
+    cluster_heal_all(cluster);
+    cluster_run(cluster, LONGEST);
+    CHECK_EQ(cluster_status(cluster, 1).last_index, 1);
+    CHECK_EQ(cluster_outcome(cluster, 1, 2, term), RAFT_EUNKNOWN);
+    CHECK_EQ(cluster_outcome(cluster, 1, 3, term), RAFT_EUNKNOWN);
+    CHECK_EQ(cluster_event_count(cluster, 1, 0, RAFT_EVENT_DROPPED), 1);
+    CLUSTER_DONE(cluster);
+}
+
+/* A piece of a snapshot, from one that was pulled from before, says nothing to whose term it is. */
+static void piece_that_comes_after_its_pull_is_ignored(void)
+{
+    struct cluster *cluster = start_group(3);
+    CHECK(cluster_elect(cluster, 1));
+    raft_term term = cluster_term(cluster, 1);
+    raft_message piece = cluster_forge(cluster, 2, 1, term, RAFT_MESSAGE_SNAPSHOT);
+    piece.index = 5;
+    piece.index_term = term;
+    piece.offset = 3;
+    piece.chunk.data = "abc";
+    piece.chunk.size = 3;
+    piece.round = 1;
+    CHECK_EQ(cluster_inject(cluster, 1, &piece), RAFT_OK);
+    CHECK_EQ(cluster_role(cluster, 1), RAFT_ROLE_LEADER);
+    CHECK(!cluster_status(cluster, 1).installing);
+    CLUSTER_DONE(cluster);
+}
+
+/* A candidacy that memory does not allow leaves nothing of the order behind (R23). */
+static void order_to_campaign_without_memory_is_forgotten(void)
+{
+    uint64_t failed = 1;
+    for (uint64_t call = 1; failed > 0; call++) {
+        struct cluster *cluster = start_group(3);
+        CHECK(cluster_elect(cluster, 1));
+        CHECK_EQ(raft_transfer(cluster->nodes[1].raft, 3), RAFT_OK);
+        cluster_poll(cluster, 1);
+        struct cluster_memory *memory = &cluster->nodes[3].memory;
+        memory->fail_at = memory->calls + call;
+        cluster_deliver_all(cluster, 1, 3);
+        cluster_poll(cluster, 3);
+        failed = memory->failed;
+        memory->fail_at = 0;
+        cluster_run(cluster, 3 * LONGEST);
+        CHECK(cluster_stable_leader(cluster) != 0);
+        CLUSTER_DONE(cluster);
+        CHECK(call < 100);
+        CHECK(call > 1 || failed > 0); /* something was asked for */
+    }
+}
+
 int main(void)
 {
     RUN(fresh_group_has_one_leader_and_its_term_is_its_own);
@@ -1375,5 +1442,8 @@ int main(void)
     RUN(candidate_that_the_adopted_membership_removes_commits_it_and_hands_over);
     RUN(adopted_membership_asks_for_promises_of_its_own);
     RUN(promises_and_acknowledgements_of_learners_do_not_count);
+    RUN(proposals_that_nobody_adopted_are_told_as_unknown);
+    RUN(piece_that_comes_after_its_pull_is_ignored);
+    RUN(order_to_campaign_without_memory_is_forgotten);
     return check_done();
 }

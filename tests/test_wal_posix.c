@@ -363,6 +363,37 @@ static void entries_are_read_by_who_does_not_know_their_term(void)
     CHECK_EQ(narrow.term, 2);
 }
 
+/*
+ * A record may cut the log and append nothing, as Multi-Paxos does (P6). What is appended next
+ * stands behind the record of what was cut, and is what is read.
+ */
+static void what_was_cut_by_a_record_of_its_own_is_not_read_again(void)
+{
+    static const raft_term terms[] = {1, 1, 1, 0, 2};
+    static const raft_index firsts[] = {1, 2, 3, 0, 3};
+    raft_entry entry = {.data = "payload", .size = 7, .kind = RAFT_ENTRY_DATA};
+    uint8_t bytes[16];
+    uint8_t room[64];
+    begin(0);
+    CHECK_EQ(raft_entry_encode(&entry, bytes, sizeof bytes), RAFT_OK);
+    CHECK_EQ(open_log(), RAFT_OK);
+    for (uint64_t i = 0; i < 5; i++) {
+        raft_range range = {firsts[i], terms[i], 1, 16, bytes};
+        raft_write write = {.seq = i + 1, .ranges = &range, .range_count = terms[i] != 0};
+        write.truncate_from = terms[i] == 0 ? 3 : 0;
+        CHECK_EQ(wal_append(t.log_handle, 1, &write), RAFT_PENDING);
+    }
+    CHECK_EQ(wal_commit(t.log_handle), RAFT_OK);
+    CHECK_EQ(wal_collect(t.log_handle, expect_stored, NULL), 5);
+    raft_fetch kept = {1, 2, 3, 0, room, sizeof room, 0, 0};
+    CHECK_EQ(wal_read(t.log_handle, 1, &kept), RAFT_OK);
+    CHECK_EQ(kept.term, 1);
+    CHECK_EQ(kept.count, 1);
+    raft_fetch new = {1, 3, 3, 2, room, sizeof room, 0, 0};
+    CHECK_EQ(wal_read(t.log_handle, 1, &new), RAFT_OK);
+    CHECK_EQ(new.count, 1);
+}
+
 static void a_directory_that_cannot_be_made_is_an_error(void)
 {
     begin(0);
@@ -685,6 +716,7 @@ int main(void)
     RUN(a_log_that_is_only_looked_at_is_not_changed);
     RUN(who_only_looks_makes_nothing_and_minds_the_lock);
     RUN(entries_are_read_by_who_does_not_know_their_term);
+    RUN(what_was_cut_by_a_record_of_its_own_is_not_read_again);
     RUN(a_directory_that_cannot_be_made_is_an_error);
     RUN(the_writer_thread_reports_in_order);
     RUN(closing_finishes_what_the_thread_has_not_begun);

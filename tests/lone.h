@@ -26,6 +26,9 @@
 
 #define LONE_ID 1u
 
+/* Of the nodes that are made from now on; see cluster.h. */
+extern int cluster_protocol;
+
 /* An entry of a log as seen from outside: what the writes add up to. */
 typedef struct lone_entry {
     raft_term term;
@@ -576,6 +579,7 @@ static inline void lone_init(lone *l)
 {
     memset(l, 0, sizeof *l);
     raft_options_init(&l->options);
+    l->options.protocol = cluster_protocol;
     l->options.id = LONE_ID;
     l->options.seed = 7;
     l->options.election_timeout_ms = 1000;
@@ -839,6 +843,7 @@ static inline raft_message lone_message(int kind, raft_id from, raft_term term)
     m.to = LONE_ID;
     m.term = term;
     m.kind = kind;
+    m.protocol = cluster_protocol;
     return m;
 }
 
@@ -922,6 +927,7 @@ static inline int lone_ack(lone *l, raft_id from, raft_index index)
     raft_message m = lone_message(RAFT_MESSAGE_APPEND_REPLY, from, lone_status(l).term);
     m.round = lone_round(l, from);
     m.index = index;
+    m.flags = cluster_protocol == RAFT_PROTOCOL_MULTIPAXOS ? RAFT_FLAG_ACCEPTED : 0; /* P7 */
     return lone_receive(l, &m);
 }
 

@@ -817,34 +817,34 @@ static void failing_allocations_delay_and_break_nothing(void)
 int main(void)
 {
     RUN(probe_has_one_append_outstanding_until_a_reply);
-    RUN(heartbeat_reply_lets_a_lost_probe_go_again);
-    RUN(caught_up_peer_in_probe_returns_by_an_empty_append);
+    RUN_BOTH(heartbeat_reply_lets_a_lost_probe_go_again);
+    RUN_BOTH(caught_up_peer_in_probe_returns_by_an_empty_append);
     RUN(unreachable_peer_is_probed_behind_its_match);
     RUN(window_is_filled_to_its_messages_and_no_further);
     RUN(acknowledgement_frees_everything_at_or_below_it);
     RUN(bytes_in_flight_pause_and_the_last_message_may_overshoot);
     RUN(page_always_carries_an_entry_and_an_oversized_one_goes_alone);
-    RUN(no_message_exceeds_its_bytes_unless_it_is_one_entry);
+    RUN_BOTH(no_message_exceeds_its_bytes_unless_it_is_one_entry);
     RUN(window_counts_right_however_it_is_used);
-    RUN(new_entries_save_the_empty_append);
+    RUN_BOTH(new_entries_save_the_empty_append);
     RUN(window_lost_whole_is_found_by_one_empty_append);
-    RUN(refusal_while_replicating_goes_back_to_the_match);
+    RUN_BOTH(refusal_while_replicating_goes_back_to_the_match);
     RUN(late_answers_do_not_end_the_probe);
     RUN_BOTH(refusal_from_within_the_pipeline_loses_no_entry);
     RUN_BOTH(silent_peer_holds_up_nobody_and_is_caught_up_later);
-    RUN(quota_refuses_beyond_its_bytes);
+    RUN_BOTH(quota_refuses_beyond_its_bytes);
     RUN(empty_payload_passes_the_quota);
     RUN(anything_passes_where_nothing_is_uncommitted);
-    RUN(quota_takes_a_vector_whole_or_not_at_all);
+    RUN_BOTH(quota_takes_a_vector_whole_or_not_at_all);
     RUN_BOTH(quota_neither_drifts_nor_underflows_over_leader_changes);
-    RUN(full_log_refuses_proposals_and_loses_nothing);
+    RUN_BOTH(full_log_refuses_proposals_and_loses_nothing);
     RUN(follower_with_a_full_log_takes_no_more_and_keeps_what_it_has);
     RUN_BOTH(group_at_its_bound_commits_what_it_took_and_survives_an_election);
     RUN(entries_are_applied_in_pages_one_poll_each);
     RUN(pending_apply_pauses_and_resumes);
     RUN(bytes_lent_to_apply_stay_while_the_log_changes);
-    RUN(large_backlog_is_replayed_without_a_skip_or_a_repeat);
-    RUN(proposals_from_inside_apply_are_taken);
-    RUN(failing_allocations_delay_and_break_nothing);
+    RUN_BOTH(large_backlog_is_replayed_without_a_skip_or_a_repeat);
+    RUN_BOTH(proposals_from_inside_apply_are_taken);
+    RUN_BOTH(failing_allocations_delay_and_break_nothing);
     return check_done();
 }

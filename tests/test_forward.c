@@ -1000,9 +1000,9 @@ int main(void)
     RUN_BOTH(what_is_on_its_way_is_unknown_when_storage_fails_and_what_is_not_is_dropped);
     RUN_BOTH(proposals_are_forwarded_from_inside_notify_too);
     RUN_BOTH(in_a_storm_every_proposal_has_one_true_answer);
-    RUN(only_data_and_whole_entries_are_taken_from_a_peer);
-    RUN(strangers_and_other_terms_are_passed_over_in_silence);
-    RUN(without_memory_a_message_is_taken_whole_or_not_at_all);
+    RUN_BOTH(only_data_and_whole_entries_are_taken_from_a_peer);
+    RUN_BOTH(strangers_and_other_terms_are_passed_over_in_silence);
+    RUN_BOTH(without_memory_a_message_is_taken_whole_or_not_at_all);
     RUN(without_memory_a_proposal_is_not_taken_for_forwarding);
     RUN(answers_to_what_was_never_asked_change_nothing);
     RUN_BOTH(an_answer_that_comes_after_the_entry_says_what_became_of_it);

@@ -376,7 +376,7 @@ int main(void)
     RUN_BOTH(limits_of_reads_and_bytes_hold_from_now_on);
     RUN_BOTH(a_log_bound_lowered_below_what_is_held_refuses_and_loses_nothing);
     RUN_BOTH(switches_turn_at_once);
-    RUN(before_the_start_and_after_the_end_options_stay);
+    RUN_BOTH(before_the_start_and_after_the_end_options_stay);
     RUN_BOTH(inside_callbacks_none_of_this_is_legal_but_to_look);
     return check_done();
 }

@@ -774,7 +774,7 @@ int main(void)
     RUN_BOTH(the_order_belongs_to_one_candidacy);
     RUN_BOTH(a_go_now_of_an_earlier_term_is_ignored);
     RUN_BOTH(a_go_now_counts_only_from_the_leader_that_is_followed);
-    RUN(stickiness_yields_to_an_ordered_vote_only);
+    RUN_BOTH(stickiness_yields_to_an_ordered_vote_only);
     RUN(an_ordered_candidate_with_a_worse_log_is_refused);
     RUN_BOTH(an_ordered_candidate_waits_for_its_own_vote);
     RUN_BOTH(a_leader_whose_writes_hang_hands_over_after_one_disk_timeout);

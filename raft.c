@@ -1246,6 +1246,7 @@ static void flush(raft *node)
     if (node->waiting != 0) {
         raft__asked_timers(node);
         raft__forwards_timers(node);
+        raft__fresh_timers(node);
     }
     if (node->change_due) {
         raft__config_step(node);

@@ -1062,8 +1062,8 @@ RAFT_API int raft_snapshot_sent(raft *node, raft_id peer, int status);
  * that is fresh enough; else RAFT_EVENT_SNAPSHOT_WANTED asks its host for one. It takes a
  * snapshot_read there; a leader without it sends none.
  * The request is forgotten, and apply goes on with what is there, when the term or the role changes,
- * when this server is no member with data any more, when memory for entries runs out, and by a
- * restart: snapshot_asked of raft_status is 0 then, and RAFT_EVENT_ROLE tells the first two.
+ * when this server is no member with data any more, when memory for entries runs out, when nothing
+ * of it has come for ten election timeouts, and by a restart: snapshot_asked of raft_status is 0 then, and RAFT_EVENT_ROLE tells the first two.
  * RAFT_OK, also when one is under way; RAFT_EARG; RAFT_ESTATE: also without a snapshot_load;
  * RAFT_EREENTRY; RAFT_ENOTMEMBER: not a member that holds data; RAFT_ENOLEADER: none is known, or
  * this server leads; RAFT_EBUSY: a snapshot is being installed, or the node is being stopped; fatal.

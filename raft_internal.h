@@ -520,6 +520,7 @@ struct raft__piece_reply {
 struct raft__fresh {
     raft_index index;  /* follower: it has to reach this */
     uint64_t again_ms; /* follower: when the leader is asked again; leader: when its host is */
+    uint64_t until_ms; /* follower: it is forgotten then; put off by each piece */
     raft_index wanted; /* leader: its host is to be asked for one that reaches this; 0: no */
 };
 
@@ -997,6 +998,7 @@ RAFT_INTERNAL void raft__install_free(raft *node);
 /* The request for a fresh snapshot is forgotten; asks the leader; when to ask again. */
 RAFT_INTERNAL void raft__fresh_end(raft *node);
 RAFT_INTERNAL void raft__fresh_send(raft *node);
+RAFT_INTERNAL void raft__fresh_timers(raft *node);
 RAFT_INTERNAL uint64_t raft__fresh_deadline(const raft *node);
 
 /* Takes off what is to be told: fills the event and returns 1, or returns 0. */

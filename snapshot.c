@@ -175,6 +175,12 @@ static int is_asked_for(const raft *node, raft_index index)
     return node->renewing && index >= node->fresh.index;
 }
 
+/* Where nobody can send one, apply must not stand still for ever. */
+static void be_patient(raft *node)
+{
+    node->fresh.until_ms = node->now_ms + (uint64_t)node->options.election_timeout_ms * 20;
+}
+
 static void end_renewing(raft *node)
 {
     node->renewing = 0;
@@ -221,6 +227,7 @@ int raft_request_snapshot(raft *node)
     node->renewing = 1;
     node->fresh.index = node->commit_index > 0 ? node->commit_index : 1;
     node->fresh.again_ms = node->now_ms;
+    be_patient(node);
     node->waiting++;
     node->counters.snapshots_asked++;
     node->dirty = 1;
@@ -244,9 +251,20 @@ void raft__fresh_send(raft *node)
     }
 }
 
+void raft__fresh_timers(raft *node)
+{
+    int in_hand = node->install != NULL && node->install->phase >= RAFT__ARRIVED;
+    if (node->renewing && node->now_ms >= node->fresh.until_ms && !in_hand) {
+        raft__fresh_end(node);
+    }
+}
+
 uint64_t raft__fresh_deadline(const raft *node)
 {
-    return may_ask(node) ? node->fresh.again_ms : RAFT_NEVER;
+    uint64_t due = may_ask(node) ? node->fresh.again_ms : RAFT_NEVER;
+    return node->renewing && node->fresh.until_ms < due && node->install == NULL
+               ? node->fresh.until_ms
+               : due;
 }
 
 /* ---- Receiving ------------------------------------------------------------------------------ */
@@ -490,6 +508,9 @@ int raft__snapshot_receive(raft *node, const raft_message *message)
     if (!can_take(node, message)) {
         answer_piece(node, message->index, message->index_term, 0, 1);
         return RAFT_OK;
+    }
+    if (is_asked_for(node, message->index)) {
+        be_patient(node);
     }
     return take_piece_of(node, message);
 }

@@ -2034,6 +2034,24 @@ static void crash_after_a_fresh_snapshot_loses_nothing(void)
     CLUSTER_DONE(c);
 }
 
+/* Or a leader that cannot send any would keep this server from applying for ever. */
+static void request_for_a_fresh_snapshot_ends_when_nothing_comes(void)
+{
+    struct cluster *c = make_group(3);
+    c->ships = 1; /* and this host does not */
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    work(c, 1, 10);
+    CHECK_EQ(request(c, 3), RAFT_OK);
+    work(c, 1, 10);
+    cluster_run(c, 9 * LONGEST);
+    CHECK(asked(c, 3) > 0);
+    cluster_run(c, LONGEST);
+    CHECK_EQ(asked(c, 3), 0);
+    CHECK(cluster_converged(c));
+    CLUSTER_DONE(c);
+}
+
 static void who_cannot_be_sent_a_fresh_snapshot_is_told_why(void)
 {
     struct cluster *c = make_group(4);
@@ -2118,6 +2136,7 @@ int main(void)
     RUN_BOTH(fresh_snapshot_comes_through_losses_and_slow_hosts);
     RUN_BOTH(fresh_snapshot_that_the_host_ships_is_loaded);
     RUN_BOTH(crash_after_a_fresh_snapshot_loses_nothing);
+    RUN_BOTH(request_for_a_fresh_snapshot_ends_when_nothing_comes);
     RUN_BOTH(who_cannot_be_sent_a_fresh_snapshot_is_told_why);
     return check_done();
 }

@@ -138,8 +138,8 @@
     X(snapshots_wanted, 5217)                                                                      \
     X(snapshots_installed, 79)                                                                     \
     X(snapshots_loaded, 72)                                                                        \
-    X(fresh_asked, 60)                                                                             \
-    X(fresh_loaded, 25)                                                                            \
+    X(fresh_asked, 40)                                                                             \
+    X(fresh_loaded, 6)                                                                             \
     X(snapshots_shipped, 19)                                                                       \
     X(crashes_in_snapshot, 12)                                                                     \
     X(chunks_read, 88)                                                                             \

@@ -165,6 +165,7 @@ static void begin_campaign(raft *node, int role)
     raft__pull_forget(node);
     node->round++; /* replies to earlier campaigns do not count (R13) */
     node->request_due = 1;
+    node->rare = 1;
     node->dirty = 1;
     raft__draw_timer(node);
 }
@@ -414,6 +415,7 @@ void raft__reply(raft *node, const struct raft__reply *reply)
     if (node->replies != NULL && slot < RAFT__REPLIES) {
         node->replies[slot] = *reply; /* the newer question is the one that is waited for */
         node->reply_count += slot == node->reply_count;
+        node->rare = 1;
         node->dirty = 1;
     }
 }
@@ -610,6 +612,7 @@ static void check_quorum(raft *node)
     node->checked_before = node->checked_last;
     node->checked_last = node->log.last_index;
     node->change_due = 1; /* looked at regularly: a learner may have caught up */
+    node->rare = 1;
     if (!node->quorum_ok && !node->options.no_check_quorum) {
         raft__become_follower(node, node->state.term, 0);
     }

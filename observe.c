@@ -474,6 +474,12 @@ static const char *check_told(const raft *node)
                : NULL;
 }
 
+/* What is rare is looked for only where it is marked. */
+static const char *check_rare(const raft *node)
+{
+    return raft__has_rare(node) && !node->rare ? "what most polls have none of is marked" : NULL;
+}
+
 const char *raft_check(const raft *node)
 {
     if (node == NULL) {
@@ -487,6 +493,7 @@ const char *raft_check(const raft *node)
     broken = broken != NULL ? broken : check_writes(node);
     broken = broken != NULL ? broken : check_role(node);
     broken = broken != NULL ? broken : check_told(node);
+    broken = broken != NULL ? broken : check_rare(node);
     broken = broken != NULL ? broken : check_handover(node);
     broken = broken != NULL ? broken : check_pull(node);
     broken = broken != NULL ? broken : check_sleep(node);

@@ -311,6 +311,7 @@ static void ask_all(raft *node)
     node->phase1->asked_members = raft__config_index(node);
     node->refused = 0;
     node->request_due = 1;
+    node->rare = 1;
     node->dirty = 1;
 }
 

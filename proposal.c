@@ -166,6 +166,7 @@ void raft__own_remember(raft *node)
     if (node->own_count == RAFT__OWN && node->own[0].status == 0) {
         node->own[0].status = RAFT_EUNKNOWN;
     }
+    node->rare = 1;
     node->dirty = 1;
 }
 
@@ -396,6 +397,7 @@ static struct forward *forwards_push(raft *node, uint64_t tag, size_t bytes)
     forward->bytes = (uint32_t)bytes;
     forwards->bytes += bytes;
     node->waiting++;
+    node->rare = 1;
     node->dirty = 1;
     return forward;
 }
@@ -735,6 +737,7 @@ int raft__service_exists(raft *node)
             return 0;
         }
         memset(node->service, 0, sizeof(*node->service));
+        node->rare = 1;
     }
     return 1;
 }

@@ -75,6 +75,7 @@ static void ask(raft *node, raft_index index, raft_term term)
     node->pull.round = ++node->round;
     node->pull.unanswered = 0;
     node->pull.due |= RAFT__PULL_ASK;
+    node->rare = 1;
     node->dirty = 1;
 }
 
@@ -348,6 +349,7 @@ void raft__pull_receive(raft *node, const raft_message *message)
         raft__pull_serve_end(node);
     }
     pull->due |= RAFT__PULL_ANSWER;
+    node->rare = 1;
     pull->asked_by = message->from;
     pull->asked_in = message->term;
     pull->asked_round = message->round;
@@ -441,6 +443,7 @@ static int serve_snapshot(raft *node)
     peer->heard_ms = node->now_ms;
     raft__snapshot_again(node, peer, UINT64_MAX);
     pull->due |= RAFT__PULL_SERVE;
+    node->rare = 1;
     return 1;
 }
 
@@ -570,5 +573,6 @@ void raft__pull_timers(raft *node)
         finish_pull(node, RAFT__PULL_SILENT);
     } else {
         pull->due |= RAFT__PULL_ASK;
+        node->rare = 1;
     }
 }

@@ -558,6 +558,7 @@ RAFT_APART void raft__fail(raft *node, int error)
     raft__fresh_end(node);
     node->election_at_ms = RAFT_NEVER;
     node->error = error;
+    node->rare = 1;
     node->untold = 1;
     raft__install_stop(node);
     node->dirty = 1;
@@ -860,6 +861,7 @@ static void begin_write(raft *node, raft_write *write, raft_range *ranges)
 {
     if (node->log.end_position >= node->wanted_position) {
         node->snapshot_news = 1;
+        node->rare = 1;
     }
     write->seq = ++node->seq;
     write->has_state = state_is_unwritten(node);
@@ -917,15 +919,19 @@ static void flush_persist(raft *node)
     } while (has_place_to_write(node) && has_unwritten(node));
 }
 
-/* Once more where a snapshot is put into use: its metadata is to be written. */
-RAFT_APART static void flush_install(raft *node)
+/*
+ * Once more where a snapshot is put into use: its metadata is to be written. Returns whether the
+ * node is sound still.
+ */
+RAFT_APART static int flush_install(raft *node)
 {
-    if (node->error == RAFT_OK) {
+    if (node->error == RAFT_OK && node->install != NULL) {
         raft__install_step(node);
+        if (node->error == RAFT_OK && has_unwritten(node) && has_place_to_write(node)) {
+            flush_persist(node);
+        }
     }
-    if (node->error == RAFT_OK && has_unwritten(node) && has_place_to_write(node)) {
-        flush_persist(node);
-    }
+    return node->error == RAFT_OK;
 }
 
 int raft_persisted(raft *node, uint64_t seq, int status)
@@ -986,15 +992,30 @@ RAFT_APART static void send_replies(raft *node)
     }
 }
 
-/* What others asked this server for, and what it asks its leader for. */
-RAFT_APART static void send_to_clients(raft *node)
+RAFT_APART static void send_of_election(raft *node)
 {
-    raft__answers_send(node);
-    raft__served_send(node);
-    raft__asked_send(node);
-    raft__forwards_send(node);
-    raft__fresh_send(node);
-    raft__fresh_feed(node);
+    if (node->reply_count > 0) {
+        send_replies(node);
+    }
+    if (node->request_due && node->role != RAFT_ROLE_LEADER) {
+        raft__election_send(node);
+    }
+}
+
+/* What others asked this server for, and what it asks others for. */
+RAFT_APART static void send_for_others(raft *node)
+{
+    if (node->pull.due != 0) {
+        raft__pull_send(node);
+    }
+    if (raft__has_clients(node)) {
+        raft__answers_send(node);
+        raft__served_send(node);
+        raft__asked_send(node);
+        raft__forwards_send(node);
+        raft__fresh_send(node);
+        raft__fresh_feed(node);
+    }
 }
 
 /* Whatever is said rests on term and vote; until they are durable nothing is said (R1). */
@@ -1003,22 +1024,16 @@ static void flush_messages(raft *node)
     if (!raft__state_is_durable(node)) {
         return;
     }
-    if (node->reply_count > 0) {
-        send_replies(node);
+    if (node->rare) {
+        send_of_election(node);
     }
     if (node->role == RAFT_ROLE_LEADER) {
         raft__leader_send(node);
     } else {
-        if (node->request_due) {
-            raft__election_send(node);
-        }
         raft__follower_send(node);
     }
-    if (node->pull.due != 0) {
-        raft__pull_send(node);
-    }
-    if (raft__has_clients(node)) {
-        send_to_clients(node);
+    if (node->rare) {
+        send_for_others(node);
     }
 }
 
@@ -1082,7 +1097,7 @@ static void complete_load(raft *node)
  * The state machine becomes that of the snapshot when persist has put that into use, and when apply
  * has given back what it had in hand. Until then nothing behind it is applied (R37).
  */
-RAFT_APART static void flush_load(raft *node)
+RAFT_APART static void load_snapshot(raft *node)
 {
     if (!node->load_due || node->applying_index != 0 || node->durable_index < node->load_index) {
         return;
@@ -1104,14 +1119,21 @@ RAFT_APART static void flush_load(raft *node)
     }
 }
 
+/* Whether entries may be applied: the state machine is, or becomes, one that they follow. */
+RAFT_APART static int flush_load(raft *node)
+{
+    if (!node->load_due && !node->renewing) {
+        return 1;
+    }
+    load_snapshot(node);
+    return !node->load_due && !node->renewing && node->error == RAFT_OK;
+}
+
 /* Hands out one page, and marks the rest as waiting for the next poll. */
 RAFT_APART static void flush_apply(raft *node)
 {
-    if (node->load_due || node->renewing) {
-        flush_load(node);
-        if (node->load_due || node->renewing || node->error != RAFT_OK) {
-            return; /* what is in hand, a load too, is seen below */
-        }
+    if (node->rare && !flush_load(node)) {
+        return; /* what is in hand, a load too, is seen below */
     }
     raft_index limit = apply_limit(node);
     if (node->is_witness && node->applying_index == 0 && node->applied_index < limit) {
@@ -1194,7 +1216,6 @@ static int next_fatal_event(raft *node, raft_event *event)
     return 1;
 }
 
-/* Cheap, since most polls have nothing to tell. */
 static int may_have_events(const raft *node)
 {
     return (node->untold | node->waiting | node->own_count | node->regression_due |
@@ -1239,10 +1260,8 @@ RAFT_APART static uint64_t clients_deadline(const raft *node, uint64_t due)
     return forwards < due ? forwards : due;
 }
 
-/* Lets everything leave that may, in the one order. */
-static void flush(raft *node)
+RAFT_APART static void flush_timers(raft *node)
 {
-    raft__election_timers(node);
     if (node->waiting != 0) {
         raft__asked_timers(node);
         raft__forwards_timers(node);
@@ -1251,43 +1270,56 @@ static void flush(raft *node)
     if (node->change_due) {
         raft__config_step(node);
     }
+}
+
+/* Lets everything leave that may, in the one order. Of what most polls have none, one byte tells. */
+static void flush(raft *node)
+{
+    raft__election_timers(node);
+    if (node->rare) {
+        flush_timers(node);
+    }
     if (has_unwritten(node) && has_place_to_write(node)) {
         flush_persist(node);
     }
-    if (node->install != NULL) {
-        flush_install(node);
-    }
-    if (node->error != RAFT_OK) {
+    if (node->rare && !flush_install(node)) {
         return; /* R9: nothing is said or applied any more */
     }
     if (node->role == RAFT_ROLE_LEADER && node->match_moved) {
         raft__leader_commit(node);
     }
     flush_messages(node);
-    node->dirty = node->change_due | node->more_due; /* what still waits, waits for storage */
-    node->more_due = 0;
+    node->dirty = 0; /* what still waits, waits for storage */
+    if (node->rare) {
+        node->dirty = node->change_due | node->more_due;
+        node->more_due = 0;
+    }
     if (node->applied_index < node->commit_index) {
         flush_apply(node);
     }
 }
 
 /* A node that has failed does nothing any more, and one that is being stopped may have to. */
-RAFT_APART static int poll_end(raft *node)
+RAFT_APART static int poll_rare(raft *node)
 {
-    if (node->error == RAFT_OK && raft__has_stopped(node)) {
+    if (may_have_events(node)) {
+        flush_events(node);
+    }
+    if (node->stopping && node->error == RAFT_OK && raft__has_stopped(node)) {
         raft__fail(node, RAFT_ESTOPPED);
         flush_events(node);
     }
     if (node->error != RAFT_OK) {
         node->dirty = 0;
     }
+    node->rare = (uint8_t)raft__has_rare(node);
     return node->error;
 }
 
 /* Apart, so that a poll with nothing to do saves no registers. */
 RAFT_APART static int poll_due(raft *node)
 {
-    if (node->streams != NULL) {
+    if (node->rare) {
         raft__streams_sweep(node);
     }
     if (node->callbacks.read_log != NULL && node->log.bytes > node->options.log_bytes_max / 2) {
@@ -1296,10 +1328,7 @@ RAFT_APART static int poll_due(raft *node)
     if (node->error == RAFT_OK) {
         flush(node);
     }
-    if (may_have_events(node)) {
-        flush_events(node);
-    }
-    return (node->stopping | node->error) != 0 ? poll_end(node) : RAFT_OK;
+    return (node->untold | node->rare) != 0 ? poll_rare(node) : RAFT_OK;
 }
 
 /* Of a node that is sound and has nothing that may leave now. */

@@ -830,6 +830,7 @@ struct raft {
     uint8_t phase;  /* RAFT__STARTED.. */
     uint8_t inside; /* RAFT__OUTSIDE.. */
     uint8_t dirty;  /* something may wait to leave: poll now */
+    uint8_t rare;   /* there may be work that most polls have none of, see raft__has_rare */
     uint8_t meta_unwritten;
     uint8_t headless;      /* restoring: what is in front of the log is not known yet */
     uint8_t load_due;      /* the state machine is to be replaced by the snapshot */
@@ -1105,6 +1106,19 @@ static inline int raft__is_transferring(const raft *node)
 static inline int raft__has_clients(const raft *node)
 {
     return node->waiting != 0 || node->service != NULL;
+}
+
+/*
+ * Work that a poll of the steady state has none of. Whatever begins it sets node->rare, so that such
+ * a poll asks for one byte; only a poll that finds nothing more of it clears that.
+ */
+static inline int raft__has_rare(const raft *node)
+{
+    return node->streams != NULL || node->install != NULL || raft__has_clients(node) ||
+           (node->reply_count | node->own_count | node->pull.due | node->request_due |
+            node->change_due | node->more_due | node->load_due | node->regression_due |
+            node->snapshot_news | node->stopping) != 0 ||
+           node->error != RAFT_OK;
 }
 
 /* The gate of every input: RAFT_OK where the node may be changed now. Open: apply and notify. */

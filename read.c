@@ -72,6 +72,7 @@ static int read_begin(raft *node, struct raft__reads *reads, uint64_t tag, raft_
     *read_at(reads, reads->count) = read;
     reads->count++;
     node->waiting++;
+    node->rare = 1;
     node->dirty = 1;
     return RAFT_OK;
 }

@@ -432,6 +432,7 @@ void raft__progress_reset(raft *node)
     node->checked_before = node->own_first;
     node->match_moved = 1;
     node->change_due = 1;
+    node->rare = 1;
 }
 
 void raft__peer_free(raft *node, struct raft__peer *peer)
@@ -500,6 +501,7 @@ RAFT_APART static void lose_peer(raft *node, struct raft__peer *peer)
     peer->lease_end_ms = 0;
     peer->state = RAFT_PEER_LOST;
     node->regression_due = 1;
+    node->rare = 1;
     node->dirty = 1;
 }
 
@@ -979,9 +981,8 @@ static int round_flags(raft *node)
 }
 
 /* A round goes out when it is time for a heartbeat, or when reads wait for one. */
-static int begin_round(raft *node)
+static int begin_round(raft *node, int has_clients)
 {
-    int has_clients = raft__has_clients(node);
     if (node->now_ms < node->heartbeat_at_ms && !(has_clients && raft__reads_need_round(node))) {
         return 0;
     }
@@ -995,10 +996,11 @@ static int begin_round(raft *node)
 
 void raft__leader_send(raft *node)
 {
-    if (node->waiting != 0) {
+    int has_clients = node->rare && raft__has_clients(node);
+    if (has_clients) {
         raft__reads_judge(node);
     }
-    int round_due = begin_round(node);
+    int round_due = begin_round(node, has_clients);
     struct draft draft;
     draft.round_flags = round_due ? round_flags(node) : 0;
     draft.append.kind = 0;
@@ -1051,6 +1053,7 @@ RAFT_APART static void settle(raft *node)
     }
     node->settled = (uint8_t)raft__quorum_has(&node->quorums, RAFT__COMMIT, set);
     node->change_due |= node->settled && raft__is_joint(node);
+    node->rare |= node->change_due;
 }
 
 /*
@@ -1078,5 +1081,6 @@ void raft__leader_commit(raft *node)
     }
     if (raft__is_joint(node) && node->commit_index >= raft__config_index(node)) {
         node->change_due = 1;
+        node->rare = 1;
     }
 }

@@ -58,6 +58,7 @@ void raft__snapshot_rearm(raft *node)
     uint64_t from = raft__log_position(&node->log, node->snapshot_index + 1);
     node->wanted_position = bytes == 0 ? UINT64_MAX : from + bytes;
     node->snapshot_news |= node->log.end_position >= node->wanted_position;
+    node->rare |= node->snapshot_news;
 }
 
 static uint64_t newest_loan(const raft *node)
@@ -229,6 +230,7 @@ int raft_request_snapshot(raft *node)
     node->fresh.again_ms = node->now_ms;
     be_patient(node);
     node->waiting++;
+    node->rare = 1;
     node->counters.snapshots_asked++;
     node->dirty = 1;
     return RAFT_OK;
@@ -313,6 +315,7 @@ static void tell_end(raft *node, const struct raft__install *install, int status
     struct raft__end end = {install->from, install->meta.index, status};
     node->ends[node->end_count++] = end;
     node->snapshot_news = 1;
+    node->rare = 1;
     node->dirty = 1;
 }
 
@@ -382,6 +385,7 @@ static void answer_piece(raft *node, raft_index index, raft_term term, uint64_t 
     node->piece_reply = reply;
     if (node->role == RAFT_ROLE_CANDIDATE && node->pull.source != 0) {
         node->pull.due |= RAFT__PULL_PIECE;
+        node->rare = 1;
     }
     node->dirty = 1;
 }
@@ -441,6 +445,7 @@ static struct raft__install *find_transfer(raft *node, const raft_message *messa
     install->sender_term = message->term;
     install->bare = (message->flags & RAFT_FLAG_BARE) != 0;
     node->install = install;
+    node->rare = 1;
     return install;
 }
 
@@ -547,6 +552,7 @@ static void forget_written(raft *node)
 static void load(raft *node, const struct raft__meta *meta)
 {
     node->load_due = 1;
+    node->rare = 1;
     node->load_index = meta->index;
     node->load_term = meta->term;
 }
@@ -738,6 +744,7 @@ int raft_snapshot_received(raft *node, const void *meta_bytes, size_t size)
     }
     node->install->phase = RAFT__COMPLETE;
     node->install->bare = node->is_witness;
+    node->rare = 1;
     node->dirty = 1;
     return RAFT_OK;
 }

@@ -46,6 +46,7 @@ static struct raft__stream *stream_new(raft *node, raft_id peer)
         stream->peer = peer;
         stream->next = node->streams;
         node->streams = stream;
+        node->rare = 1;
     }
     return stream;
 }
@@ -422,6 +423,7 @@ void raft__feed_snapshot(raft *node, uint32_t position)
             peer->needs = RAFT__UNTOLD;
             node->needs_due = 1;
             node->snapshot_news = 1;
+            node->rare = 1;
         }
         return;
     }
@@ -481,6 +483,7 @@ static void want_fresh(raft *node, raft_index index)
         node->fresh.again_ms = node->now_ms + (uint64_t)node->options.election_timeout_ms * 2;
     }
     node->snapshot_news |= node->fresh.wanted != 0;
+    node->rare |= node->snapshot_news;
 }
 
 /* Of the own term, from a member with data: what it already has, or a transfer, is enough. */

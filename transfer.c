@@ -70,6 +70,7 @@ static void end_transfer(raft *node)
     node->transfer.until_ms = RAFT_NEVER;
     node->transfer.undated = 0;
     close_proposals(node);
+    node->rare = 1;
     node->change_due = 1; /* the membership may have waited for this (R44) */
     node->dirty = 1;
 }
@@ -356,6 +357,7 @@ int raft_stop(raft *node)
     }
     raft__wake(node);
     node->stopping = 1;
+    node->rare = 1;
     node->stop_at_ms = RAFT_NEVER;
     node->dirty = 1;
     close_proposals(node);

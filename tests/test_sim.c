@@ -2106,6 +2106,20 @@ static void a_slot_that_two_servers_use_is_flagged(void)
     CHECK_FLAGGED("I5");
 }
 
+/* The third server comes by a membership that is not chosen yet (P10, P18). */
+static void a_slot_of_a_membership_that_may_be_dropped_is_flagged(void)
+{
+    struct checker_setup setup;
+    memset(&setup, 0, sizeof setup);
+    setup.paxos = 1;
+    setup.founders = 2;
+    begin_with(setup);
+    write_round(2, ballot(1, 2), 2, 0);
+    raft_message request = message(RAFT_MESSAGE_VOTE, 2, 0, ballot(1, 2));
+    send(&request, 2);
+    CHECK_FLAGGED("P18");
+}
+
 static void an_accepted_round_that_falls_is_flagged(void)
 {
     begin_paxos();
@@ -2393,6 +2407,7 @@ int main(void)
     RUN(a_commit_of_what_was_not_accepted_is_flagged);
     RUN(a_term_led_by_another_than_its_owner_is_flagged);
     RUN(a_slot_that_two_servers_use_is_flagged);
+    RUN(a_slot_of_a_membership_that_may_be_dropped_is_flagged);
     RUN(an_accepted_round_that_falls_is_flagged);
     RUN(an_accepted_round_above_the_term_is_flagged);
     RUN(an_accepted_round_in_raft_is_flagged);

@@ -6,7 +6,8 @@
 #
 # BUILD: where the copies go (a directory inside it). JOBS: copies that are tried at once (2). SEED:
 # the first seed (1). How many are tried before a mutant counts as a survivor is said by a line
-# "seeds: N" in its patch: ten times what it takes, or more. SEEDS: the bound of all of them.
+# "seeds: N" in its patch: ten times what it takes, or more. SEEDS: the bound of all of them. A line
+# "protocol: multipaxos" has the runs play that one instead of Raft.
 #
 # Prints a row for each mutant: its name, the seeds it took, what found it. Fails if one survives,
 # if a patch no longer applies, or if the unchanged sources fail, be it the seed that a mutant fails.
@@ -53,7 +54,7 @@ build() {
 hunt() {
     taken=''
     broken=''
-    "$build/sim" --seed "$first" --runs "$1" >"$build.out" 2>&1 || true
+    "$build/sim" --protocol "$protocol" --seed "$first" --runs "$1" >"$build.out" 2>&1 || true
     line=$(grep '^seed .* FAILS: ' "$build.out" | head -n 1) || true
     if [ -n "$line" ]; then
         seed=${line#seed }
@@ -68,7 +69,7 @@ judge() {
     if [ -z "$broken" ]; then
         row "$1" "> $2" 'SURVIVES'
         fail
-    elif ! "$original" --seed "$seed" >/dev/null 2>&1; then
+    elif ! "$original" --protocol "$protocol" --seed "$seed" >/dev/null 2>&1; then
         row "$1" "$taken" "the original fails as well: $broken"
         fail
     else
@@ -98,6 +99,8 @@ try_mutant() {
     name=$(basename "$1" .patch)
     bound=${SEEDS:-$(sed -n 's/^seeds: *//p' "$1")}
     bound=${bound:-5000}
+    protocol=$(sed -n 's/^protocol: *//p' "$1")
+    protocol=${protocol:-raft}
     if ! patch -s -d "$tree" -p1 <"$1" >"$build.log" 2>&1; then
         row "$name" - 'the patch does not apply'
         fail

@@ -205,6 +205,9 @@ void checker_begin(struct checker *checker, const struct checker_setup *setup)
     checker->ever_voters = checker->founding.voters[0];
     memset(checker->slot_owners, 0, sizeof checker->slot_owners);
     for (int i = 0; i < CHECKER_NODES_MAX; i++) {
+        checker->member_since[i] = (checker->founding.members >> i & 1) != 0 ? 0 : UINT64_MAX;
+    }
+    for (int i = 0; i < CHECKER_NODES_MAX; i++) {
         struct checker_node *node = &checker->nodes[i];
         struct checker_log logs[4] = {node->durable, node->issued, node->restored,
                                       node->pending_links};
@@ -985,6 +988,12 @@ static void check_owner(struct checker *checker, int node, raft_term term)
     if (slot == 0 || (owner != 0 && owner != node + 1)) {
         checker_fail(checker, "I5", "node %d takes term %" PRIu64 ", which belongs to node %d",
                      node, term, owner - 1);
+    }
+    if (checker->chosen.count < checker->member_since[node]) {
+        checker_fail(checker, "P18",
+                     "node %d takes term %" PRIu64 " by a membership at %" PRIu64
+                     " or beyond, chosen are %zu",
+                     node, term, checker->member_since[node], checker->chosen.count);
     }
     checker->slot_owners[slot] = (uint8_t)(node + 1);
 }
@@ -1770,6 +1779,9 @@ void checker_membership(struct checker *checker, int node, const raft_status *st
         config.members |= bit;
         if (position != NOBODY) {
             config.zone[position] = member->zone;
+            if (config.version < checker->member_since[position]) {
+                checker->member_since[position] = config.version;
+            }
         }
         config.wishes |= member->promote ? bit : 0;
         voters[0] |=

@@ -193,6 +193,7 @@ struct checker {
     size_t read_capacity;
     struct checker_log announced; /* memberships by which leaders counted: term and index */
     struct checker_config founding;
+    raft_index member_since[CHECKER_NODES_MAX]; /* the first membership with it; founders: 0 */
     uint32_t ever_voters; /* who was ever to be counted, by any membership that governed anywhere */
     uint32_t absent;      /* positions that are switched off for good */
     raft_index commit_max;   /* the highest commit index seen anywhere */

@@ -36,6 +36,7 @@ void raft__log_init(struct raft__log *log, uint64_t bytes_max)
     memset(log, 0, sizeof(*log));
     log->front_index = 1;
     log->last_run = 1;
+    log->plain_from = 1;
     log->bytes_max = bytes_max;
     log->segment_max = SEGMENT_BYTES_MAX;
     if (bytes_max / 8 < SEGMENT_BYTES_MAX) { /* what is given up is whole segments */
@@ -54,6 +55,7 @@ void raft__log_begin(struct raft__log *log, raft_index index, raft_term term)
     log->last_term = term;
     log->tail = NULL;
     log->last_run = index + 1;
+    log->plain_from = index + 1;
 }
 
 /* ---- Segments ------------------------------------------------------------------------------- */
@@ -93,6 +95,8 @@ static void log_note_end(struct raft__log *log)
     uint32_t runs = log->run_count;
     log->tail = segments == 0 ? NULL : log->segments[segments - 1];
     log->last_run = runs == 0 ? log->last_index + 1 : log->runs[runs - 1].first;
+    raft_index held = segments == 0 ? log->last_index + 1 : log->tail->first;
+    log->plain_from = held > log->last_run ? held : log->last_run;
 }
 
 static void segment_free(struct raft__log *log, const struct raft__memory *memory,
@@ -360,7 +364,7 @@ void raft__log_range(const struct raft__log *log, raft_index first, raft_index l
                      uint64_t bytes_max, raft_range *range)
 {
     RAFT_ASSERT(first >= log->front_index && first <= last && last <= log->last_index);
-    if (first < log->tail->first || first < log->last_run) {
+    if (first < log->plain_from) {
         log_range_within(log, first, last, bytes_max, range);
     } else {
         segment_range(log->tail, first, last, log->last_term, bytes_max, range);
@@ -780,6 +784,10 @@ const char *raft__log_check(const struct raft__log *log)
     }
     if (log->tail != (log->segment_count > 0 ? log->segments[log->segment_count - 1] : NULL)) {
         return "the tail is the last segment";
+    }
+    if (log->tail != NULL &&
+        log->plain_from != (log->tail->first > log->last_run ? log->tail->first : log->last_run)) {
+        return "it is known from where on a range is in one piece";
     }
     if (log->segment_count > 0 && segment_last(log->segments[0]) <= log->base_index) {
         return "nothing is kept that is compacted whole";

@@ -133,6 +133,7 @@ struct raft__log {
     struct raft__segment *limbo;     /* given up, but still lent to a write or to apply */
     struct raft__segment *tail;      /* the last segment; null where there is none */
     raft_index last_run;             /* where the last run begins; behind the log where none is */
+    raft_index plain_from;           /* from here on all is in the last segment and the last run */
     raft_index base_index;           /* the last entry that is compacted away, and its term */
     raft_term base_term;
     raft_index front_index; /* from here on entries can be handed out */

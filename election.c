@@ -622,9 +622,11 @@ static void leader_timers(raft *node)
 {
     if (node->now_ms >= node->quorum_at_ms) {
         check_quorum(node);
+        if (node->role != RAFT_ROLE_LEADER) {
+            return;
+        }
     }
-    if (node->role == RAFT_ROLE_LEADER &&
-        (node->handing_over || node->pending_count > 0 || !node->may_lead)) {
+    if (node->handing_over || node->pending_count > 0 || !node->may_lead) {
         raft__transfer_timers(node);
     }
 }
@@ -665,7 +667,8 @@ void raft__election_timers(raft *node)
         campaign_timers(node);
     }
     if (node->timer_reset) {
-        draw_timer(node);
+        draw_timer(node); /* it lies ahead */
+        return;
     }
     if (node->role == RAFT_ROLE_LEADER || node->now_ms < node->election_at_ms) {
         return;

@@ -639,13 +639,6 @@ RAFT_APART static int receive_stale(raft *node, const raft_message *message)
     return is_forwarded(message) ? dispatch_forwarded(node, message) : RAFT_OK;
 }
 
-static inline void adopt_term(raft *node, raft_term term)
-{
-    if (term > node->state.term) {
-        raft__become_follower(node, term, 0);
-    }
-}
-
 /* What is rare, of the own term or a higher one. */
 RAFT_APART static int dispatch_rest(raft *node, const raft_message *message, unsigned kinds)
 {
@@ -656,7 +649,7 @@ RAFT_APART static int dispatch_rest(raft *node, const raft_message *message, uns
     if (message->kind == RAFT_MESSAGE_SNAPSHOT && raft__snapshot_contradicts(node, message)) {
         return RAFT_EMALFORMED;
     }
-    adopt_term(node, message->term);
+    raft__adopt_term(node, message->term);
     switch (message->kind) {
     case RAFT_MESSAGE_SNAPSHOT:
         return raft__snapshot_receive(node, message);
@@ -676,7 +669,8 @@ RAFT_APART static int dispatch_rest(raft *node, const raft_message *message, uns
     }
 }
 
-/* The one dispatcher. What no correct leader sends does not even change the term. */
+/* The one dispatcher. What no correct leader sends does not even change the term: an append is judged
+ * before that is adopted. */
 static inline int dispatch(raft *node, const raft_message *message, unsigned kinds)
 {
     if (message->term < node->state.term) {
@@ -684,18 +678,14 @@ static inline int dispatch(raft *node, const raft_message *message, unsigned kin
     }
     switch (message->kind) {
     case RAFT_MESSAGE_APPEND:
-        if (raft__append_contradicts(node, message, kinds)) {
-            return RAFT_EMALFORMED;
-        }
-        adopt_term(node, message->term);
         return raft__append_receive(node, message, kinds);
     case RAFT_MESSAGE_HEARTBEAT:
-        adopt_term(node, message->term);
+        raft__adopt_term(node, message->term);
         return raft__heartbeat_receive(node, message);
     case RAFT_MESSAGE_APPEND_REPLY:
     case RAFT_MESSAGE_HEARTBEAT_REPLY:
     case RAFT_MESSAGE_SNAPSHOT_REPLY:
-        adopt_term(node, message->term);
+        raft__adopt_term(node, message->term);
         return raft__progress_receive(node, message);
     default:
         return dispatch_rest(node, message, kinds);
@@ -916,7 +906,7 @@ static void flush_persist(raft *node)
             raft__fail(node, RAFT_ESTORAGE);
             return;
         }
-    } while (has_place_to_write(node) && has_unwritten(node));
+    } while (has_unwritten(node) && has_place_to_write(node));
 }
 
 /*

@@ -843,6 +843,7 @@ struct raft {
     uint8_t contact;       /* a leader was heard since leadership or a host's order to campaign */
     uint8_t contact_fresh; /* heard since the last sample (R59) */
     uint8_t timer_reset;   /* redraw the election timer at the next sample */
+    uint8_t attempts;      /* campaigns since a leader was last heard */
     uint8_t request_due;   /* campaign: requests are to be sent */
     uint8_t self_asked;    /* candidate: the own vote is durable and counted */
     uint8_t hold_due;      /* candidate: the requests hold those that have promised (P16) */
@@ -864,7 +865,6 @@ struct raft {
     uint8_t stopping;            /* raft_stop was called */
     uint8_t asleep;              /* no timers until something happens (R54) */
     uint8_t delay_levels;        /* priorities above the own one, at most 3 (R55) */
-    uint8_t attempts;            /* campaigns since a leader was last heard */
     uint8_t options_lowered;     /* at run time: what is in use may be above its bound */
 
     raft_term start_term;    /* the term that this run began in */
@@ -1195,6 +1195,13 @@ RAFT_INTERNAL void raft__membership_changed(raft *node);
 /* Follows in a term at or above the own one; leader 0: nobody known. */
 RAFT_INTERNAL void raft__become_follower(raft *node, raft_term term, raft_id leader);
 
+static inline void raft__adopt_term(raft *node, raft_term term)
+{
+    if (term > node->state.term) {
+        raft__become_follower(node, term, 0);
+    }
+}
+
 /*
  * Begins a campaign: of its own accord; because the leader says so, without asking first; or again,
  * with a log that may not be durable yet. RAFT_OK, RAFT_ENOTMEMBER, RAFT_EBUSY, RAFT_ELIMIT.
@@ -1333,8 +1340,6 @@ static inline void raft__wake(raft *node)
 
 RAFT_INTERNAL void raft__progress_reset(raft *node);
 RAFT_INTERNAL void raft__progress_free(raft *node);
-RAFT_INTERNAL int raft__append_contradicts(const raft *node, const raft_message *message,
-                                           unsigned kinds);
 RAFT_INTERNAL int raft__append_receive(raft *node, const raft_message *message, unsigned kinds);
 RAFT_INTERNAL int raft__heartbeat_receive(raft *node, const raft_message *message);
 RAFT_INTERNAL int raft__progress_receive(raft *node, const raft_message *message);

@@ -145,7 +145,7 @@ RAFT_APART static int kinds_acceptable(const raft *node, const raft_message *mes
  * Whether an append denies what is committed, or what its own term has certified: no correct leader
  * does. Judged before anything changes.
  */
-int raft__append_contradicts(const raft *node, const raft_message *message, unsigned kinds)
+static int append_contradicts(const raft *node, const raft_message *message, unsigned kinds)
 {
     raft_index fixed = node->commit_index;
     if (kinds > RAFT__PLAIN_KINDS && !kinds_acceptable(node, message, kinds)) {
@@ -195,6 +195,10 @@ static void expect_more_than(raft *node, raft_index prev)
  */
 int raft__append_receive(raft *node, const raft_message *message, unsigned kinds)
 {
+    if (append_contradicts(node, message, kinds)) {
+        return RAFT_EMALFORMED;
+    }
+    raft__adopt_term(node, message->term);
     int status = accept_leader(node, message->from, message->round);
     if (status != RAFT_OK) {
         return status;

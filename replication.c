@@ -729,10 +729,11 @@ static void send_append(raft *node, struct draft *draft, struct raft__peer *peer
 }
 
 /*
- * Headers of the entries of a range, in place of the entries; memberships whole. Returns how many
- * there are: no more than have room, one in any case.
+ * Headers of the entries of a range up to last, in place of the entries; memberships whole. Returns
+ * how many there are: no more than have room, one in any case.
  */
-static size_t strip_entries(raft_range range, size_t room, uint8_t *out, raft_range *stripped)
+static size_t strip_entries(raft_range range, raft_index last, size_t room, uint8_t *out,
+                            raft_range *stripped)
 {
     raft_entry entry;
     size_t size = 0;
@@ -743,7 +744,8 @@ static size_t strip_entries(raft_range range, size_t room, uint8_t *out, raft_ra
     while (raft_range_next(&range, &entry)) {
         int whole = entry.kind == RAFT_ENTRY_CONFIG;
         size_t payload_size = whole ? entry.size : 0;
-        if (stripped->count > 0 && size + raft__entry_size(payload_size) > room) {
+        if (stripped->count > 0 &&
+            (entry.index > last || size + raft__entry_size(payload_size) > room)) {
             break; /* one always has room */
         }
         int kind = entry.kind == RAFT_ENTRY_DATA ? RAFT_ENTRY_STRIPPED : entry.kind;
@@ -785,7 +787,7 @@ static void send_stripped(raft *node, struct raft__peer *peer, raft_index last)
     if (last >= peer->next) {
         raft__log_range(&node->log, peer->next, last, UINT64_MAX, &range);
         message.range_count =
-            strip_entries(range, strip_room(node), peer->stripped, &message.ranges[0]) > 0;
+            strip_entries(range, last, strip_room(node), peer->stripped, &message.ranges[0]) > 0;
     }
     message.flags = through_adopted(node, message_end(&message));
     if (message.range_count > 0 && peer->state == RAFT_PEER_REPLICATE) {
@@ -870,8 +872,8 @@ static void send_stored(raft *node, struct raft__peer *peer, const raft_range *r
     message.range_count = 1;
     message.ranges[0] = *range;
     if (is_witness) {
-        message.range_count =
-            strip_entries(*range, strip_room(node), peer->stripped, &message.ranges[0]) > 0;
+        message.range_count = strip_entries(*range, node->witness_limit, strip_room(node),
+                                            peer->stripped, &message.ranges[0]) > 0;
     } else {
         window_push(&peer->window, range->first + range->count - 1);
     }
@@ -889,6 +891,9 @@ static void feed_stored(raft *node, uint32_t position)
     struct raft__peer *peer = &node->peers[position];
     raft_range range;
     int is_witness = (node->witnesses >> position & 1) != 0;
+    if (is_witness && peer->next > node->witness_limit) {
+        return; /* committed, but under a membership before: the one in force asks for more (R56) */
+    }
     int has_room = is_witness ? peer->next == peer->match + 1 && has_room_to_strip(node, peer)
                               : window_has_room(node, peer);
     if (peer->full || !has_room || node->now_ms < peer->retry_ms) {

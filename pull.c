@@ -239,7 +239,9 @@ static int take_pulled(raft *node, const raft_message *message, unsigned kinds, 
 static void look_further_back(raft *node, const raft_message *message)
 {
     raft_index floor = node->commit_index;
-    if (node->pull.verifies || node->pull.index <= floor) {
+    int agrees = message->index == node->pull.index &&
+                 message->index_term == node->pull.index_term; /* but cannot give what follows */
+    if (node->pull.verifies || agrees || node->pull.index <= floor) {
         finish_pull(node, RAFT__PULL_LACKS);
         return;
     }
@@ -267,11 +269,10 @@ static int holds_goal(const raft *node)
            raft__log_term(&node->log, pull->goal) == pull->goal_term;
 }
 
-/* Candidate: the log is the source's up to `end`; so what is committed there is so here (I11). */
+/* Candidate: the log is the source's up to `end`. */
 static void go_on(raft *node, const raft_message *message, raft_index end)
 {
     int is_all = (message->flags & RAFT_FLAG_LAST) != 0 || end == message->index;
-    raft__commit_to(node, message->commit < end ? message->commit : end);
     if (holds_goal(node)) {
         finish_pull(node, RAFT__PULL_DONE);
     } else if (is_all) {
@@ -288,6 +289,7 @@ int raft__pull_reply_receive(raft *node, const raft_message *message, unsigned k
         return RAFT_OK;
     }
     node->pull.progress++;
+    node->pull.unanswered = 0;
     if (message->refused) {
         look_further_back(node, message);
         return RAFT_OK;
@@ -301,6 +303,11 @@ int raft__pull_reply_receive(raft *node, const raft_message *message, unsigned k
         return RAFT_OK;
     }
     int status = take_pulled(node, message, kinds, &end);
+    if (is_candidate(node) && status != RAFT_EMALFORMED) {
+        /* So far it is the source's log, and what is committed there is so here (I11): applied, it
+         * makes room for the rest. */
+        raft__commit_to(node, message->commit < end ? message->commit : end);
+    }
     if (node->pull.source == 0) {
         return status; /* a membership that came with it left this server out (R16) */
     }
@@ -375,13 +382,14 @@ static struct raft__peer *asking_peer(raft *node)
 /* Entries that have left memory are read back, as for a follower (stream.c). */
 static int fetch_chunk(raft *node, raft_index first, raft_range *range)
 {
-    struct raft__peer *peer = asking_peer(node);
-    if (peer == NULL || node->role == RAFT_ROLE_LEADER) {
-        return RAFT_EBUSY; /* a leader keeps there what it knows of its follower */
+    struct raft__peer asker; /* a member or not: it may be the only one that was not told */
+    if (node->role == RAFT_ROLE_LEADER) {
+        return RAFT_EBUSY; /* it reads for its followers */
     }
-    peer->state = RAFT_PEER_REPLICATE;
-    peer->next = first;
-    return raft__stream_entries(node, peer, range);
+    memset(&asker, 0, sizeof(asker));
+    asker.id = node->pull.asked_by;
+    asker.next = first;
+    return raft__stream_entries(node, &asker, range);
 }
 
 /*
@@ -455,9 +463,8 @@ static void send_answer(raft *node)
     raft__message_begin(node, &message, RAFT_MESSAGE_PULL_REPLY, pull->asked_by);
     message.round = pull->asked_round;
     message.index = pull->asked_index;
-    int is_promised =
-        node->rules->by_log ||
-        (pull->asked_in == node->state.term && node->state.vote == pull->asked_by);
+    int is_promised = node->rules->by_log ||
+                      (pull->asked_in == node->state.term && node->state.vote == pull->asked_by);
     if (is_promised && can_serve(node, pull->asked_index, pull->asked_index_term)) {
         message.index_term = pull->asked_index_term;
         status = fill_chunk(node, &message);

@@ -782,6 +782,47 @@ static void source_that_has_compacted_gives_its_snapshot_first(void)
     CLUSTER_DONE(cluster);
 }
 
+/*
+ * What it lacks has left the memory of the only source, and by that log it is no member any more: it
+ * pulls all the same, and learns what it has missed (P4, P9).
+ */
+static void removed_server_that_was_not_told_pulls_from_storage(void)
+{
+    static char payload[700];
+    struct cluster *cluster = make_frank(3);
+    raft_member members[3];
+    raft_membership membership;
+    cluster->read_log = 1;
+    for (raft_id id = 1; id <= 3; id++) {
+        cluster->nodes[id].options.log_bytes_max = 64 << 10;
+        cluster->nodes[id].options.append_bytes_max = 2048;
+    }
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, 1));
+    cluster_isolate(cluster, 3);
+    raft_membership_init(&membership);
+    CHECK_EQ(raft_get_membership(cluster->nodes[1].raft, &membership, members, 3), RAFT_OK);
+    membership.member_count = 2;
+    CHECK_EQ(
+        raft_set_membership(cluster->nodes[1].raft, &membership, membership.version, NULL, NULL),
+        RAFT_OK);
+    for (int i = 0; i < 300; i++) {
+        CHECK_EQ(raft_propose(cluster->nodes[1].raft, payload, sizeof payload, NULL, NULL),
+                 RAFT_OK);
+        cluster_settle(cluster);
+    }
+    cluster_run(cluster, T);
+    CHECK(cluster_status(cluster, 2).memory_index > 100);
+    cluster_crash(cluster, 1);
+    cluster_heal_all(cluster);
+    CHECK_EQ(raft_campaign(cluster->nodes[3].raft), RAFT_OK);
+    cluster_run(cluster, LONGEST);
+    CHECK_EQ(cluster_status(cluster, 3).last_index, cluster_status(cluster, 2).last_index);
+    CHECK(cluster_commit(cluster, 3) >= 300);
+    CHECK_EQ(raft_campaign(cluster->nodes[3].raft), RAFT_ENOTMEMBER);
+    CLUSTER_DONE(cluster);
+}
+
 /* Only another promise comes with a snapshot; the best log is whole. */
 static void entries_come_from_the_best_log_and_no_snapshot_from_another(void)
 {
@@ -1424,6 +1465,7 @@ int main(void)
     RUN(source_that_is_silent_is_left_out_and_the_rest_is_no_quorum);
     RUN(long_pull_is_not_preempted_where_pre_votes_are_asked);
     RUN(source_that_has_compacted_gives_its_snapshot_first);
+    RUN(removed_server_that_was_not_told_pulls_from_storage);
     RUN(entries_come_from_the_best_log_and_no_snapshot_from_another);
     RUN(append_that_overtakes_its_predecessor_is_refused_with_a_hint);
     RUN(heartbeat_commits_nothing_beyond_what_this_term_certified);

@@ -675,7 +675,8 @@ struct draft {
     raft_message heartbeat;
     uint64_t append_bytes_max; /* that the append was built with */
     raft_index append_end;     /* behind its last entry */
-    int round_flags;           /* of heartbeats that want a reply */
+    uint64_t round;            /* of the heartbeats; 0: none is due */
+    int round_flags;           /* and what they say */
 };
 
 /* Multi-Paxos: whether an append that ends here certifies everything that was adopted (P6). */
@@ -830,15 +831,15 @@ RAFT_APART static void feed_witness(raft *node, struct raft__peer *peer)
 }
 
 /* A round of 0 wants no reply: it only tells the commit index. */
-static void send_heartbeat(raft *node, struct draft *draft, struct raft__peer *peer, uint64_t round)
+static void send_heartbeat(raft *node, struct draft *draft, struct raft__peer *peer)
 {
     raft_message *message = &draft->heartbeat;
     if (message->kind == 0) {
         raft__message_begin(node, message, RAFT_MESSAGE_HEARTBEAT, 0);
+        message->round = draft->round;
         message->commit = node->commit_index;
+        message->flags = draft->round_flags;
     }
-    message->round = round;
-    message->flags = round != 0 ? draft->round_flags : 0;
     message->to = peer->id;
     peer->commit_told = node->commit_index;
     raft__send(node, message);
@@ -959,16 +960,14 @@ static inline int is_sent_everything(const raft *node, const struct raft__peer *
     return peer->state == RAFT_PEER_REPLICATE && peer->next > node->log.last_index && !peer->nudge;
 }
 
-static void feed_peer(raft *node, struct draft *draft, struct raft__peer *peer, uint32_t position,
-                      int round_due)
+static void feed_peer(raft *node, struct draft *draft, struct raft__peer *peer, uint32_t position)
 {
     if (!is_sent_everything(node, peer)) {
         feed_entries(node, draft, peer, position);
     }
-    if (round_due) {
-        send_heartbeat(node, draft, peer, node->round);
-    } else if (peer->commit_told < node->commit_index && peer->match > peer->commit_told) {
-        send_heartbeat(node, draft, peer, 0); /* R33: it holds entries that it may commit now */
+    if (draft->round != 0 ||
+        (peer->commit_told < node->commit_index && peer->match > peer->commit_told)) {
+        send_heartbeat(node, draft, peer); /* R33: it holds entries that it may commit now */
     }
 }
 
@@ -1011,13 +1010,14 @@ void raft__leader_send(raft *node)
     }
     int round_due = begin_round(node, has_clients);
     struct draft draft;
+    draft.round = round_due ? node->round : 0;
     draft.round_flags = round_due ? round_flags(node) : 0;
     draft.append.kind = 0;
     draft.heartbeat.kind = 0;
     struct raft__peer *peer = node->peers;
     for (uint32_t i = 0; i < node->peer_count; i++, peer++) {
         if (i != node->self) {
-            feed_peer(node, &draft, peer, i, round_due);
+            feed_peer(node, &draft, peer, i);
         }
     }
     if (node->transfer.target != 0) {

@@ -61,6 +61,7 @@ void raft__lease_remember(raft *node, uint64_t length_ms)
     if (length_ms > node->state.lease_max_ms) {
         node->state.lease_max_ms = length_ms;
         node->lease_max_unwritten = 1;
+        node->rare = 1;
         node->dirty = 1;
     }
 }

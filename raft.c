@@ -368,6 +368,7 @@ static void note_truncation(raft *node, raft_index from)
         node->written_index = from - 1;
         if (node->truncated_from == 0 || from < node->truncated_from) {
             node->truncated_from = from;
+            node->rare = 1;
         }
     }
     if (node->durable_index >= from) {
@@ -832,11 +833,6 @@ static size_t gather_ranges(raft *node, raft_range *ranges)
     return count;
 }
 
-static int state_is_unwritten(const raft *node)
-{
-    return node->state_written != node->state_version || node->lease_max_unwritten;
-}
-
 /* A snapshot has taken the place of the log up to its end. */
 RAFT_APART static void write_meta(const raft *node, raft_write *write)
 {
@@ -854,7 +850,7 @@ static void begin_write(raft *node, raft_write *write, raft_range *ranges)
         node->rare = 1;
     }
     write->seq = ++node->seq;
-    write->has_state = state_is_unwritten(node);
+    write->has_state = node->state_written != node->state_version || node->lease_max_unwritten;
     write->state = node->state;
     write->meta = NULL;
     write->meta_size = 0;
@@ -878,8 +874,9 @@ static void begin_write(raft *node, raft_write *write, raft_range *ranges)
 
 static int has_unwritten(const raft *node)
 {
-    return node->written_index < node->log.last_index || state_is_unwritten(node) ||
-           node->truncated_from != 0;
+    return node->written_index < node->log.last_index ||
+           node->state_written != node->state_version ||
+           (node->rare && (node->lease_max_unwritten || node->truncated_from != 0));
 }
 
 static int has_place_to_write(const raft *node)

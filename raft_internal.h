@@ -1118,8 +1118,8 @@ static inline int raft__has_rare(const raft *node)
     return node->streams != NULL || node->install != NULL || raft__has_clients(node) ||
            (node->reply_count | node->own_count | node->pull.due | node->request_due |
             node->change_due | node->more_due | node->load_due | node->regression_due |
-            node->snapshot_news | node->stopping) != 0 ||
-           node->error != RAFT_OK;
+            node->snapshot_news | node->stopping | node->lease_max_unwritten) != 0 ||
+           node->truncated_from != 0 || node->error != RAFT_OK;
 }
 
 /* The gate of every input: RAFT_OK where the node may be changed now. Open: apply and notify. */

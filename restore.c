@@ -187,6 +187,7 @@ static int settle_snapshot(raft *node, const struct raft__meta *meta, int replac
     if (replaces || !log_reaches(node, meta)) {
         node->meta_unwritten = !replaces && node->log.run_count > 0;
         node->truncated_from = node->meta_unwritten ? meta->index + 1 : 0;
+        node->rare = 1;
         drop_log(node);
         raft__config_reset(node, meta->version, &held);
     } else {

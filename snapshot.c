@@ -583,6 +583,7 @@ static void replace_log(raft *node, struct raft__install *install, struct raft__
                     node->applying_index != 0);
     node->written_index = index;
     node->truncated_from = index + 1;
+    node->rare = 1;
     node->meta_unwritten = 1;
     raft__config_reset(node, install->meta.version, held);
     adopt_meta(node, &install->meta, install->meta_bytes, install->meta_size);

@@ -1334,6 +1334,38 @@ static void adopted_membership_asks_for_promises_of_its_own(void)
     CLUSTER_DONE(cluster);
 }
 
+/* Those whom only the adopted membership asks hold more than those who were a Q1 before (P9). */
+static void best_log_is_chosen_anew_when_more_have_promised(void)
+{
+    struct cluster *cluster = make_frank(5);
+    cluster->founders = 3;
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, 1));
+    CHECK_EQ(change(cluster, 1, 1, 3, 4), RAFT_OK);
+    cluster_run(cluster, T);
+    cluster_isolate(cluster, 3); /* knows of 1, 2 and 3 as voters */
+    CHECK_EQ(change(cluster, 1, 1, 4, 5), RAFT_OK);
+    cluster_run(cluster, 2 * T);
+    CHECK_EQ(change(cluster, 1, 1, 5, 0), RAFT_OK);
+    cluster_run(cluster, T);
+    cluster_isolate(cluster, 2);
+    cluster_cut(cluster, 4, 1);
+    cluster_cut(cluster, 5, 1);
+    raft_index chosen = cluster_propose(cluster, 1, "chosen by 1, 4 and 5");
+    cluster_settle(cluster);
+    CHECK(cluster_commit(cluster, 1) < chosen); /* so no promise tells of it by its commit index */
+    CHECK(cluster_stored(cluster, 4, chosen) != NULL);
+    CHECK(cluster_stored(cluster, 5, chosen) != NULL);
+    cluster_crash(cluster, 1);
+    cluster_heal_all(cluster);
+    CHECK(cluster_status(cluster, 2).last_index < chosen);
+    CHECK_EQ(raft_campaign(cluster->nodes[3].raft), RAFT_OK);
+    cluster_settle(cluster); /* 2 and 3 first, whose log has it that 4 and 5 are asked */
+    CHECK_EQ(cluster_role(cluster, 3), RAFT_ROLE_LEADER);
+    CHECK_STR(cluster_applied_text(cluster, 3, chosen), "chosen by 1, 4 and 5");
+    CLUSTER_DONE(cluster);
+}
+
 static void promises_and_acknowledgements_of_learners_do_not_count(void)
 {
     struct cluster *cluster = make_frank(4);
@@ -1483,6 +1515,7 @@ int main(void)
     RUN(membership_is_not_changed_before_a_commit_quorum_has_accepted_the_term);
     RUN(candidate_that_the_adopted_membership_removes_commits_it_and_hands_over);
     RUN(adopted_membership_asks_for_promises_of_its_own);
+    RUN(best_log_is_chosen_anew_when_more_have_promised);
     RUN(promises_and_acknowledgements_of_learners_do_not_count);
     RUN(proposals_that_nobody_adopted_are_told_as_unknown);
     RUN(piece_that_comes_after_its_pull_is_ignored);

@@ -114,6 +114,7 @@ static void wipe(struct sim *sim, struct node *node, int comes_back)
         COUNT(&sim->counters, disks_wiped);
         sim->wiped |= bit_of(node);
         checker_wiped(&sim->checker, node->position);
+        refine_forgotten(&sim->spec, node->position);
         node_restart_in(node, rng_exponential(&sim->rng, sim->plan.down_us));
     } else {
         COUNT(&sim->counters, disks_lost);

@@ -127,14 +127,33 @@ static void observe_membership(struct node *node)
     }
 }
 
+/* What the observer knows of the disk, for the specification (V25). */
+static void observe_disk(struct node *node)
+{
+    const struct checker_node *seen = &node->sim->checker.nodes[node->position];
+    refine_durable(&node->sim->spec, node->position, &seen->durable_state, &seen->durable);
+}
+
+/* Write by write: each is a step. */
+static void observe_durable(struct node *node, uint64_t seq)
+{
+    const struct checker_node *seen = &node->sim->checker.nodes[node->position];
+    while (seen->pending_count > 0 && seen->pending[0].seq <= seq) {
+        checker_durable(&node->sim->checker, node->position, seen->pending[0].seq);
+        observe_disk(node);
+    }
+}
+
 static void observe(struct node *node)
 {
+    const struct checker_node *seen = &node->sim->checker.nodes[node->position];
     memset(&node->status, 0, sizeof node->status);
     node->status.size = sizeof node->status;
     raft_get_status(node->raft, &node->status);
     checker_time(&node->sim->checker, node->position, node_now_ms(node));
     observe_membership(node);
     checker_observed(&node->sim->checker, node->position, &node->status);
+    refine_observed(&node->sim->spec, node->position, &node->status, &seen->config, &seen->issued);
 }
 
 /* A callback begins: whether there is still a host to be called. */
@@ -259,7 +278,7 @@ static int persist_now(struct node *node, const raft_write *write)
         return RAFT_PENDING;
     }
     node->write_told = write->seq;
-    checker_durable(&node->sim->checker, node->position, write->seq);
+    observe_durable(node, write->seq);
     return RAFT_OK;
 }
 
@@ -292,6 +311,7 @@ static int node_persist(void *host, const raft_write *write)
                      node->position, write->seq, node->write_last, node->status.error);
     }
     checker_wrote(&sim->checker, node->position, write);
+    refine_wrote(&sim->spec, node->position, &sim->checker.nodes[node->position].issued);
     int result = node->store->kind->write(node->store, write);
     node->write_last = write->seq;
     node->issued_ms[write->seq % RAFT_WRITES_MAX] = node_now_ms(node);
@@ -357,7 +377,7 @@ void node_persisted(struct node *node, uint64_t seq)
     }
     sim_trace(node->sim, "n%d write %" PRIu64 " durable", node->position, seq);
     node->write_told = seq;
-    checker_durable(&node->sim->checker, node->position, seq);
+    observe_durable(node, seq);
     int result = raft_persisted(node->raft, seq, RAFT_OK);
     if (result != RAFT_OK) {
         checker_fail(&node->sim->checker, "API", "raft_persisted: %s", raft_strerror(result));
@@ -387,6 +407,7 @@ static void node_send(void *host, const raft_message *message)
     }
     record_message(node->sim, message);
     checker_sent(&node->sim->checker, node->position, message);
+    refine_sent(&node->sim->spec, node->position, message);
     network_send(node->sim, node, message);
     node_dies_here(node, COUNT_crashes_in_send);
 }
@@ -800,6 +821,8 @@ void node_start(struct node *node)
     sim_record(sim, hash_join('s', (uint64_t)node->position));
     COUNT(&sim->counters, restarts);
     checker_started(&sim->checker, node->position);
+    refine_started(&sim->spec, node->position);
+    observe_disk(node);
     node_changed(node);
 }
 

@@ -409,6 +409,7 @@ static void begin_checker(struct sim *sim)
     setup.sticky_ms = plan->no_stickiness || plan->no_check_quorum ? 0 : plan->timeout_ms;
     setup.log_bytes_max = or_default(plan->log_bytes_max, (uint64_t)256 * 1024 * 1024);
     checker_begin(&sim->checker, &setup);
+    refine_begin(&sim->spec, &setup);
 }
 
 static void begin(struct sim *sim, const struct plan *plan, int trace)
@@ -493,6 +494,9 @@ void sim_run(struct sim *sim, const struct plan *plan, int trace, struct result 
     begin(sim, plan, trace);
     while (sim->phase != PHASE_OVER && checker_failure(&sim->checker) == NULL) {
         step(sim, result);
+        if (refine_failure(&sim->spec) != NULL) {
+            checker_fail(&sim->checker, "V25", "%s", refine_failure(&sim->spec));
+        }
         if (++events == EVENTS_MAX) {
             checker_fail(&sim->checker, "V24", "the run does not end");
         }
@@ -520,4 +524,5 @@ void sim_free(struct sim *sim)
     queue_free(&sim->queue);
     arena_free(&sim->arena);
     checker_free(&sim->checker);
+    refine_free(&sim->spec);
 }

@@ -7,7 +7,7 @@
  *     node.c      a host of the engine: callbacks, crash, restart, clocks
  *     network.c   links and messages on their way       client.c   proposals and reads
  *     members.c   changes of the membership             checker.c  the observer
- *     losses.c    disks that are lost or go bad
+ *     losses.c    disks that are lost or go bad       refine.c   both protocols as in the papers
  *     snapshots.c taken, sent, received, loaded         store.c    storage (model or WAL)
  *     queue.c     events to come                        arena.c    memory of a run
  */
@@ -21,6 +21,7 @@
 #include "queue.h"
 #include "raft.h"
 #include "random.h"
+#include "refine.h"
 
 #define NEVER           UINT64_MAX
 #define CLUSTER         UINT64_C(0x6b65656c)
@@ -184,6 +185,7 @@ struct sim {
     struct ambush ambushes[AMBUSHES];
     size_t ambush_count;
     struct checker checker;
+    struct refine spec;
     struct counters counters;
     uint64_t trace_hash;
     int zones_asked; /* a membership with failure zones may govern */

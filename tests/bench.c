@@ -2,6 +2,7 @@
  * build/bench                        everything
  * build/bench engine                 the engine alone
  * build/bench groups [COUNT]         many groups in one process; so many idle ones, 10000 by default
+ * build/bench elections              what an election costs in each protocol
  * build/bench raftkv [PATH]          three raftkv processes, of PATH or the binary beside this one
  * build/bench --list                 the configurations of --count
  * build/bench --count NAME ROUNDS    one configuration, silently; see bench_instructions.sh
@@ -82,7 +83,10 @@ int main(int argc, char **argv)
     if (argc == 1) {
         bench_engine();
         bench_groups(GROUPS_IDLE);
+        bench_elections();
         run_raftkv(server);
+    } else if (argc == 2 && !strcmp(argv[1], "elections")) {
+        bench_elections();
     } else if (argc == 2 && !strcmp(argv[1], "engine")) {
         bench_engine();
     } else if (argc == 2 && !strcmp(argv[1], "groups")) {
@@ -96,8 +100,9 @@ int main(int argc, char **argv)
     } else if (argc == 4 && !strcmp(argv[1], "--count")) {
         return count(argv + 2);
     } else {
-        fprintf(stderr, "usage: bench [engine | groups [COUNT] | raftkv [PATH] | --list | "
-                        "--count NAME ROUNDS]\n");
+        fprintf(stderr,
+                "usage: bench [engine | elections | groups [COUNT] | raftkv [PATH] | --list | "
+                "--count NAME ROUNDS]\n");
         return 2;
     }
     return 0;

@@ -34,6 +34,9 @@ void bench_list(void);
 /* Many groups in one process: so many idle ones, and up to a hundred busy ones beside them. */
 void bench_groups(size_t idle);
 
+/* What an election costs in each protocol, in virtual time. */
+void bench_elections(void);
+
 /* raftkv: three processes on loopback with real fsync, of the binary at path. */
 void bench_raftkv(const char *path);
 

@@ -518,6 +518,8 @@ void raft__fresh_feed(raft *node)
         }
         if (node->now_ms >= stream->until_ms) {
             raft__stream_end(node, stream->peer, RAFT_ETIMEOUT);
+        } else if (is_outdated(node, stream)) {
+            raft__stream_end(node, stream->peer, RAFT_EDROPPED); /* it asks again, for the newer */
         } else {
             feed_piece(node, position, stream);
         }

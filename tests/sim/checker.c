@@ -1868,7 +1868,7 @@ void checker_observed(struct checker *checker, int node, const raft_status *stat
     it->config_moved = 0;
     if (status->snapshot_asked != 0) {
         it->fresh_asked = status->snapshot_asked;
-    } else if (status->term != it->status.term || !status->installing) {
+    } else if (!status->installing) { /* what has come whole is loaded, whoever leads by then */
         it->fresh_asked = 0;
     }
     it->status = *status;

@@ -102,10 +102,16 @@ static raft_index longest_log(const struct sim *sim)
     return last;
 }
 
-/* Entries take their round trips: one for each, in the worst of configurations. */
+/*
+ * Entries take their round trips: one for each, in the worst of configurations. Over healed links
+ * these are short; a leader outside the quorum has its bad links still.
+ */
 static uint64_t time_to_send(const struct sim *sim, uint64_t entries)
 {
-    return entries * (sim->timeout_us / 40);
+    const struct node *leader = find_leader(sim);
+    int is_outside = leader != NULL && !sim->core[leader->position];
+    uint64_t trip_us = is_outside ? 2 * sim->plan.delay_us : 0;
+    return entries * (trip_us > sim->timeout_us / 40 ? trip_us : sim->timeout_us / 40);
 }
 
 /* From now on nobody may be deposed (I28) and no term may move. */

@@ -196,9 +196,9 @@ static int parse(struct plan *plan, int argc, char **argv)
 /* What one of several directories holds. */
 struct candidate {
     uint64_t cluster;
-    int protocol;
     raft_term last_term; /* Multi-Paxos: the accepted round */
     raft_index last_index;
+    int protocol;
     int is_witness;
 };
 
@@ -213,9 +213,9 @@ static int look_at(const char *directory, struct candidate *candidate)
     } else {
         int is_paxos = past.protocol == RAFT_PROTOCOL_MULTIPAXOS;
 
-        *candidate = (struct candidate){past.cluster, past.protocol,
-                                        is_paxos ? past.state.accepted_round : past.last_term,
-                                        past.last_index, past.is_witness};
+        *candidate =
+            (struct candidate){past.cluster, is_paxos ? past.state.accepted_round : past.last_term,
+                               past.last_index, past.protocol, past.is_witness};
         printf("%s: server %" PRIu64 ", last entry %" PRIu64 " of term %" PRIu64 "%s\n", directory,
                past.id, past.last_index, past.last_term,
                past.is_witness ? ", a witness, which keeps no content" : "");

@@ -389,6 +389,7 @@ static inline void fuzz_complete_write(fuzz_host *h)
 static inline int fuzz_fill_fetch(const fuzz_host *h, raft_fetch *fetch)
 {
     uint8_t *out = fetch->data;
+    memset(out, 0xa5, fetch->capacity); /* what is claimed beyond what was written is something */
     fetch->count = 0;
     fetch->size = 0;
     for (raft_index i = fetch->first; i <= fetch->last; i++) {

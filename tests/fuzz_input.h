@@ -109,8 +109,8 @@ static inline int fuzz_receive_forwarded(fuzz_input *in, lone *l, uint8_t kind, 
         for (int n = flags >> 6; n >= 0; n--) {
             static const uint8_t payload[64] = {0};
             uint8_t size = fuzz_byte(in);
-            lone_batch_add(&batch, payload, size % 64,
-                           size == 255 ? RAFT_ENTRY_STRIPPED : RAFT_ENTRY_DATA);
+            int entry_kind = size == 255 ? RAFT_ENTRY_STRIPPED : RAFT_ENTRY_DATA;
+            lone_batch_add(&batch, payload, size == 255 ? 0 : size % 64, entry_kind);
         }
         m.chunk.data = batch.data;
         m.chunk.size = batch.size;

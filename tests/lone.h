@@ -265,6 +265,35 @@ static inline void lone_log_free(lone_log *log)
     log->at = NULL;
 }
 
+/* ---- What a script has to know of the protocol ----------------------------------------------- */
+
+static inline int lone_in_multipaxos(void)
+{
+    return cluster_protocol == RAFT_PROTOCOL_MULTIPAXOS;
+}
+
+/*
+ * The n-th term of a script, one that this founder may lead or campaign in. Raft counts terms, and
+ * anyone may win them; in Multi-Paxos rounds are counted, and the low bits are the slot of the
+ * term's owner, which for a founder is its id here (P1).
+ */
+static inline raft_term lone_term(raft_id owner, raft_term n)
+{
+    return lone_in_multipaxos() && n != 0 ? n << 16 | owner : n;
+}
+
+/* The owner's first term above another, as its next campaign would choose it. */
+static inline raft_term lone_next_term(raft_id owner, raft_term term)
+{
+    return lone_in_multipaxos() ? lone_term(owner, (term >> 16) + 1) : term + 1;
+}
+
+/* How many entries a leader begins its term with: the no-op of Raft (R17), in Multi-Paxos none. */
+static inline raft_index lone_noops(void)
+{
+    return lone_in_multipaxos() ? 0 : 1;
+}
+
 /* ---- Status --------------------------------------------------------------------------------- */
 
 static inline raft_status lone_status(const lone *l)
@@ -434,8 +463,13 @@ static inline void lone_check_durable(lone *l, const raft_message *m)
             lone_blame(l, "a vote was granted before it was durable (R1)");
         }
     }
-    if (m->kind == RAFT_MESSAGE_APPEND_REPLY && !m->refused && m->index > disk.last) {
-        lone_blame(l, "entries were acknowledged before they were durable (R1)");
+    if (m->kind == RAFT_MESSAGE_APPEND_REPLY && !m->refused) {
+        if (m->index > disk.last) {
+            lone_blame(l, "entries were acknowledged before they were durable (R1)");
+        }
+        if ((m->flags & RAFT_FLAG_ACCEPTED) != 0 && disk.state.accepted_round != m->term) {
+            lone_blame(l, "a round was called accepted before that was durable (P6)");
+        }
     }
     lone_log_free(&disk);
 }
@@ -655,7 +689,8 @@ static inline void lone_boot(lone *l)
 
 /*
  * Gives the disk a founding record and a log with these terms, one entry each, as an earlier run
- * would have left it; hard.term is at least the last of them. Follow with lone_restart.
+ * would have left it; hard.term is at least the last of them, which in Multi-Paxos is the round that
+ * was accepted last. Follow with lone_restart.
  */
 static inline void lone_seed(lone *l, const raft_term *terms, size_t count, raft_term term,
                              raft_id vote)
@@ -695,6 +730,7 @@ static inline void lone_seed(lone *l, const raft_term *terms, size_t count, raft
     w.state.term = term;
     w.state.vote = vote;
     w.state.lease_max_ms = founded.state.lease_max_ms;
+    w.state.accepted_round = lone_in_multipaxos() && count ? terms[count - 1] : 0; /* P6 */
     w.meta = founded.meta;
     w.meta_size = founded.meta_size;
     w.ranges = ranges;
@@ -717,6 +753,18 @@ static inline void lone_seed(lone *l, const raft_term *terms, size_t count, raft
     free(scratch.writes);
     free(scratch.sent);
     free(scratch.events);
+}
+
+/* The same with terms that are counted, and all led by one server; see lone_term. */
+static inline void lone_seed_by(lone *l, raft_id leader, const raft_term *numbers, size_t count,
+                                raft_term term, raft_id vote)
+{
+    raft_term *terms = lone_grow(NULL, count * sizeof *terms);
+    for (size_t i = 0; i < count; i++) {
+        terms[i] = lone_term(leader, numbers[i]);
+    }
+    lone_seed(l, terms, count, lone_term(leader, term), vote);
+    free(terms);
 }
 
 /* Restores every durable write, one by one, and starts. */
@@ -854,6 +902,26 @@ static inline int lone_receive(lone *l, const raft_message *m)
     return rc;
 }
 
+/*
+ * A candidate's question: a vote in `term`, or, ahead of it, a pre-vote. Where the log decides, its
+ * last entry is (index, index_term) (R12); a prepare tells nothing of it (P2).
+ */
+static inline raft_message lone_question(int kind, raft_id from, raft_term term, raft_index index,
+                                         raft_term index_term)
+{
+    raft_message m = lone_message(kind, from, term);
+    m.round = 1;
+    if (kind == RAFT_MESSAGE_PRE_VOTE) {
+        m.asked_term = term;
+        m.term = lone_term(from, (lone_in_multipaxos() ? term >> 16 : term) - 1);
+    }
+    if (!lone_in_multipaxos()) {
+        m.index = index;
+        m.index_term = index_term;
+    }
+    return m;
+}
+
 /* An append from leader `from` of `count` standard entries of entry_term after prev. */
 static inline int lone_append(lone *l, raft_id from, raft_term term, raft_index prev,
                               raft_term prev_term, raft_term entry_term, size_t count,
@@ -927,7 +995,7 @@ static inline int lone_ack(lone *l, raft_id from, raft_index index)
     raft_message m = lone_message(RAFT_MESSAGE_APPEND_REPLY, from, lone_status(l).term);
     m.round = lone_round(l, from);
     m.index = index;
-    m.flags = cluster_protocol == RAFT_PROTOCOL_MULTIPAXOS ? RAFT_FLAG_ACCEPTED : 0; /* P7 */
+    m.flags = lone_in_multipaxos() ? RAFT_FLAG_ACCEPTED : 0; /* P7 */
     return lone_receive(l, &m);
 }
 

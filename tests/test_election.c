@@ -101,12 +101,16 @@ static void a_single_voter_leads_only_after_its_own_vote_is_durable(void)
     CHECK(cluster->nodes[1].store.pending_count > 0);
     CHECK(cluster_role(cluster, 1) != RAFT_ROLE_LEADER);
     cluster_complete_one(cluster, 1);
+    if (cluster_noops(cluster) == 0) { /* it has accepted its own round as well (P5) */
+        CHECK(cluster_role(cluster, 1) != RAFT_ROLE_LEADER);
+        cluster_complete_one(cluster, 1);
+    }
     CHECK_EQ(cluster_role(cluster, 1), RAFT_ROLE_LEADER);
-    CHECK_EQ(cluster->nodes[1].store.state.term, 1);
+    CHECK_EQ(cluster->nodes[1].store.state.term, cluster_later(cluster, 0, 1, 1));
     CHECK_EQ(cluster->nodes[1].store.state.vote, 1);
     CHECK_EQ(cluster_commit(cluster, 1), 0);
     cluster_complete(cluster, 1);
-    CHECK_EQ(cluster_commit(cluster, 1), 1);
+    CHECK_EQ(cluster_commit(cluster, 1), cluster_noops(cluster));
     CLUSTER_DONE(cluster);
 }
 
@@ -291,15 +295,16 @@ static void crash_voter_at(size_t steps, int with_entries)
     }
     raft_index last = cluster_status(cluster, 2).last_index;
     raft_term last_term = last > 0 ? cluster_stored(cluster, 2, last)->term : 0;
+    raft_term asked = cluster_later(cluster, 0, 9, 1);
     cluster_store_async(cluster, 2, 1);
-    CHECK_EQ(asked_for_vote(cluster, 1, 2, 9, last, last_term), -1);
+    CHECK_EQ(asked_for_vote(cluster, 1, 2, asked, last, last_term), -1);
     size_t all = cluster_pending_steps(cluster, 2);
     CHECK(all >= 1);
     cluster_crash_after(cluster, 2, steps < all ? steps : all);
     CHECK_EQ(cluster_restart(cluster, 2), RAFT_OK);
-    CHECK_EQ(asked_for_vote(cluster, 3, 2, 9, last, last_term) == 1, 0);
+    CHECK_EQ(asked_for_vote(cluster, 3, 2, asked, last, last_term) == 1, 0);
     cluster_complete(cluster, 2);
-    CHECK(asked_for_vote(cluster, 1, 2, 9, last, last_term) != 2);
+    CHECK(asked_for_vote(cluster, 1, 2, asked, last, last_term) != 2);
     cluster_complete(cluster, 2);
     CHECK(cluster_status(cluster, 2).vote == 1 || cluster_status(cluster, 2).vote == 3);
     CLUSTER_DONE(cluster);
@@ -329,10 +334,11 @@ static void a_candidate_crashing_at_any_write_boundary_never_votes_twice(void)
         CHECK(answer != 1);
         cluster_complete(cluster, 1);
         raft_id vote = cluster->nodes[1].store.state.vote;
-        CHECK(vote == 1 || vote == 3);
+        /* 3 may have the vote that was lost with the write; the term is not its own in Multi-Paxos */
+        CHECK(vote == 1 || vote == (cluster_noops(cluster) != 0 ? 3u : 0u));
         cluster_advance_node(cluster, 1, 2 * T);
         cluster_complete(cluster, 1);
-        CHECK(cluster_term(cluster, 1) > term || vote == 3);
+        CHECK(cluster_term(cluster, 1) > term || vote != 1); /* lost, and nobody has heard of it */
         CLUSTER_DONE(cluster);
     }
 }
@@ -633,28 +639,36 @@ static void only_contact_grants_and_campaigns_reset_the_timer(void)
     raft_term term = cluster_term(cluster, 2);
     uint64_t due = timer_of(cluster, 2);
     cluster->now_ms += 300;
-    CHECK_EQ(asked_for_vote(cluster, 1, 2, term + 1, 0, 0), 0);
-    CHECK_EQ(cluster_term(cluster, 2), term + 1);
+    raft_term first = cluster_later(cluster, term, 1, 1);
+    if (cluster_noops(cluster) != 0) { /* refused for its log, and its term adopted (R11, R12) */
+        CHECK_EQ(asked_for_vote(cluster, 1, 2, first, 0, 0), 0);
+        CHECK_EQ(cluster_term(cluster, 2), first);
+    } else { /* refused for a term that is another's (P2) */
+        CHECK_EQ(asked_for_vote(cluster, 1, 2, cluster_later(cluster, term, 1, 3), 0, 0), 0);
+        CHECK_EQ(cluster_term(cluster, 2), term);
+    }
+    CHECK_EQ(timer_of(cluster, 2), due);
+    raft_term second = cluster_later(cluster, term, 2, 1);
+    raft_message reply = cluster_forge(cluster, 1, 2, second, RAFT_MESSAGE_APPEND_REPLY);
+    cluster_inject(cluster, 2, &reply);
+    CHECK_EQ(cluster_term(cluster, 2), second);
     CHECK_EQ(timer_of(cluster, 2), due);
     raft_message late = heartbeat(cluster, 3, 2, term);
     cluster_inject(cluster, 2, &late);
     CHECK_EQ(timer_of(cluster, 2), due);
-    raft_message reply = cluster_forge(cluster, 1, 2, term + 2, RAFT_MESSAGE_APPEND_REPLY);
-    cluster_inject(cluster, 2, &reply);
-    CHECK_EQ(cluster_term(cluster, 2), term + 2);
-    CHECK_EQ(timer_of(cluster, 2), due);
-    raft_message pre = cluster_forge(cluster, 1, 2, term + 2, RAFT_MESSAGE_PRE_VOTE);
-    pre.asked_term = term + 3;
+    raft_term third = cluster_later(cluster, term, 3, 1);
+    raft_message pre = cluster_forge(cluster, 1, 2, second, RAFT_MESSAGE_PRE_VOTE);
+    pre.asked_term = third;
     pre.round = 5;
     pre.index = 900;
-    pre.index_term = term + 2;
+    pre.index_term = second;
     cluster_inject(cluster, 2, &pre);
     CHECK_EQ(timer_of(cluster, 2), due);
-    CHECK_EQ(asked_for_vote(cluster, 1, 2, term + 3, 900, term + 2), 1);
+    CHECK_EQ(asked_for_vote(cluster, 1, 2, third, 900, second), 1);
     uint64_t after_grant = timer_of(cluster, 2);
     CHECK(after_grant >= cluster->now_ms + T && after_grant < cluster->now_ms + 2 * T);
     cluster->now_ms += 200;
-    raft_message beat = heartbeat(cluster, 1, 2, term + 3);
+    raft_message beat = heartbeat(cluster, 1, 2, third);
     cluster_inject(cluster, 2, &beat);
     uint64_t after_contact = timer_of(cluster, 2);
     CHECK(after_contact >= cluster->now_ms + T && after_contact < cluster->now_ms + 2 * T);
@@ -672,7 +686,11 @@ static void a_stream_of_higher_terms_does_not_keep_a_node_from_campaigning(void)
     for (int i = 0; i < 20; i++) {
         cluster_advance_node(cluster, 2, 100);
         term = cluster_later(cluster, term, 1, 1);
-        asked_for_vote(cluster, 1, 2, term, 0, 0);
+        if (cluster_noops(cluster) != 0) { /* refused for its log (R12); a prepare is not (P2) */
+            CHECK_EQ(asked_for_vote(cluster, 1, 2, term, 0, 0), 0);
+        }
+        raft_message reply = cluster_forge(cluster, 1, 2, term, RAFT_MESSAGE_APPEND_REPLY);
+        CHECK_EQ(cluster_inject(cluster, 2, &reply), RAFT_OK);
         if (cluster_sent(cluster, mark, 2, 0, RAFT_MESSAGE_VOTE) != NULL) {
             break;
         }
@@ -959,7 +977,7 @@ int main(void)
 {
     RUN(of_three_fresh_nodes_one_leads_with_a_single_no_op);
     RUN_BOTH(groups_of_every_size_up_to_nine_elect);
-    RUN(a_single_voter_leads_only_after_its_own_vote_is_durable);
+    RUN_BOTH(a_single_voter_leads_only_after_its_own_vote_is_durable);
     RUN_BOTH(vote_requests_wait_for_the_candidates_own_vote);
     RUN(vote_requests_wait_for_every_entry_they_advertise);
     RUN_BOTH(a_grant_leaves_only_after_the_vote_is_durable);
@@ -970,8 +988,8 @@ int main(void)
     RUN(a_candidate_with_an_equal_or_better_log_is_granted);
     RUN_BOTH(a_voter_refuses_a_second_candidate_and_grants_the_first_again);
     RUN(a_candidate_met_by_its_terms_leader_follows_and_keeps_its_own_vote);
-    RUN(a_voter_crashing_at_any_write_boundary_never_votes_twice);
-    RUN(a_candidate_crashing_at_any_write_boundary_never_votes_twice);
+    RUN_BOTH(a_voter_crashing_at_any_write_boundary_never_votes_twice);
+    RUN_BOTH(a_candidate_crashing_at_any_write_boundary_never_votes_twice);
     RUN_BOTH(a_store_restored_after_a_torn_write_starts_in_a_legal_state);
     RUN_BOTH(the_same_grant_three_times_is_one_vote);
     RUN_BOTH(grants_of_other_terms_rounds_kinds_and_strangers_are_no_votes);
@@ -984,8 +1002,8 @@ int main(void)
     RUN_BOTH(successive_timeouts_of_one_node_are_spread_too);
     RUN_BOTH(nodes_of_one_seed_rarely_expire_together);
     RUN_BOTH(the_series_of_two_nodes_are_not_each_other_shifted);
-    RUN(only_contact_grants_and_campaigns_reset_the_timer);
-    RUN(a_stream_of_higher_terms_does_not_keep_a_node_from_campaigning);
+    RUN_BOTH(only_contact_grants_and_campaigns_reset_the_timer);
+    RUN_BOTH(a_stream_of_higher_terms_does_not_keep_a_node_from_campaigning);
     RUN(the_first_no_op_passes_a_full_log_and_a_full_quota);
     RUN_BOTH(a_restarted_leader_never_leads_its_term_again);
     RUN_BOTH(grants_that_cross_a_crash_elect_nobody);

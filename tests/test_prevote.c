@@ -241,18 +241,20 @@ static void a_voter_that_heard_its_leader_refuses_until_the_minimum_timeout_then
 static void contact_and_a_vote_request_before_one_poll_leave_the_voter_bound(void)
 {
     struct cluster *cluster = cluster_new(3);
-    raft_message beat = cluster_forge(cluster, 1, 2, 1, RAFT_MESSAGE_HEARTBEAT);
-    raft_message vote = cluster_forge(cluster, 3, 2, 9, RAFT_MESSAGE_VOTE);
+    raft_term led = cluster_later(cluster, 0, 1, 1);
+    raft_term asked = cluster_later(cluster, 0, 9, 3);
+    raft_message beat = cluster_forge(cluster, 1, 2, led, RAFT_MESSAGE_HEARTBEAT);
+    raft_message vote = cluster_forge(cluster, 3, 2, asked, RAFT_MESSAGE_VOTE);
     beat.round = 1;
     vote.round = 1;
     cluster->now_ms += 5 * T;
     CHECK_EQ(raft_receive(cluster->nodes[2].raft, &beat), RAFT_OK);
     CHECK_EQ(raft_receive(cluster->nodes[2].raft, &vote), RAFT_OK);
-    CHECK_EQ(cluster_term(cluster, 2), 1);
+    CHECK_EQ(cluster_term(cluster, 2), led);
     CHECK_EQ(cluster_status(cluster, 2).leader, 1);
     cluster_poll(cluster, 2);
     CHECK_EQ(cluster_role(cluster, 2), RAFT_ROLE_FOLLOWER);
-    CHECK_EQ(cluster_term(cluster, 2), 1);
+    CHECK_EQ(cluster_term(cluster, 2), led);
     CLUSTER_DONE(cluster);
 }
 

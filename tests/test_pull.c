@@ -530,6 +530,20 @@ static void at_the_last_term_a_pull_neither_wraps_nor_campaigns(void)
 
 /* ---- Being pulled from ---------------------------------------------------------------------- */
 
+/* The n-th term, as one of server 2's, which asks here. */
+static raft_term two(raft_term n)
+{
+    return lone_term(2, n);
+}
+
+/* A voter that has given 2 its vote, its promise, in this term: in Multi-Paxos only 2 may ask (P4). */
+static void asked_by_2(lone *l, const raft_term *terms, size_t count, raft_term term)
+{
+    lone_init(l);
+    lone_seed_by(l, 2, terms, count, term, 2);
+    CHECK_EQ(lone_restart(l), RAFT_OK);
+}
+
 static raft_message question(raft_id from, raft_term term, raft_index index, raft_term index_term)
 {
     raft_message m = lone_message(RAFT_MESSAGE_PULL, from, term);
@@ -539,36 +553,42 @@ static raft_message question(raft_id from, raft_term term, raft_index index, raf
     return m;
 }
 
-static void gives_only_what_is_durable_and_says_where_it_ends(void)
+static void gives_runs_of_one_term_and_says_where_it_ends(void)
 {
     lone l;
-    lone_init(&l);
-    lone_seed(&l, TERMS(1, 1, 2, 2, 2), 5, 2, 0);
-    CHECK_EQ(lone_restart(&l), RAFT_OK);
-    raft_message m = question(2, 2, 1, 1);
+    asked_by_2(&l, TERMS(1, 1, 2, 2, 2), 5, 2);
+    raft_message m = question(2, two(2), 1, two(1));
     CHECK_EQ(lone_receive(&l, &m), RAFT_OK);
     lone_poll(&l);
     const raft_message *reply = lone_newest(&l, RAFT_MESSAGE_PULL_REPLY, 2);
     CHECK_EQ(reply->round, 31);
     CHECK_EQ(reply->index, 1);
     CHECK_EQ(reply->ranges[0].count, 1); /* one run of one term */
-    CHECK_EQ(reply->ranges[0].term, 1);
+    CHECK_EQ(reply->ranges[0].term, two(1));
     CHECK_EQ(reply->flags, 0);
-    m = question(2, 2, 2, 1);
+    m = question(2, two(2), 2, two(1));
     CHECK_EQ(lone_receive(&l, &m), RAFT_OK);
     lone_poll(&l);
     reply = lone_newest(&l, RAFT_MESSAGE_PULL_REPLY, 2);
     CHECK_EQ(reply->ranges[0].count, 3);
     CHECK_EQ(reply->flags, RAFT_FLAG_LAST);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
+/* In Multi-Paxos all that was written before the promise is durable with it (R4, P2). */
+static void gives_nothing_that_is_on_its_way_to_the_disk(void)
+{
+    lone l;
+    asked_by_2(&l, TERMS(1, 1, 2, 2, 2), 5, 2);
     l.persist_result = RAFT_PENDING;
-    CHECK_EQ(lone_append(&l, 3, 2, 5, 2, 2, 4, 0), RAFT_OK); /* on its way to the disk */
+    CHECK_EQ(lone_append(&l, 3, 2, 5, 2, 2, 4, 0), RAFT_OK);
     lone_poll(&l);
     l.now_ms += 2 * LONGEST; /* the leader that sent it has not been heard for long */
     lone_poll(&l);
-    m = question(2, 2, 4, 2);
+    raft_message m = question(2, 2, 4, 2);
     CHECK_EQ(lone_receive(&l, &m), RAFT_OK);
     lone_poll(&l);
-    reply = lone_newest(&l, RAFT_MESSAGE_PULL_REPLY, 2);
+    const raft_message *reply = lone_newest(&l, RAFT_MESSAGE_PULL_REPLY, 2);
     CHECK_EQ(reply->ranges[0].count, 1);
     CHECK_EQ(reply->flags, RAFT_FLAG_LAST);
     lone_settle(&l);
@@ -578,17 +598,15 @@ static void gives_only_what_is_durable_and_says_where_it_ends(void)
 static void what_it_does_not_know_it_answers_with_a_hint(void)
 {
     lone l;
-    lone_init(&l);
-    lone_seed(&l, TERMS(1, 1, 2, 4, 4), 5, 4, 0);
-    CHECK_EQ(lone_restart(&l), RAFT_OK);
-    raft_message m = question(2, 4, 9, 3);
+    asked_by_2(&l, TERMS(1, 1, 2, 4, 4), 5, 4);
+    raft_message m = question(2, two(4), 9, two(3));
     CHECK_EQ(lone_receive(&l, &m), RAFT_OK);
     lone_poll(&l);
     const raft_message *reply = lone_newest(&l, RAFT_MESSAGE_PULL_REPLY, 2);
     CHECK_EQ(reply->refused, 1);
     CHECK_EQ(reply->refused_index, 9);
     CHECK_EQ(reply->index, 3);
-    CHECK_EQ(reply->index_term, 2);
+    CHECK_EQ(reply->index_term, two(2));
     CHECK_STR(lone_close(&l), "sound");
 }
 
@@ -596,14 +614,15 @@ static void who_follows_a_live_leader_gives_nothing_and_takes_no_term(void)
 {
     lone l;
     lone_init(&l);
-    lone_seed(&l, TERMS(1, 1), 2, 4, 0);
+    raft_term led = lone_term(3, 4);
+    lone_seed(&l, (raft_term[]){two(1), two(1)}, 2, led, 0);
     CHECK_EQ(lone_restart(&l), RAFT_OK);
-    CHECK_EQ(lone_heartbeat(&l, 3, 4, 0, 1), RAFT_OK);
+    CHECK_EQ(lone_heartbeat(&l, 3, led, 0, 1), RAFT_OK);
     lone_settle(&l);
-    raft_message m = question(2, 9, 1, 1);
+    raft_message m = question(2, two(9), 1, two(1));
     CHECK_EQ(lone_receive(&l, &m), RAFT_OK);
     lone_settle(&l);
-    CHECK_EQ(lone_status(&l).term, 4);
+    CHECK_EQ(lone_status(&l).term, led);
     CHECK_EQ(lone_status(&l).leader, 3);
     CHECK_EQ(lone_count(&l, RAFT_MESSAGE_PULL_REPLY, 2), 0);
     CHECK_STR(lone_close(&l), "sound");
@@ -614,12 +633,13 @@ static void a_question_from_a_lower_term_is_answered_with_the_own_term(void)
 {
     lone l;
     lone_init(&l);
-    lone_seed(&l, TERMS(1, 1), 2, 4, 0);
+    raft_term own = lone_term(3, 4);
+    lone_seed(&l, (raft_term[]){two(1), two(1)}, 2, own, 0);
     CHECK_EQ(lone_restart(&l), RAFT_OK);
-    raft_message m = question(2, 3, 1, 1);
+    raft_message m = question(2, two(3), 1, two(1));
     CHECK_EQ(lone_receive(&l, &m), RAFT_OK);
     lone_settle(&l);
-    CHECK_EQ(lone_newest(&l, RAFT_MESSAGE_PULL_REPLY, 2)->term, 4);
+    CHECK_EQ(lone_newest(&l, RAFT_MESSAGE_PULL_REPLY, 2)->term, own);
     CHECK_STR(lone_close(&l), "sound");
 }
 
@@ -815,10 +835,11 @@ int main(void)
     RUN(without_memory_the_question_is_asked_again);
     RUN(with_no_pull_a_worse_log_just_loses);
     RUN(at_the_last_term_a_pull_neither_wraps_nor_campaigns);
-    RUN(gives_only_what_is_durable_and_says_where_it_ends);
-    RUN(what_it_does_not_know_it_answers_with_a_hint);
-    RUN(who_follows_a_live_leader_gives_nothing_and_takes_no_term);
-    RUN(a_question_from_a_lower_term_is_answered_with_the_own_term);
+    RUN_BOTH(gives_runs_of_one_term_and_says_where_it_ends);
+    RUN(gives_nothing_that_is_on_its_way_to_the_disk);
+    RUN_BOTH(what_it_does_not_know_it_answers_with_a_hint);
+    RUN_BOTH(who_follows_a_live_leader_gives_nothing_and_takes_no_term);
+    RUN_BOTH(a_question_from_a_lower_term_is_answered_with_the_own_term);
     RUN(a_refused_pre_vote_tells_the_last_durable_entry_and_that_it_is_for_the_log);
     RUN_BOTH(a_constrained_election_is_won_by_the_hub);
     RUN(without_the_pull_a_constrained_election_waits_for_the_network);

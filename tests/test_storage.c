@@ -14,11 +14,25 @@
         __VA_ARGS__                                                                                \
     }
 
-/* A restarted follower, server 1 of three, whose writes complete when the test says so. */
+/* The n-th term, as one that server 2 leads, and as one that server 3 does. */
+static raft_term two(raft_term n)
+{
+    return lone_term(2, n);
+}
+
+static raft_term three(raft_term n)
+{
+    return lone_term(3, n);
+}
+
+/*
+ * A restarted follower, server 1 of three, whose log has these of 2's terms and whose writes complete
+ * when the test says so.
+ */
 static void slow_follower(lone *l, const raft_term *terms, size_t count, raft_term term)
 {
     lone_init(l);
-    lone_seed(l, terms, count, term, 0);
+    lone_seed_by(l, 2, terms, count, term, 0);
     CHECK_EQ(lone_restart(l), RAFT_OK);
     lone_clear(l);
     l->persist_result = RAFT_PENDING;
@@ -51,7 +65,7 @@ static void acknowledgement_waits_for_the_write(void)
 {
     lone l;
     slow_follower(&l, TERMS(1, 1), 2, 1);
-    CHECK_EQ(lone_append(&l, 2, 1, 2, 1, 1, 3, 0), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, two(1), 2, two(1), two(1), 3, 0), RAFT_OK);
     for (int i = 0; i < 5; i++) {
         lone_wait(&l, 10);
         CHECK_EQ(l.sent_count, 0); /* not even of prev: the leader would send all again */
@@ -72,14 +86,14 @@ static void nothing_is_said_in_a_term_that_is_not_durable(void)
 {
     lone l;
     slow_follower(&l, TERMS(1, 1), 2, 1);
-    CHECK_EQ(lone_append(&l, 2, 5, 7, 4, 5, 1, 0), RAFT_OK);
-    CHECK_EQ(lone_heartbeat(&l, 2, 5, 0, 9), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, two(5), 7, two(4), two(5), 1, 0), RAFT_OK);
+    CHECK_EQ(lone_heartbeat(&l, 2, two(5), 0, 9), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(l.sent_count, 0);
     lone_complete(&l, 1);
     lone_poll(&l);
     CHECK(l.sent_count > 0);
-    CHECK_EQ(l.sent[0].message.term, 5);
+    CHECK_EQ(l.sent[0].message.term, two(5));
     CHECK_STR(lone_close(&l), "sound");
 }
 
@@ -87,10 +101,10 @@ static void vote_waits_for_the_write(void)
 {
     lone l;
     slow_follower(&l, TERMS(1, 1), 2, 1);
-    raft_message m = lone_message(RAFT_MESSAGE_VOTE, 3, 4);
+    raft_message m = lone_message(RAFT_MESSAGE_VOTE, 3, three(4));
     m.round = 8;
     m.index = 2;
-    m.index_term = 1;
+    m.index_term = two(1);
     CHECK_EQ(lone_receive(&l, &m), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(l.sent_count, 0);
@@ -107,7 +121,7 @@ static void four_writes_may_be_outstanding_and_the_fifth_waits(void)
     lone l;
     slow_follower(&l, TERMS(1), 1, 1);
     for (raft_index prev = 1; prev <= 8; prev++) {
-        CHECK_EQ(lone_append(&l, 2, 1, prev, 1, 1, 1, 0), RAFT_OK);
+        CHECK_EQ(lone_append(&l, 2, two(1), prev, two(1), two(1), 1, 0), RAFT_OK);
         lone_poll(&l);
     }
     CHECK_EQ(lone_outstanding(&l), RAFT_WRITES_MAX);
@@ -130,7 +144,7 @@ static void completion_is_cumulative_and_wrong_ones_are_refused(void)
     lone l;
     slow_follower(&l, TERMS(1), 1, 1);
     for (raft_index prev = 1; prev <= 3; prev++) {
-        CHECK_EQ(lone_append(&l, 2, 1, prev, 1, 1, 1, 0), RAFT_OK);
+        CHECK_EQ(lone_append(&l, 2, two(1), prev, two(1), two(1), 1, 0), RAFT_OK);
         lone_poll(&l);
     }
     uint64_t first = l.writes[l.writes_done].write.seq;
@@ -156,14 +170,14 @@ static void completion_of_overwritten_entries_proves_nothing(void)
 {
     lone l;
     slow_follower(&l, TERMS(1, 1), 2, 4);
-    CHECK_EQ(lone_append(&l, 2, 4, 2, 1, 3, 3, 0), RAFT_OK); /* x: 3..5 of term 3 */
+    CHECK_EQ(lone_append(&l, 2, two(4), 2, two(1), two(3), 3, 0), RAFT_OK); /* x: 3..5 of term 3 */
     lone_poll(&l);
-    CHECK_EQ(lone_append(&l, 3, 5, 2, 1, 5, 3, 0), RAFT_OK); /* y: of term 5 */
+    CHECK_EQ(lone_append(&l, 3, three(5), 2, two(1), three(5), 3, 0), RAFT_OK); /* y: of term 5 */
     lone_poll(&l);
-    lone_batch x = lone_batch_make(3, 3, 3);
-    raft_message m = lone_message(RAFT_MESSAGE_APPEND, 2, 6);
+    lone_batch x = lone_batch_make(two(3), 3, 3);
+    raft_message m = lone_message(RAFT_MESSAGE_APPEND, 2, two(6));
     m.index = 2;
-    m.index_term = 1;
+    m.index_term = two(1);
     m.ranges[0] = lone_batch_range(&x);
     m.range_count = 1;
     CHECK_EQ(lone_receive(&l, &m), RAFT_OK); /* x again, byte for byte */
@@ -189,11 +203,12 @@ static void completion_after_a_shorter_overwrite_proves_no_more_than_is_left(voi
 {
     lone l;
     slow_follower(&l, TERMS(1, 1), 2, 4);
-    CHECK_EQ(lone_append(&l, 2, 4, 2, 1, 4, 6, 0), RAFT_OK); /* 3..8 */
+    CHECK_EQ(lone_append(&l, 2, two(4), 2, two(1), two(4), 6, 0), RAFT_OK); /* 3..8 */
     lone_poll(&l);
-    CHECK_EQ(lone_append(&l, 3, 5, 4, 4, 5, 1, 0), RAFT_OK); /* 5, cuts 6..8 */
+    CHECK_EQ(lone_append(&l, 3, three(5), 4, two(4), three(5), 1, 0), RAFT_OK); /* 5, cuts 6..8 */
     lone_poll(&l);
-    CHECK_EQ(lone_append(&l, 3, 5, 5, 5, 5, 3, 0), RAFT_OK); /* 6..8 again, others */
+    /* 6..8 again, others */
+    CHECK_EQ(lone_append(&l, 3, three(5), 5, three(5), three(5), 3, 0), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(lone_complete(&l, 1), RAFT_OK);
     CHECK_EQ(lone_status(&l).durable_index, 4);
@@ -209,22 +224,22 @@ static void truncations_between_polls_are_told_as_one(void)
 {
     lone l;
     slow_follower(&l, TERMS(1, 1, 1, 1, 1, 1), 6, 1);
-    CHECK_EQ(lone_append(&l, 2, 2, 5, 1, 2, 4, 0), RAFT_OK);
-    CHECK_EQ(lone_append(&l, 3, 3, 3, 1, 3, 3, 0), RAFT_OK);
-    CHECK_EQ(lone_append(&l, 2, 4, 4, 3, 4, 1, 0), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, two(2), 5, two(1), two(2), 4, 0), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 3, three(3), 3, two(1), three(3), 3, 0), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, two(4), 4, three(3), two(4), 1, 0), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(lone_outstanding(&l), 1);
     const raft_write *w = &l.writes[l.write_count - 1].write;
     CHECK_EQ(w->truncate_from, 4);
-    CHECK_EQ(w->state.term, 4);
+    CHECK_EQ(w->state.term, two(4));
     lone_log log = lone_issued(&l);
     raft_index last = log.last;
     raft_term fourth = log.at[4].term;
     raft_term fifth = log.at[5].term;
     lone_log_free(&log);
     CHECK_EQ(last, 5);
-    CHECK_EQ(fourth, 3);
-    CHECK_EQ(fifth, 4);
+    CHECK_EQ(fourth, three(3));
+    CHECK_EQ(fifth, two(4));
     CHECK_STR(lone_close(&l), "sound");
 }
 
@@ -235,20 +250,21 @@ static void rival_leaders_over_a_slow_disk_keep_every_promise(void)
         lone l;
         slow_follower(&l, TERMS(1, 1, 1), 3, 1);
         uint64_t r = seed * 7919;
-        raft_term term = 2;
-        raft_term terms[200] = {0, 1, 1, 1};
+        raft_term n = 2;
+        raft_term terms[200] = {0, two(1), two(1), two(1)};
         raft_index last = 3;
         for (int step = 0; step < 120; step++) {
             r = r * 6364136223846793005u + 1442695040888963407u;
             unsigned roll = (unsigned)(r >> 33);
             if (roll % 4 == 0) {
-                term++;
+                n++;
                 last = 3 + roll / 4 % (last - 2); /* the new leader has less */
             }
             if (roll % 4 <= 1 && last < 150) {
                 size_t count = 1 + roll / 16 % 5;
-                CHECK_EQ(lone_append(&l, 2 + term % 2, term, last, terms[last], term, count, 3),
-                         RAFT_OK);
+                raft_id rival = 2 + n % 2;
+                raft_term term = lone_term(rival, n);
+                CHECK_EQ(lone_append(&l, rival, term, last, terms[last], term, count, 3), RAFT_OK);
                 for (size_t i = 0; i < count; i++) {
                     terms[++last] = term;
                 }
@@ -264,7 +280,7 @@ static void rival_leaders_over_a_slow_disk_keep_every_promise(void)
                 lone_crash(&l);
                 CHECK_EQ(lone_restart(&l), RAFT_OK);
                 last = 3;
-                term = lone_status(&l).term + 1;
+                n++; /* more than was ever seen */
             }
         }
         lone_settle(&l);
@@ -276,12 +292,14 @@ static void lent_bytes_stay_while_the_log_is_cut_and_grown(void)
 {
     lone l;
     slow_follower(&l, TERMS(1), 1, 1);
-    CHECK_EQ(lone_append(&l, 2, 1, 1, 1, 1, 40, 0), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, two(1), 1, two(1), two(1), 40, 0), RAFT_OK);
     lone_poll(&l);
-    for (raft_term term = 2; term < 30; term++) {
-        CHECK_EQ(
-            lone_append(&l, 2 + term % 2, term, 1 + term % 3, term % 3 ? term - 1 : 1, term, 40, 0),
-            RAFT_OK);
+    for (raft_term n = 2; n < 30; n++) {
+        raft_id rival = 2 + n % 2;
+        raft_term term = lone_term(rival, n);
+        raft_term before = lone_term(2 + (n - 1) % 2, n - 1);
+        CHECK_EQ(lone_append(&l, rival, term, 1 + n % 3, n % 3 ? before : two(1), term, 40, 0),
+                 RAFT_OK);
         CHECK(lone_lent_intact(&l));
     }
     lone_poll(&l);
@@ -302,7 +320,7 @@ static void check_dead(lone *l, int error)
     CHECK_EQ(raft_read(l->node, 1), error);
     CHECK_EQ(raft_campaign(l->node), error);
     CHECK_EQ(raft_unreachable(l->node, 2), error);
-    CHECK_EQ(lone_heartbeat(l, 2, 99, 0, 1), error);
+    CHECK_EQ(lone_heartbeat(l, 2, two(99), 0, 1), error);
     CHECK_EQ(raft_persisted(l->node, 1, RAFT_OK), error);
     CHECK_EQ(raft_applied(l->node, 1, RAFT_OK), error);
     for (int i = 0; i < 30; i++) {
@@ -320,7 +338,7 @@ static void failed_write_stops_a_follower_for_good(void)
 {
     lone l;
     slow_follower(&l, TERMS(1), 1, 1);
-    CHECK_EQ(lone_append(&l, 2, 1, 1, 1, 1, 3, 0), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, two(1), 1, two(1), two(1), 3, 0), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(raft_persisted(l.node, l.writes[l.writes_done].write.seq, -1), RAFT_ESTORAGE);
     CHECK_EQ(lone_poll(&l), RAFT_ESTORAGE);
@@ -340,11 +358,11 @@ static void write_that_fails_at_once_stops_the_node_in_the_same_poll(void)
     for (int code = -1; code > -70; code -= 7) {
         lone l;
         lone_init(&l);
-        lone_seed(&l, TERMS(1), 1, 1, 0);
+        lone_seed_by(&l, 2, TERMS(1), 1, 1, 0);
         CHECK_EQ(lone_restart(&l), RAFT_OK);
         lone_clear(&l);
         l.persist_result = code;
-        CHECK_EQ(lone_append(&l, 2, 2, 1, 1, 2, 3, 4), RAFT_OK);
+        CHECK_EQ(lone_append(&l, 2, two(2), 1, two(1), two(2), 3, 4), RAFT_OK);
         CHECK_EQ(lone_poll(&l), RAFT_ESTORAGE);
         CHECK_EQ(l.sent_count, 0);
         CHECK_EQ(l.applied_last, 0);
@@ -425,7 +443,7 @@ static void apply_that_fails_later_stops_the_node(void)
     lone_init(&l);
     lone_boot(&l);
     l.apply_result = RAFT_PENDING;
-    CHECK_EQ(lone_append(&l, 2, 1, 0, 0, 1, 3, 3), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, two(1), 0, 0, two(1), 3, 3), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(l.apply_pending, 3);
     CHECK_EQ(raft_applied(l.node, 3, -1), RAFT_EAPPLY);
@@ -439,7 +457,7 @@ static void first_cause_is_kept(void)
     lone l;
     slow_follower(&l, TERMS(1), 1, 1);
     l.apply_result = RAFT_PENDING;
-    CHECK_EQ(lone_append(&l, 2, 1, 1, 1, 1, 3, 1), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, two(1), 1, two(1), two(1), 3, 1), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(l.apply_pending, 1);
     CHECK_EQ(raft_persisted(l.node, l.writes[l.writes_done].write.seq, -1), RAFT_ESTORAGE);
@@ -560,18 +578,19 @@ static void crash_at_every_write_leaves_a_log_that_restarts(void)
     lone l;
     slow_follower(&l, TERMS(1, 1), 2, 1);
     uint64_t r = 12345;
-    raft_term term = 2;
+    raft_term n = 2;
     for (int i = 0; i < 150; i++) {
         r = r * 6364136223846793005u + 1442695040888963407u;
-        raft_status s = lone_status(&l);
-        term = s.term + (r >> 60 & 1);
+        n += r >> 60 & 1;
+        raft_id rival = 2 + n % 2;
+        raft_term term = lone_term(rival, n);
         lone_log log = lone_durable(&l);
         raft_index prev = log.last - (log.last > 4 ? (r >> 40) % 3 : 0);
         raft_term prev_term = prev ? log.at[prev].term : 0;
         lone_log_free(&log);
-        CHECK_EQ(lone_append(&l, 2 + term % 2, term, prev, prev_term, term,
-                             1 + (size_t)((r >> 45) % 3), 0),
-                 RAFT_OK);
+        CHECK_EQ(
+            lone_append(&l, rival, term, prev, prev_term, term, 1 + (size_t)((r >> 45) % 3), 0),
+            RAFT_OK);
         lone_poll(&l);
         if ((r >> 50) % 2) {
             lone_complete(&l, 1);
@@ -654,11 +673,11 @@ static void freed_with_writes_and_applies_outstanding_gives_everything_back(void
     lone l;
     slow_follower(&l, TERMS(1), 1, 1);
     l.apply_result = RAFT_PENDING;
-    CHECK_EQ(lone_append(&l, 2, 1, 1, 1, 1, 30, 1), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, two(1), 1, two(1), two(1), 30, 1), RAFT_OK);
     lone_poll(&l);
-    CHECK_EQ(lone_append(&l, 3, 2, 1, 1, 2, 30, 1), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 3, three(2), 1, two(1), three(2), 30, 1), RAFT_OK);
     lone_poll(&l);
-    CHECK_EQ(lone_append(&l, 2, 3, 1, 1, 3, 30, 1), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, two(3), 1, two(1), two(3), 30, 1), RAFT_OK);
     CHECK(lone_outstanding(&l) == 2);
     CHECK_STR(lone_close(&l), "sound");
 }
@@ -671,11 +690,11 @@ static void journal_and_table_restore_the_same_node(void)
     lone l;
     slow_follower(&l, TERMS(1, 1, 1), 3, 1);
     l.persist_result = RAFT_OK;
-    CHECK_EQ(lone_append(&l, 2, 2, 3, 1, 2, 5, 0), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, two(2), 3, two(1), two(2), 5, 0), RAFT_OK);
     lone_poll(&l);
-    CHECK_EQ(lone_append(&l, 3, 4, 5, 2, 4, 2, 0), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 3, three(4), 5, two(2), three(4), 2, 0), RAFT_OK);
     lone_poll(&l);
-    CHECK_EQ(lone_append(&l, 2, 6, 2, 1, 6, 9, 0), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, two(6), 2, two(1), two(6), 9, 0), RAFT_OK);
     lone_poll(&l);
     lone_crash(&l);
     CHECK_EQ(lone_restart(&l), RAFT_OK); /* the journal */
@@ -709,7 +728,7 @@ static void journal_and_table_restore_the_same_node(void)
     CHECK_EQ(restored.durable_index, journal.durable_index);
     CHECK_EQ(restored.member_count, journal.member_count);
     CHECK_EQ(restored.commit_index, 0);
-    CHECK_EQ(lone_append(&l, 2, 6, 11, 6, 6, 0, 11), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, two(6), 11, two(6), two(6), 0, 11), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(l.applied_last, 11);
     for (raft_index i = 1; i <= 11; i++) {
@@ -728,15 +747,15 @@ static void restored_entries_are_copied_and_applied_again_from_the_first(void)
 {
     lone l;
     lone_init(&l);
-    lone_seed(&l, TERMS(1, 1, 2), 3, 2, 0);
+    lone_seed_by(&l, 2, TERMS(1, 1, 2), 3, 2, 0);
     CHECK_EQ(lone_restart(&l), RAFT_OK);
-    CHECK_EQ(lone_append(&l, 2, 2, 3, 2, 2, 0, 3), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, two(2), 3, two(2), two(2), 0, 3), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(l.applied_last, 3);
     lone_crash(&l);
     CHECK_EQ(lone_restart(&l), RAFT_OK);
     CHECK_EQ(l.applied_last, 0);
-    CHECK_EQ(lone_append(&l, 2, 2, 3, 2, 2, 0, 3), RAFT_OK);
+    CHECK_EQ(lone_append(&l, 2, two(2), 3, two(2), two(2), 0, 3), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(l.applied_last, 3);
     CHECK_STR(lone_close(&l), "sound");
@@ -748,11 +767,11 @@ static void large_log_is_restored_in_one_write_and_in_many(void)
     for (size_t pieces = 1; pieces <= 400; pieces *= 20) {
         lone l;
         lone_init(&l);
-        lone_seed(&l, NULL, 0, 3, 0);
+        lone_seed(&l, NULL, 0, two(3), 0);
         CHECK_EQ(lone_new(&l), RAFT_OK);
         CHECK_EQ(raft_restore(l.node, &l.writes[0].write), RAFT_OK);
         for (size_t at = 0; at < COUNT; at += COUNT / pieces) {
-            lone_batch b = lone_batch_make(at < COUNT / 2 ? 2 : 3, at + 1, COUNT / pieces);
+            lone_batch b = lone_batch_make(two(at < COUNT / 2 ? 2 : 3), at + 1, COUNT / pieces);
             raft_range range = lone_batch_range(&b);
             raft_write w;
             memset(&w, 0, sizeof w);
@@ -776,17 +795,17 @@ static void whole_hard_state_is_kept(void)
 {
     lone l;
     lone_init(&l);
-    lone_seed(&l, TERMS(1), 1, 3, 2);
-    l.writes[0].write.state.accepted_round = 77;
+    lone_seed_by(&l, 2, TERMS(1), 1, 3, 2);
+    l.writes[0].write.state.accepted_round = two(2);
     l.writes[0].write.state.lease_max_ms = 88;
     CHECK_EQ(lone_restart(&l), RAFT_OK);
-    CHECK_EQ(lone_heartbeat(&l, 2, 9, 0, 1), RAFT_OK);
+    CHECK_EQ(lone_heartbeat(&l, 2, two(9), 0, 1), RAFT_OK);
     lone_poll(&l);
     const raft_write *w = &l.writes[l.write_count - 1].write;
     CHECK(w->has_state);
-    CHECK_EQ(w->state.term, 9);
+    CHECK_EQ(w->state.term, two(9));
     CHECK_EQ(w->state.vote, 0);
-    CHECK_EQ(w->state.accepted_round, 77);
+    CHECK_EQ(w->state.accepted_round, two(2));
     CHECK_EQ(w->state.lease_max_ms, 88);
     CHECK_STR(lone_close(&l), "sound");
 }
@@ -795,11 +814,11 @@ static void restart_writes_nothing_that_is_stored_already(void)
 {
     lone l;
     lone_init(&l);
-    lone_seed(&l, TERMS(1, 1, 2), 3, 2, 2);
+    lone_seed_by(&l, 2, TERMS(1, 1, 2), 3, 2, 2);
     CHECK_EQ(lone_restart(&l), RAFT_OK);
     lone_wait(&l, 10);
     CHECK_EQ(l.write_count, 1);
-    CHECK_EQ(lone_status(&l).term, 2);
+    CHECK_EQ(lone_status(&l).term, two(2));
     CHECK_EQ(lone_status(&l).vote, 2);
     CHECK_STR(lone_close(&l), "sound");
 }
@@ -827,7 +846,7 @@ static int restore_after_seed(const raft_write *write, int start)
 {
     lone l;
     lone_init(&l);
-    lone_seed(&l, TERMS(1, 1, 4), 3, 5, 2);
+    lone_seed_by(&l, 2, TERMS(1, 1, 4), 3, 5, 2);
     CHECK_EQ(lone_new(&l), RAFT_OK);
     CHECK_EQ(raft_restore(l.node, &l.writes[0].write), RAFT_OK);
     int code = raft_restore(l.node, write);
@@ -843,7 +862,7 @@ static int restore_after_seed(const raft_write *write, int start)
 
 static void writes_that_contradict_what_was_restored_are_corrupt(void)
 {
-    lone_batch b = lone_batch_make(4, 4, 3);
+    lone_batch b = lone_batch_make(two(4), 4, 3);
     raft_range range = lone_batch_range(&b);
     raft_write good;
     memset(&good, 0, sizeof good);
@@ -858,13 +877,13 @@ static void writes_that_contradict_what_was_restored_are_corrupt(void)
     range.first = 0;
     CHECK_EQ(restore_after_seed(&good, 0), RAFT_ECORRUPT);
     range.first = 4;
-    range.term = 3; /* terms fall */
+    range.term = two(3); /* terms fall */
     CHECK_EQ(restore_after_seed(&good, 0), RAFT_ECORRUPT);
     range.term = 0;
     CHECK_EQ(restore_after_seed(&good, 0), RAFT_ECORRUPT);
     range.term = (uint64_t)1 << 63;
     CHECK_EQ(restore_after_seed(&good, 0), RAFT_ECORRUPT);
-    range.term = 4;
+    range.term = two(4);
     range.count = 4; /* bytes do not hold that many */
     CHECK_EQ(restore_after_seed(&good, 0), RAFT_ECORRUPT);
     range.count = 2;
@@ -898,18 +917,27 @@ static void hard_states_that_go_back_are_corrupt(void)
     raft_write w;
     memset(&w, 0, sizeof w);
     w.has_state = 1;
-    w.state.term = 5;
+    w.state.term = two(5);
     w.state.vote = 2;
+    w.state.accepted_round = lone_in_multipaxos() ? two(4) : 0;
     CHECK_EQ(restore_after_seed(&w, 1), RAFT_OK); /* the same once more */
-    w.state.term = 4;
+    w.state.term = two(4);
     CHECK_EQ(restore_after_seed(&w, 0), RAFT_ECORRUPT);
-    w.state.term = 5;
+    w.state.term = two(5);
     w.state.vote = 3; /* two votes in one term */
     CHECK_EQ(restore_after_seed(&w, 0), RAFT_ECORRUPT);
     w.state.vote = 0;
     CHECK_EQ(restore_after_seed(&w, 0), RAFT_ECORRUPT);
-    w.state.term = 6;
+    w.state.term = two(6);
     CHECK_EQ(restore_after_seed(&w, 1), RAFT_OK);
+    if (lone_in_multipaxos()) {
+        w.state.accepted_round = two(3); /* falls (I8) */
+        CHECK_EQ(restore_after_seed(&w, 0), RAFT_ECORRUPT);
+        w.state.accepted_round = two(7); /* above the term (I8) */
+        CHECK_EQ(restore_after_seed(&w, 0), RAFT_ECORRUPT);
+        w.state.accepted_round = two(6);
+        CHECK_EQ(restore_after_seed(&w, 1), RAFT_OK);
+    }
     w.state.term = (uint64_t)1 << 63;
     CHECK_EQ(restore_after_seed(&w, 0), RAFT_ECORRUPT);
 }
@@ -944,17 +972,18 @@ static void node_that_was_not_restored_whole_does_not_start(void)
     raft_options_init(&options);
     raft_callbacks_init(&callbacks);
     options.id = 1;
+    options.protocol = cluster_protocol;
     callbacks.persist = store_nothing;
     callbacks.send = send_nothing;
     callbacks.apply = apply_nothing;
     memset(&w, 0, sizeof w);
     CHECK_EQ(raft_new(&options, &callbacks, NULL, &node), RAFT_OK);
     w.has_state = 1;
-    w.state.term = 5;
+    w.state.term = two(5);
     CHECK_EQ(raft_restore(node, &w), RAFT_OK);
-    w.state.term = 4;
+    w.state.term = two(4);
     CHECK_EQ(raft_restore(node, &w), RAFT_ECORRUPT);
-    w.state.term = 6;
+    w.state.term = two(6);
     CHECK_EQ(raft_restore(node, &w), RAFT_ESTATE);
     CHECK_EQ(raft_start(node, 0), RAFT_ESTATE);
     CHECK_EQ(raft_poll(node, 1), RAFT_ESTATE);
@@ -964,7 +993,7 @@ static void node_that_was_not_restored_whole_does_not_start(void)
 /* R4: a term is durable before or with any entry accepted under it. */
 static void log_newer_than_its_hard_state_is_corrupt(void)
 {
-    lone_batch b = lone_batch_make(6, 4, 1);
+    lone_batch b = lone_batch_make(two(6), 4, 1);
     raft_range range = lone_batch_range(&b);
     raft_write w;
     memset(&w, 0, sizeof w);
@@ -972,7 +1001,8 @@ static void log_newer_than_its_hard_state_is_corrupt(void)
     w.range_count = 1;
     CHECK_EQ(restore_after_seed(&w, 1), RAFT_ECORRUPT);
     w.has_state = 1;
-    w.state.term = 6;
+    w.state.term = two(6);
+    w.state.accepted_round = lone_in_multipaxos() ? two(4) : 0;
     CHECK_EQ(restore_after_seed(&w, 1), RAFT_OK);
     free(b.data);
 }
@@ -981,7 +1011,7 @@ static void founding_records_that_are_damaged_or_come_twice_are_corrupt(void)
 {
     lone l;
     lone_init(&l);
-    lone_seed(&l, NULL, 0, 1, 0);
+    lone_seed(&l, NULL, 0, two(1), 0);
     raft_write w = l.writes[0].write;
     CHECK_EQ(restore_after_seed(&w, 0), RAFT_ECORRUPT); /* a second one */
     uint8_t *meta = lone_grow(NULL, w.meta_size);
@@ -1021,7 +1051,7 @@ static void restoring_is_refused_when_it_is_too_late(void)
 {
     lone l;
     lone_init(&l);
-    lone_seed(&l, TERMS(1), 1, 1, 0);
+    lone_seed_by(&l, 2, TERMS(1), 1, 1, 0);
     raft_write w = l.writes[0].write;
     CHECK_EQ(lone_new(&l), RAFT_OK);
     CHECK_EQ(raft_restore(l.node, NULL), RAFT_EARG);
@@ -1047,7 +1077,7 @@ static void restoring_without_memory_fails_and_gives_everything_back(void)
     for (long fail = 0; fail < 12; fail++) {
         lone l;
         lone_init(&l);
-        lone_seed(&l, TERMS(1, 1, 2, 2, 3), 5, 3, 0);
+        lone_seed_by(&l, 2, TERMS(1, 1, 2, 2, 3), 5, 3, 0);
         l.fail_after = fail;
         int code = lone_new(&l);
         if (code == RAFT_OK) {
@@ -1063,11 +1093,11 @@ static void log_that_exceeds_its_bound_is_not_restored(void)
 {
     lone l;
     lone_init(&l);
-    lone_seed(&l, NULL, 0, 3, 0);
+    lone_seed(&l, NULL, 0, two(3), 0);
     l.options.log_bytes_max = 4096;
     CHECK_EQ(lone_new(&l), RAFT_OK);
     CHECK_EQ(raft_restore(l.node, &l.writes[0].write), RAFT_OK);
-    lone_batch b = lone_batch_make(1, 1, 50000);
+    lone_batch b = lone_batch_make(two(1), 1, 50000);
     raft_range range = lone_batch_range(&b);
     raft_write w;
     memset(&w, 0, sizeof w);
@@ -1138,38 +1168,38 @@ static void random_lives_over_slow_disks_keep_every_promise(void)
 
 int main(void)
 {
-    RUN(acknowledgement_waits_for_the_write);
+    RUN_BOTH(acknowledgement_waits_for_the_write);
     RUN_BOTH(nothing_is_said_in_a_term_that_is_not_durable);
     RUN_BOTH(vote_waits_for_the_write);
-    RUN(four_writes_may_be_outstanding_and_the_fifth_waits);
-    RUN(completion_is_cumulative_and_wrong_ones_are_refused);
+    RUN_BOTH(four_writes_may_be_outstanding_and_the_fifth_waits);
+    RUN_BOTH(completion_is_cumulative_and_wrong_ones_are_refused);
     RUN_BOTH(completion_of_overwritten_entries_proves_nothing);
     RUN_BOTH(completion_after_a_shorter_overwrite_proves_no_more_than_is_left);
     RUN_BOTH(truncations_between_polls_are_told_as_one);
     RUN_BOTH(rival_leaders_over_a_slow_disk_keep_every_promise);
-    RUN(lent_bytes_stay_while_the_log_is_cut_and_grown);
-    RUN(failed_write_stops_a_follower_for_good);
+    RUN_BOTH(lent_bytes_stay_while_the_log_is_cut_and_grown);
+    RUN_BOTH(failed_write_stops_a_follower_for_good);
     RUN_BOTH(write_that_fails_at_once_stops_the_node_in_the_same_poll);
     RUN_BOTH(failed_write_of_a_leader_ends_its_reads_and_proposals);
     RUN_BOTH(failed_apply_stops_the_node_and_answers_every_proposal);
-    RUN(apply_that_fails_later_stops_the_node);
-    RUN(first_cause_is_kept);
+    RUN_BOTH(apply_that_fails_later_stops_the_node);
+    RUN_BOTH(first_cause_is_kept);
     RUN_BOTH(leader_with_a_hung_disk_is_silent_within_its_bound);
     RUN_BOTH(leadership_moves_away_from_a_hung_disk);
     RUN_BOTH(crash_between_truncation_and_new_entries_loses_nothing_acknowledged);
     RUN_BOTH(crash_at_every_write_leaves_a_log_that_restarts);
     RUN_BOTH(all_servers_restart_in_every_order);
     RUN_BOTH(leader_that_lost_its_unsynced_tail_leads_only_in_a_higher_term);
-    RUN(freed_with_writes_and_applies_outstanding_gives_everything_back);
+    RUN_BOTH(freed_with_writes_and_applies_outstanding_gives_everything_back);
     RUN_BOTH(journal_and_table_restore_the_same_node);
     RUN_BOTH(restored_entries_are_copied_and_applied_again_from_the_first);
     RUN_BOTH(large_log_is_restored_in_one_write_and_in_many);
-    RUN(whole_hard_state_is_kept);
+    RUN_BOTH(whole_hard_state_is_kept);
     RUN_BOTH(restart_writes_nothing_that_is_stored_already);
     RUN_BOTH(founding_record_reaches_storage_once_with_the_first_write);
     RUN_BOTH(writes_that_contradict_what_was_restored_are_corrupt);
     RUN_BOTH(hard_states_that_go_back_are_corrupt);
-    RUN(node_that_was_not_restored_whole_does_not_start);
+    RUN_BOTH(node_that_was_not_restored_whole_does_not_start);
     RUN_BOTH(log_newer_than_its_hard_state_is_corrupt);
     RUN_BOTH(founding_records_that_are_damaged_or_come_twice_are_corrupt);
     RUN_BOTH(restoring_is_refused_when_it_is_too_late);

@@ -5,6 +5,7 @@
  * have applied the same.
  */
 #include "check.h"
+#include "cluster.h"
 
 #include "../examples/checkpoint.h"
 #include "../examples/wal.h"
@@ -210,6 +211,7 @@ static void new_node(struct server *server)
     raft_options_init(&options);
     raft_callbacks_init(&callbacks);
     options.id = server->id;
+    options.protocol = cluster_protocol;
     options.seed = now_ms;
     options.election_timeout_ms = 100;
     options.log_bytes_max = 65536;
@@ -551,11 +553,11 @@ static void the_power_fails_at_any_call_while_a_checkpoint_is_installed(void)
 
 int main(void)
 {
-    RUN(a_server_far_behind_is_brought_up_by_a_checkpoint);
-    RUN(a_server_somewhat_behind_is_given_stored_entries);
-    RUN(all_restart_from_checkpoint_and_trimmed_log);
-    RUN(what_was_moved_is_restored_as_it_was);
-    RUN(the_power_fails_at_any_call_while_a_checkpoint_is_installed);
+    RUN_BOTH(a_server_far_behind_is_brought_up_by_a_checkpoint);
+    RUN_BOTH(a_server_somewhat_behind_is_given_stored_entries);
+    RUN_BOTH(all_restart_from_checkpoint_and_trimmed_log);
+    RUN_BOTH(what_was_moved_is_restored_as_it_was);
+    RUN_BOTH(the_power_fails_at_any_call_while_a_checkpoint_is_installed);
     end();
     return check_done();
 }

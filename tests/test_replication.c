@@ -629,6 +629,26 @@ static void second_leader_of_one_term_is_refused(void)
     CHECK_STR(lone_close(&l), "sound");
 }
 
+/* Anybody may win a term of Raft; in Multi-Paxos it is its owner's from the beginning (P1, I5). */
+static void leader_of_a_term_is_who_may_own_it(void)
+{
+    for (int by_append = 0; by_append <= 1; by_append++) {
+        lone l;
+        follower(&l, TERMS(1, 1), 2, 1);
+        int code = by_append ? lone_append(&l, 3, two(5), 2, two(1), two(5), 1, 0)
+                             : lone_heartbeat(&l, 3, two(5), 0, 1);
+        CHECK_EQ(code, lone_in_multipaxos() ? RAFT_EMALFORMED : RAFT_OK);
+        CHECK_EQ(lone_status(&l).leader, lone_in_multipaxos() ? 0 : 3);
+        CHECK_EQ(lone_status(&l).last_index, by_append && !lone_in_multipaxos() ? 3 : 2);
+        code = by_append ? lone_append(&l, 2, two(5), 2, two(1), two(5), 2, 0)
+                         : lone_heartbeat(&l, 2, two(5), 0, 2);
+        CHECK_EQ(code, lone_in_multipaxos() ? RAFT_OK : RAFT_EMALFORMED);
+        CHECK_EQ(lone_status(&l).leader, lone_in_multipaxos() ? 2 : 3);
+        lone_settle(&l);
+        CHECK_STR(lone_close(&l), "sound");
+    }
+}
+
 static void leader_refuses_an_append_of_its_own_term(void)
 {
     lone l;
@@ -1773,6 +1793,7 @@ int main(void)
     RUN_BOTH(repeats_may_end_where_a_term_ends);
     RUN_BOTH(prev_that_contradicts_what_is_committed_is_refused);
     RUN_BOTH(second_leader_of_one_term_is_refused);
+    RUN_BOTH(leader_of_a_term_is_who_may_own_it);
     RUN_BOTH(leader_refuses_an_append_of_its_own_term);
     RUN_BOTH(first_append_probes_at_the_end_of_the_log);
     RUN_BOTH(one_remote_acknowledgement_of_three_commits);

@@ -912,8 +912,8 @@ int main(void)
     RUN(any_history_is_as_the_contract_reads);
     RUN(many_sessions_are_found);
     RUN(memory_that_fails_changes_nothing);
-    RUN(a_push_that_is_in_the_log_three_times_pushes_once);
-    RUN(a_repeat_after_a_snapshot_and_a_restart_pushes_nothing);
+    RUN_BOTH(a_push_that_is_in_the_log_three_times_pushes_once);
+    RUN_BOTH(a_repeat_after_a_snapshot_and_a_restart_pushes_nothing);
     begin(NULL);
     sessions_free(table);
     sessions_free(other);

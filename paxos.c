@@ -26,8 +26,7 @@ struct promise {
     raft_index last;
     raft_term last_term;
     raft_index commit;
-    uint8_t
-        lacks_goal; /* asked for the best log, which a witness has told of, it did not know it */
+    uint8_t lacks_goal; /* asked for the end of a witness's best log, it did not know it (P17) */
 };
 
 /* A candidate's collection, by server: the membership may change under it. */
@@ -66,33 +65,30 @@ static const struct raft__held *settled_config(const raft *node)
     return configs->count > 1 ? newest - 1 : NULL;
 }
 
-/* The slot of a server, or the server that has a slot; 0: it is not known for certain. */
-static uint32_t slot_of(const raft *node, raft_id id)
+/* The member that has this id, or this slot; its id is 0 if none is known for certain. */
+static raft_member settled_member(const raft *node, raft_id id, uint32_t slot)
 {
+    static const raft_member none;
     struct raft__config config;
     const struct raft__held *held = settled_config(node);
     if (held != NULL && raft__config_decode(held->bytes, held->size, &config) == RAFT_OK) {
         for (size_t i = 0; i < config.is.member_count; i++) {
-            if (config.members[i].id == id) {
-                return config.members[i].owner_slot;
+            if (config.members[i].id == id || config.members[i].owner_slot == slot) {
+                return config.members[i];
             }
         }
     }
-    return 0;
+    return none;
+}
+
+static uint32_t slot_of(const raft *node, raft_id id)
+{
+    return settled_member(node, id, 0).owner_slot;
 }
 
 static raft_id owner_of(const raft *node, raft_term term)
 {
-    struct raft__config config;
-    const struct raft__held *held = settled_config(node);
-    if (held != NULL && raft__config_decode(held->bytes, held->size, &config) == RAFT_OK) {
-        for (size_t i = 0; i < config.is.member_count; i++) {
-            if (config.members[i].owner_slot == (term & SLOT_MASK)) {
-                return config.members[i].id;
-            }
-        }
-    }
-    return 0;
+    return settled_member(node, 0, (uint32_t)(term & SLOT_MASK)).id;
 }
 
 /* The next round above all that were seen, with the own slot; 0: none is left, or none is given. */
@@ -247,12 +243,6 @@ static raft_index highest_commit(const raft *node)
     return commit;
 }
 
-static int holds(const raft *node, raft_index index, raft_term term)
-{
-    return index >= node->log.base_index && index <= node->log.last_index &&
-           raft__log_term(&node->log, index) == term;
-}
-
 /* Nobody leads with it: another round may find more. */
 static void give_up_phase1(raft *node)
 {
@@ -286,7 +276,7 @@ static const struct promise *source_for(const raft *node, const struct promise *
  */
 static int adopt(raft *node, const struct promise *best)
 {
-    if (holds(node, best->last, best->last_term)) {
+    if (raft__log_holds(&node->log, best->last, best->last_term)) {
         if (best->last < node->commit_index) {
             give_up_phase1(node); /* what is committed is in every best log: this promise lied */
             return 0;
@@ -315,18 +305,20 @@ static void ask_all(raft *node)
     node->dirty = 1;
 }
 
-/* A Q1 of the membership in force, both halves if joint. Another one asks others, too (P9). */
-static int has_quorum(raft *node)
+/* A Q1 of the membership in force, both halves if joint. */
+static int has_quorum(const raft *node)
 {
-    if (raft__quorum_has(&node->quorums, RAFT__ELECTION, node->granted)) {
-        return 1;
-    }
+    return raft__quorum_has(&node->quorums, RAFT__ELECTION, node->granted);
+}
+
+/* No Q1 yet: another membership asks others, too (P9); where one can no longer be had, no more. */
+static void seek_promises(raft *node)
+{
     if (node->phase1->asked_members != raft__config_index(node)) {
         ask_all(node);
     } else if (!raft__quorum_has(&node->quorums, RAFT__ELECTION, ~node->refused)) {
         give_up_phase1(node);
     }
-    return 0;
 }
 
 /* P5: accepted_round is stored, after all that it speaks of. */
@@ -347,8 +339,11 @@ static void lead(raft *node)
  */
 static void judge_promises(raft *node)
 {
-    if (!node->self_asked || node->pull.source != 0 || raft__is_installing(node) ||
-        !has_quorum(node)) {
+    if (!node->self_asked || node->pull.source != 0 || raft__is_installing(node)) {
+        return;
+    }
+    if (!has_quorum(node)) {
+        seek_promises(node);
         return;
     }
     if (node->state.accepted_round == node->state.term) {
@@ -358,10 +353,12 @@ static void judge_promises(raft *node)
         return;
     }
     const struct promise *best = best_promise(node);
-    if ((best != NULL && !adopt(node, best)) || !has_quorum(node)) {
-        return; /* the log adopted may have brought another membership */
+    if (best != NULL && !adopt(node, best)) {
+        return;
     }
-    if (highest_commit(node) > node->log.last_index) {
+    if (!has_quorum(node)) {
+        seek_promises(node); /* the log adopted has brought another membership */
+    } else if (highest_commit(node) > node->log.last_index) {
         give_up_phase1(node); /* a fault, of somebody: what is committed would be missing */
     } else if (raft__log_is_durable(node)) {
         raft__accept_round(node);

@@ -2,10 +2,9 @@
  * Taking a better log from another server before leading: in Raft where an election fails for the
  * log alone (rule N7), in Multi-Paxos whenever the best promise is another server's (P4).
  *
- * Raft. Where one server alone reaches a quorum and others have longer
- * logs, Raft as it is elects nobody: the one is refused for its log, the others reach too few. So a
- * pre-candidate that would be elected but for its log takes what it lacks from whoever has the best
- * one, and asks again.
+ * Raft. Where one server alone reaches a quorum and others have longer logs, Raft as it is elects
+ * nobody: the one is refused for its log, the others reach too few. So a pre-candidate that would be
+ * elected but for its log takes what it lacks from whoever has the best one, and asks again.
  *
  *   pre-candidate ── yes, and no for the log only, make a quorum ──▶ PULL{point of joining}
  *         ▲                                                           │ entries, or a hint where
@@ -264,16 +263,14 @@ static int answers_question(const raft *node, const raft_message *message)
 
 static int holds_goal(const raft *node)
 {
-    const struct raft__pull *pull = &node->pull;
-    return pull->goal >= node->log.base_index && pull->goal <= node->log.last_index &&
-           raft__log_term(&node->log, pull->goal) == pull->goal_term;
+    return raft__log_holds(&node->log, node->pull.goal, node->pull.goal_term);
 }
 
-/* Candidate: the log is the source's up to `end`. */
+/* The log is the source's up to `end`. A candidate needs its goal, a pre-candidate what there is. */
 static void go_on(raft *node, const raft_message *message, raft_index end)
 {
     int is_all = (message->flags & RAFT_FLAG_LAST) != 0 || end == message->index;
-    if (holds_goal(node)) {
+    if (is_candidate(node) ? holds_goal(node) : is_all) {
         finish_pull(node, RAFT__PULL_DONE);
     } else if (is_all) {
         finish_pull(node, RAFT__PULL_LACKS); /* it is not what it said that it was */
@@ -282,9 +279,30 @@ static void go_on(raft *node, const raft_message *message, raft_index end)
     }
 }
 
-int raft__pull_reply_receive(raft *node, const raft_message *message, unsigned kinds)
+static int take_answer(raft *node, const raft_message *message, unsigned kinds)
 {
     raft_index end;
+    int status = take_pulled(node, message, kinds, &end);
+    if (is_candidate(node) && status != RAFT_EMALFORMED) {
+        /* So far it is the source's log, and what is committed there is so here (I11): applied, it
+         * makes room for the rest. */
+        raft__commit_to(node, message->commit < end ? message->commit : end);
+    }
+    if (node->pull.source == 0) {
+        return status; /* a membership that came with it left this server out (R16) */
+    }
+    if (status == RAFT_EMALFORMED || status == RAFT_ELIMIT) {
+        raft__become_follower(node, node->state.term, 0);
+    } else if (status == RAFT_OK) {
+        go_on(node, message, end);
+    } else if (end > message->index) {
+        ask_behind(node, end);
+    }
+    return status; /* without memory the question stays open, and is asked again in a while */
+}
+
+int raft__pull_reply_receive(raft *node, const raft_message *message, unsigned kinds)
+{
     if (!answers_question(node, message)) {
         return RAFT_OK;
     }
@@ -302,26 +320,7 @@ int raft__pull_reply_receive(raft *node, const raft_message *message, unsigned k
         ask_from_the_end(node);
         return RAFT_OK;
     }
-    int status = take_pulled(node, message, kinds, &end);
-    if (is_candidate(node) && status != RAFT_EMALFORMED) {
-        /* So far it is the source's log, and what is committed there is so here (I11): applied, it
-         * makes room for the rest. */
-        raft__commit_to(node, message->commit < end ? message->commit : end);
-    }
-    if (node->pull.source == 0) {
-        return status; /* a membership that came with it left this server out (R16) */
-    }
-    if (status == RAFT_EMALFORMED || status == RAFT_ELIMIT) {
-        raft__become_follower(node, node->state.term, 0);
-    } else if (is_candidate(node) && status == RAFT_OK) {
-        go_on(node, message, end);
-    } else if (status == RAFT_OK &&
-               ((message->flags & RAFT_FLAG_LAST) != 0 || end == message->index)) {
-        finish_pull(node, RAFT__PULL_DONE);
-    } else if (end > message->index) {
-        ask_behind(node, end);
-    }
-    return status; /* without memory the question stays open, and is asked again in a while */
+    return take_answer(node, message, kinds);
 }
 
 /* ---- Being pulled from ---------------------------------------------------------------------- */
@@ -368,8 +367,7 @@ void raft__pull_receive(raft *node, const raft_message *message)
 /* Whether the log holds that entry durably. */
 static int can_serve(const raft *node, raft_index index, raft_term term)
 {
-    return index >= node->log.base_index && index <= node->durable_index &&
-           raft__log_term(&node->log, index) == term;
+    return index <= node->durable_index && raft__log_holds(&node->log, index, term);
 }
 
 /* The server that asks, if it is a member: where what is read back for it is kept. */

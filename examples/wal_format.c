@@ -234,7 +234,8 @@ int wal_decode_body(const struct wal_record *record, const uint8_t *body, raft_r
                     raft_write *write)
 {
     uint64_t body_size = record->size - WAL_RECORD_HEAD;
-    if (fixed_part(record) > body_size) {
+    int has_meta = (record->flags & WAL_HAS_META) != 0;
+    if (fixed_part(record) > body_size || (!has_meta && record->meta_size > 0)) {
         return 0;
     }
     uint64_t left = body_size - fixed_part(record);
@@ -244,7 +245,7 @@ int wal_decode_body(const struct wal_record *record, const uint8_t *body, raft_r
         decode_state(body, &write->state);
         body += WAL_RECORD_STATE;
     }
-    if ((record->flags & WAL_HAS_META) != 0) {
+    if (has_meta) {
         write->base_index = get_64(body);
         write->base_term = get_64(body + 8);
         body += WAL_RECORD_BASE;
@@ -254,7 +255,7 @@ int wal_decode_body(const struct wal_record *record, const uint8_t *body, raft_r
             return 0;
         }
     }
-    write->meta = (record->flags & WAL_HAS_META) != 0 ? body : NULL;
+    write->meta = has_meta ? body : NULL;
     write->meta_size = record->meta_size;
     body += wal_padded(record->meta_size);
     for (uint32_t i = 0; i < record->range_count; i++) {

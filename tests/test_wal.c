@@ -810,6 +810,23 @@ static void a_record_with_another_count_is_refused(void)
     }
 }
 
+/* Whoever reads a write may take metadata that has bytes for metadata that is there. */
+static void metadata_that_no_flag_claims_is_refused(void)
+{
+    static const uint8_t body[64];
+    struct wal_record record;
+    raft_range ranges[1];
+    raft_write write;
+    memset(&record, 0, sizeof record);
+    record.meta_size = 8;
+    record.size = WAL_RECORD_HEAD + 8 + WAL_RECORD_END;
+    CHECK(!wal_decode_body(&record, body, ranges, &write));
+    record.flags = WAL_HAS_META;
+    record.size += WAL_RECORD_BASE;
+    CHECK(wal_decode_body(&record, body, ranges, &write));
+    CHECK(write.meta != NULL && write.meta_size == 8);
+}
+
 /* Records of another file of the log, at their own offset: what a recycled block would hold. */
 static void records_of_another_file_are_not_taken_for_this_one_s(void)
 {
@@ -892,6 +909,7 @@ int main(void)
     RUN(what_was_cut_does_not_come_back);
     RUN(a_record_in_the_place_of_another_is_refused);
     RUN(a_record_with_another_count_is_refused);
+    RUN(metadata_that_no_flag_claims_is_refused);
     RUN(records_of_another_file_are_not_taken_for_this_one_s);
     RUN(random_damage_is_never_replayed);
     journal_free(&journal);

@@ -49,23 +49,29 @@ struct configuration {
     size_t payload_bytes;
     size_t batch;
     int pipelined;
+    int protocol; /* RAFT_PROTOCOL_... */
 };
 
 static const struct configuration configurations[] = {
-    {"engine_16B_batch1", 3, 16, 1, 0},
-    {"engine_16B_batch64", 3, 16, 64, 0},
-    {"engine_16B_batch256", 3, 16, 256, 0},
-    {"engine_256B_batch1", 3, 256, 1, 0},
-    {"engine_256B_batch64", 3, 256, 64, 0},
-    {"engine_256B_batch256", 3, 256, 256, 0},
-    {"engine_4096B_batch1", 3, 4096, 1, 0},
-    {"engine_4096B_batch64", 3, 4096, 64, 0},
-    {"engine_4096B_batch256", 3, 4096, 256, 0},
-    {"engine_pipelined_16B_batch1", 3, 16, 1, 1},
-    {"engine_pipelined_16B_batch64", 3, 16, 64, 1},
-    {"engine_pipelined_16B_batch256", 3, 16, 256, 1},
-    {"engine_5nodes_16B_batch64", 5, 16, 64, 0},
-    {"engine_7nodes_16B_batch64", 7, 16, 64, 0},
+    {"engine_16B_batch1", 3, 16, 1, 0, RAFT_PROTOCOL_RAFT},
+    {"engine_16B_batch64", 3, 16, 64, 0, RAFT_PROTOCOL_RAFT},
+    {"engine_16B_batch256", 3, 16, 256, 0, RAFT_PROTOCOL_RAFT},
+    {"engine_256B_batch1", 3, 256, 1, 0, RAFT_PROTOCOL_RAFT},
+    {"engine_256B_batch64", 3, 256, 64, 0, RAFT_PROTOCOL_RAFT},
+    {"engine_256B_batch256", 3, 256, 256, 0, RAFT_PROTOCOL_RAFT},
+    {"engine_4096B_batch1", 3, 4096, 1, 0, RAFT_PROTOCOL_RAFT},
+    {"engine_4096B_batch64", 3, 4096, 64, 0, RAFT_PROTOCOL_RAFT},
+    {"engine_4096B_batch256", 3, 4096, 256, 0, RAFT_PROTOCOL_RAFT},
+    {"engine_pipelined_16B_batch1", 3, 16, 1, 1, RAFT_PROTOCOL_RAFT},
+    {"engine_pipelined_16B_batch64", 3, 16, 64, 1, RAFT_PROTOCOL_RAFT},
+    {"engine_pipelined_16B_batch256", 3, 16, 256, 1, RAFT_PROTOCOL_RAFT},
+    {"engine_5nodes_16B_batch64", 5, 16, 64, 0, RAFT_PROTOCOL_RAFT},
+    {"engine_7nodes_16B_batch64", 7, 16, 64, 0, RAFT_PROTOCOL_RAFT},
+    {"engine_multipaxos_16B_batch1", 3, 16, 1, 0, RAFT_PROTOCOL_MULTIPAXOS},
+    {"engine_multipaxos_16B_batch64", 3, 16, 64, 0, RAFT_PROTOCOL_MULTIPAXOS},
+    {"engine_multipaxos_256B_batch64", 3, 256, 64, 0, RAFT_PROTOCOL_MULTIPAXOS},
+    {"engine_multipaxos_pipelined_16B_batch1", 3, 16, 1, 1, RAFT_PROTOCOL_MULTIPAXOS},
+    {"engine_multipaxos_5nodes_16B_batch64", 5, 16, 64, 0, RAFT_PROTOCOL_MULTIPAXOS},
 };
 
 enum { CONFIGURATIONS = sizeof configurations / sizeof configurations[0] };
@@ -172,13 +178,15 @@ static void touch_arena(struct arena *arena, size_t size)
     arena->live_bytes = 0;
 }
 
-static void make_node(struct member *member, raft_id id, const raft_member *members, size_t count)
+static void make_node(struct member *member, raft_id id, int protocol, const raft_member *members,
+                      size_t count)
 {
     raft_options options;
     raft_callbacks callbacks;
     raft_options_init(&options);
     raft_callbacks_init(&callbacks);
     options.id = id;
+    options.protocol = protocol;
     options.log_bytes_max = UINT64_MAX / 4;
     callbacks.persist = persist;
     callbacks.send = hand_over;
@@ -206,7 +214,7 @@ static void elect(struct cluster *cluster)
 }
 
 /* The arenas of an earlier cluster are used again. */
-static void cluster_begin(struct cluster *cluster, size_t count, size_t arena_bytes)
+static void cluster_begin(struct cluster *cluster, size_t count, int protocol, size_t arena_bytes)
 {
     raft_member members[NODES_MAX];
     memset(members, 0, sizeof members);
@@ -221,7 +229,7 @@ static void cluster_begin(struct cluster *cluster, size_t count, size_t arena_by
         touch_arena(&member->arena, arena_bytes);
         member->cluster = cluster;
         member->applied = 0;
-        make_node(member, i + 1, members, count);
+        make_node(member, i + 1, protocol, members, count);
     }
     elect(cluster);
 }
@@ -327,7 +335,7 @@ static void measure(struct cluster *cluster, const struct configuration *c, stru
 {
     uint64_t rounds = rounds_of(c);
     double entries = (double)(rounds * c->batch);
-    cluster_begin(cluster, c->nodes, arena_for(c, rounds));
+    cluster_begin(cluster, c->nodes, c->protocol, arena_for(c, rounds));
     run_rounds(cluster, c, WARM_ROUNDS);
     uint64_t messages = cluster->messages;
     uint64_t allocations = total_allocations(cluster);
@@ -461,12 +469,13 @@ static double least(double a, double b)
     return a == 0 || b < a ? b : a;
 }
 
-static void measure_idle(struct cluster *cluster)
+static void measure_idle(struct cluster *cluster, const char *prefix, int protocol)
 {
     enum { POLLS = 200000, BEATS = 20000 };
     double poll_ns = 0, beat_ns = 0;
+    char name[64];
     for (int run = 0; run < RUNS; run++) {
-        cluster_begin(cluster, 3, 4u << 20);
+        cluster_begin(cluster, 3, protocol, 4u << 20);
         uint64_t begin = bench_now_ns();
         idle_polls(cluster, POLLS);
         uint64_t middle = bench_now_ns();
@@ -475,18 +484,20 @@ static void measure_idle(struct cluster *cluster)
         poll_ns = least(poll_ns, (double)(middle - begin) / POLLS);
         cluster_end(cluster);
     }
-    bench_print("engine_idle_poll_time", poll_ns, "ns/poll");
-    bench_print("engine_heartbeat_round_3nodes_time", beat_ns, "ns/round");
+    snprintf(name, sizeof name, "%s_idle_poll_time", prefix);
+    bench_print(name, poll_ns, "ns/poll");
+    snprintf(name, sizeof name, "%s_heartbeat_round_3nodes_time", prefix);
+    bench_print(name, beat_ns, "ns/round");
 }
 
 static void measure_memory(struct cluster *cluster)
 {
     double live[2];
-    cluster_begin(cluster, 3, 4u << 20);
+    cluster_begin(cluster, 3, RAFT_PROTOCOL_RAFT, 4u << 20);
     bench_print("engine_memory_idle_leader", (double)cluster->members[0].arena.live_bytes, "bytes");
     live[0] = (double)cluster->members[1].arena.live_bytes;
     cluster_end(cluster);
-    cluster_begin(cluster, 5, 4u << 20);
+    cluster_begin(cluster, 5, RAFT_PROTOCOL_RAFT, 4u << 20);
     live[1] = (double)cluster->members[1].arena.live_bytes;
     cluster_end(cluster);
     bench_print("engine_memory_idle_follower", live[0], "bytes");
@@ -519,7 +530,8 @@ void bench_engine(void)
 {
     static struct cluster cluster;
     measure_rounds(&cluster);
-    measure_idle(&cluster);
+    measure_idle(&cluster, "engine", RAFT_PROTOCOL_RAFT);
+    measure_idle(&cluster, "engine_multipaxos", RAFT_PROTOCOL_MULTIPAXOS);
     measure_memory(&cluster);
     measure_codec(16);
     measure_codec(256);
@@ -535,22 +547,33 @@ struct small {
     void (*run)(uint64_t rounds);
 };
 
-static void run_idle_polls(uint64_t rounds)
+static void run_idle(int protocol, void (*run)(struct cluster *, uint64_t), uint64_t rounds)
 {
     static struct cluster cluster;
-    cluster_begin(&cluster, 3, 4u << 20);
-    idle_polls(&cluster, rounds);
+    cluster_begin(&cluster, 3, protocol, 4u << 20);
+    run(&cluster, rounds);
     cluster_end(&cluster);
     free_arenas(&cluster);
 }
 
+static void run_idle_polls(uint64_t rounds)
+{
+    run_idle(RAFT_PROTOCOL_RAFT, idle_polls, rounds);
+}
+
 static void run_heartbeats(uint64_t rounds)
 {
-    static struct cluster cluster;
-    cluster_begin(&cluster, 3, 4u << 20);
-    heartbeat_rounds(&cluster, rounds);
-    cluster_end(&cluster);
-    free_arenas(&cluster);
+    run_idle(RAFT_PROTOCOL_RAFT, heartbeat_rounds, rounds);
+}
+
+static void run_multipaxos_idle_polls(uint64_t rounds)
+{
+    run_idle(RAFT_PROTOCOL_MULTIPAXOS, idle_polls, rounds);
+}
+
+static void run_multipaxos_heartbeats(uint64_t rounds)
+{
+    run_idle(RAFT_PROTOCOL_MULTIPAXOS, heartbeat_rounds, rounds);
 }
 
 static void run_codec(uint64_t rounds)
@@ -572,6 +595,8 @@ static void run_copy(uint64_t rounds)
 static const struct small smalls[] = {
     {"engine_idle_poll", 1, "poll", run_idle_polls},
     {"engine_heartbeat_round_3nodes", 1, "round", run_heartbeats},
+    {"engine_multipaxos_idle_poll", 1, "poll", run_multipaxos_idle_polls},
+    {"engine_multipaxos_heartbeat_round_3nodes", 1, "round", run_multipaxos_heartbeats},
     {"engine_encode_decode_16B_64", 64, "entry", run_codec},
     {"engine_copy_alone_16B_64", 64, "entry", run_copy},
 };
@@ -583,7 +608,7 @@ static void count_rounds(const struct configuration *c, uint64_t rounds)
 {
     static struct cluster cluster;
     uint64_t usual = 24 + 6144 / c->batch;
-    cluster_begin(&cluster, c->nodes, arena_for(c, rounds > usual ? rounds : usual));
+    cluster_begin(&cluster, c->nodes, c->protocol, arena_for(c, rounds > usual ? rounds : usual));
     run_rounds(&cluster, c, rounds);
     finish(&cluster);
     cluster_end(&cluster);

@@ -133,29 +133,38 @@ static int compare_samples(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
+static const char *prefix_of(const struct servers *servers)
+{
+    return strcmp(servers->protocol, "raft") ? "multipaxos_" : "";
+}
+
 static double percentile_us(const struct load *load, double share)
 {
     size_t at = (size_t)(share * (double)(load->sample_count - 1));
     return load->samples[at] * 16.0 / 1000;
 }
 
-static void print_load(const struct load *load, const char *verb, int clients, double cpu_us)
+/* One figure of a load; those of Raft, which is what raftkv runs unless told otherwise, bare. */
+static void print_figure(const struct servers *servers, const char *verb, int clients,
+                         const char *figure, double value, const char *unit)
 {
     char name[128];
+    snprintf(name, sizeof name, "raftkv_%s%s_%d_%s", prefix_of(servers), verb, clients, figure);
+    bench_print(name, value, unit);
+}
+
+static void print_load(const struct load *load, const struct servers *servers, const char *verb,
+                       int clients, double cpu_us)
+{
     double done = (double)load->sample_count;
     if (load->sample_count < 100) {
         bench_fail("too little was served");
     }
-    snprintf(name, sizeof name, "raftkv_%s_%d_throughput", verb, clients);
-    bench_print(name, done * 1000 / LOAD_MS, "ops/s");
-    snprintf(name, sizeof name, "raftkv_%s_%d_p50", verb, clients);
-    bench_print(name, percentile_us(load, 0.50), "us");
-    snprintf(name, sizeof name, "raftkv_%s_%d_p99", verb, clients);
-    bench_print(name, percentile_us(load, 0.99), "us");
-    snprintf(name, sizeof name, "raftkv_%s_%d_max", verb, clients);
-    bench_print(name, percentile_us(load, 1), "us");
-    snprintf(name, sizeof name, "raftkv_%s_%d_cpu", verb, clients);
-    bench_print(name, cpu_us / done, "us/op");
+    print_figure(servers, verb, clients, "throughput", done * 1000 / LOAD_MS, "ops/s");
+    print_figure(servers, verb, clients, "p50", percentile_us(load, 0.50), "us");
+    print_figure(servers, verb, clients, "p99", percentile_us(load, 0.99), "us");
+    print_figure(servers, verb, clients, "max", percentile_us(load, 1), "us");
+    print_figure(servers, verb, clients, "cpu", cpu_us / done, "us/op");
 }
 
 static void connect_clients(struct load *load, struct client *clients, int count,
@@ -208,7 +217,7 @@ static void run_load(struct servers *servers, int clients_count, int is_get)
         turn(&load);
     }
     qsort(load.samples, load.sample_count, sizeof *load.samples, compare_samples);
-    print_load(&load, is_get ? "get" : "set", clients_count, cpu_us);
+    print_load(&load, servers, is_get ? "get" : "set", clients_count, cpu_us);
     for (int i = 0; i < clients_count; i++) {
         loop_remove(load.loop, clients[i].fd);
         close(clients[i].fd);
@@ -282,34 +291,46 @@ static int compare_doubles(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-static void run_failovers(const char *path)
+static void run_failovers(const char *path, const char *protocol)
 {
     static struct servers servers;
     double took[FAILOVERS];
-    servers_begin(&servers, path, 150);
+    char name[64];
+    servers_begin(&servers, path, protocol, 150);
     for (int i = 0; i < FAILOVERS; i++) {
         took[i] = failover_ms(&servers);
-        poll(NULL, 0,
-             300); /* the returned server has caught up by then, and timers are random again */
+        /* The returned server has caught up by then, and timers are random again. */
+        poll(NULL, 0, 300);
     }
     servers_end(&servers);
     qsort(took, FAILOVERS, sizeof took[0], compare_doubles);
-    bench_print("raftkv_failover_election150_median", took[FAILOVERS / 2], "ms");
-    bench_print("raftkv_failover_election150_max", took[FAILOVERS - 1], "ms");
+    snprintf(name, sizeof name, "raftkv_%sfailover_election150_median", prefix_of(&servers));
+    bench_print(name, took[FAILOVERS / 2], "ms");
+    snprintf(name, sizeof name, "raftkv_%sfailover_election150_max", prefix_of(&servers));
+    bench_print(name, took[FAILOVERS - 1], "ms");
+}
+
+static void run_loads(const char *path, const char *protocol)
+{
+    static const int clients[] = {1, 64, 256};
+    static struct servers servers;
+    servers_begin(&servers, path, protocol, 300);
+    if (!strcmp(protocol, "raft")) {
+        bench_print("disk_fdatasync_512B_p10", servers_sync_us(&servers), "us");
+    }
+    for (int is_get = 0; is_get < 2; is_get++) {
+        for (size_t i = 0; i < sizeof clients / sizeof clients[0]; i++) {
+            run_load(&servers, clients[i], is_get);
+        }
+    }
+    servers_end(&servers);
 }
 
 void bench_raftkv(const char *path)
 {
-    static const int clients[] = {1, 64, 256};
-    static struct servers servers;
-    servers_begin(&servers, path, 300);
-    bench_print("disk_fdatasync_512B_p10", servers_sync_us(&servers), "us");
-    for (size_t i = 0; i < sizeof clients / sizeof clients[0]; i++) {
-        run_load(&servers, clients[i], 0);
+    static const char *const protocols[] = {"raft", "multipaxos"};
+    for (size_t i = 0; i < 2; i++) {
+        run_loads(path, protocols[i]);
+        run_failovers(path, protocols[i]);
     }
-    for (size_t i = 0; i < sizeof clients / sizeof clients[0]; i++) {
-        run_load(&servers, clients[i], 1);
-    }
-    servers_end(&servers);
-    run_failovers(path);
 }

@@ -133,7 +133,8 @@ static void run_server(const struct servers *servers, int which, int output)
     snprintf(beat, sizeof beat, "%u", servers->election_ms / 5);
     execl(servers->binary, "raftkv", "--id", id, "--dir", directory, "--listen", listen,
           "--peer-listen", peer_listen, "--peers", peers, "--election-ms", election,
-          "--heartbeat-ms", beat, "--loglevel", "error", (char *)NULL);
+          "--heartbeat-ms", beat, "--protocol", servers->protocol, "--loglevel", "error",
+          (char *)NULL);
     _exit(127);
 }
 
@@ -187,11 +188,13 @@ void servers_start_one(struct servers *servers, int which)
     close(output);
 }
 
-void servers_begin(struct servers *servers, const char *binary, unsigned election_ms)
+void servers_begin(struct servers *servers, const char *binary, const char *protocol,
+                   unsigned election_ms)
 {
     const char *place = getenv("TMPDIR");
     memset(servers, 0, sizeof *servers);
     servers->binary = binary;
+    servers->protocol = protocol;
     servers->election_ms = election_ms;
     snprintf(servers->directory, sizeof servers->directory, "%.200s/keelson-bench.XXXXXX",
              place && *place ? place : "/tmp");

@@ -12,6 +12,7 @@ enum { SERVERS = 3 };
 
 struct servers {
     const char *binary;
+    const char *protocol; /* as raftkv --protocol has it */
     char directory[256];
     unsigned client_port[SERVERS], peer_port[SERVERS];
     pid_t pid[SERVERS]; /* 0: not running */
@@ -19,7 +20,8 @@ struct servers {
 };
 
 /* Starts all three and waits until each has said that it is ready. One cluster at a time. */
-void servers_begin(struct servers *servers, const char *binary, unsigned election_ms);
+void servers_begin(struct servers *servers, const char *binary, const char *protocol,
+                   unsigned election_ms);
 void servers_end(struct servers *servers);
 
 void servers_start_one(struct servers *servers, int which);

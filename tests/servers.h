@@ -136,6 +136,43 @@ static inline void expect_text(const char *words, const char *text)
     CHECK_STR(actual, text);
 }
 
+/* The keys name0, name1 ...; each says its number. */
+static inline void set_keys(const char *name, int count)
+{
+    char words[64];
+
+    for (int i = 0; i < count; i++) {
+        snprintf(words, sizeof words, "SET %s%d value%d", name, i, i);
+        expect_text(words, "OK");
+    }
+}
+
+static inline void expect_keys(const char *name, int count)
+{
+    char words[64], value[64];
+
+    for (int i = 0; i < count; i++) {
+        snprintf(words, sizeof words, "GET %s%d", name, i);
+        snprintf(value, sizeof value, "value%d", i);
+        expect_text(words, value);
+    }
+}
+
+/* The number behind "name:" in a section of INFO. */
+static inline uint64_t info_number(const char *section, const char *name)
+{
+    char words[64], text[8192];
+    const char *found;
+
+    snprintf(words, sizeof words, "INFO %s", section);
+    ask(words);
+    snprintf(text, sizeof text, "\n%.*s", (int)reply.text.size, reply.text.data);
+    snprintf(words, sizeof words, "\n%s:", name);
+    found = strstr(text, words);
+    CHECK(found != NULL);
+    return strtoull(found + strlen(words), NULL, 10);
+}
+
 static inline void expect_integer(const char *words, int64_t value)
 {
     ask(words);

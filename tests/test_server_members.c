@@ -38,21 +38,6 @@ static void await_increments(int count)
     }
 }
 
-/* The number behind "name:" in a section of INFO. */
-static uint64_t info_number(const char *section, const char *name)
-{
-    char words[64], text[8192];
-    const char *found;
-
-    snprintf(words, sizeof words, "INFO %s", section);
-    ask(words);
-    snprintf(text, sizeof text, "\n%.*s", (int)reply.text.size, reply.text.data);
-    snprintf(words, sizeof words, "\n%s:", name);
-    found = strstr(text, words);
-    CHECK(found != NULL);
-    return strtoull(found + strlen(words), NULL, 10);
-}
-
 static void digest_of(int node, char out[64])
 {
     connect_to(node);
@@ -307,6 +292,47 @@ static void reads_are_answered_under_a_lease(void)
     end();
 }
 
+/* Of each section; `role` is in two, as the engine and as Redis have it. */
+static void expect_distinct_keys(char *text)
+{
+    for (char *section = strtok(text, "#"); section != NULL; section = strtok(NULL, "#")) {
+        for (char *at = strchr(section, '\n'); at != NULL; at = strchr(at + 1, '\n')) {
+            char key[128];
+            int size = (int)strcspn(at, ":\r");
+            if (at[size] == ':') {
+                snprintf(key, sizeof key, "%.*s:", size, at);
+                CHECK(strstr(at + 1, key) == NULL);
+            }
+        }
+    }
+}
+
+/* A client that parses INFO into a table keeps all of it: also why connections have ended. */
+static void info_says_each_key_once(void)
+{
+    char text[16384];
+
+    begin(3, quick);
+    connect_to_leader();
+    CHECK_EQ(caller_connect(&caller, fleet.nodes[0].peer_port, WAIT_MS), 0);
+    CHECK(caller_ask(&caller, "PING a-port-for-servers-is-not-one-for-clients-and-ends-this",
+                     &reply, WAIT_MS) != 0);
+    fleet_kill(&fleet, 2);
+    connect_to(0);
+    CHECK(info_number("transport", "peer_connections_ended_magic") >= 1);
+    for (uint64_t by = now_ms() + WAIT_MS;
+         !info_has("transport", "peer_connections_ended_closed") &&
+         !info_has("transport", "peer_connections_ended_network");
+         sleep_ms(10)) {
+        CHECK(now_ms() < by);
+    }
+    ask("INFO");
+    snprintf(text, sizeof text, "\n%.*s", (int)reply.text.size, reply.text.data);
+    CHECK(strlen(text) == reply.text.size + 1);
+    expect_distinct_keys(text);
+    end();
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -323,6 +349,7 @@ int main(int argc, char **argv)
     RUN(a_server_starts_from_its_checkpoint);
     RUN(followers_answer_reads_that_are_linearizable);
     RUN(reads_are_answered_under_a_lease);
+    RUN(info_says_each_key_once);
     end();
     caller_free(&caller);
     return check_done();

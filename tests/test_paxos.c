@@ -1302,8 +1302,8 @@ static void candidate_that_the_adopted_membership_removes_commits_it_and_hands_o
     CLUSTER_DONE(cluster);
 }
 
-/* What was a Q1 of the own membership is none of the one adopted: the others are asked (P9). */
-static void adopted_membership_asks_for_promises_of_its_own(void)
+/* Three voters have become five under 1, and 3, cut off, knows of 1, 2 and 3 only. */
+static struct cluster *make_grown_without_3(void)
 {
     struct cluster *cluster = make_frank(5);
     cluster->founders = 3;
@@ -1311,11 +1311,18 @@ static void adopted_membership_asks_for_promises_of_its_own(void)
     CHECK(cluster_elect(cluster, 1));
     CHECK_EQ(change(cluster, 1, 1, 3, 4), RAFT_OK);
     cluster_run(cluster, T);
-    cluster_isolate(cluster, 3); /* knows of 1, 2 and 3 as voters */
+    cluster_isolate(cluster, 3);
     CHECK_EQ(change(cluster, 1, 1, 4, 5), RAFT_OK);
     cluster_run(cluster, 2 * T);
     CHECK_EQ(change(cluster, 1, 1, 5, 0), RAFT_OK);
     cluster_run(cluster, T);
+    return cluster;
+}
+
+/* What was a Q1 of the own membership is none of the one adopted: the others are asked (P9). */
+static void adopted_membership_asks_for_promises_of_its_own(void)
+{
+    struct cluster *cluster = make_grown_without_3();
     CHECK_EQ(cluster_status(cluster, 2).voter_count, 5);
     cluster_crash(cluster, 1);
     cluster_heal_all(cluster);
@@ -1337,17 +1344,7 @@ static void adopted_membership_asks_for_promises_of_its_own(void)
 /* Those whom only the adopted membership asks hold more than those who were a Q1 before (P9). */
 static void best_log_is_chosen_anew_when_more_have_promised(void)
 {
-    struct cluster *cluster = make_frank(5);
-    cluster->founders = 3;
-    CHECK_EQ(cluster_start(cluster), RAFT_OK);
-    CHECK(cluster_elect(cluster, 1));
-    CHECK_EQ(change(cluster, 1, 1, 3, 4), RAFT_OK);
-    cluster_run(cluster, T);
-    cluster_isolate(cluster, 3); /* knows of 1, 2 and 3 as voters */
-    CHECK_EQ(change(cluster, 1, 1, 4, 5), RAFT_OK);
-    cluster_run(cluster, 2 * T);
-    CHECK_EQ(change(cluster, 1, 1, 5, 0), RAFT_OK);
-    cluster_run(cluster, T);
+    struct cluster *cluster = make_grown_without_3();
     cluster_isolate(cluster, 2);
     cluster_cut(cluster, 4, 1);
     cluster_cut(cluster, 5, 1);

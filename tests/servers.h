@@ -7,6 +7,7 @@
 #define TESTS_SERVERS_H
 
 #include "check.h"
+#include "cluster.h"
 #include "raftkv/caller.h"
 #include "raftkv/launch.h"
 
@@ -45,11 +46,18 @@ static inline void sleep_ms(long ms)
 
 static const char *const quick[] = {"--election-ms", "100", "--heartbeat-ms", "20", NULL};
 
+/* What RUN_BOTH runs under, as --protocol takes it; null: the default. */
+static inline const char *protocol_name(void)
+{
+    return cluster_protocol == RAFT_PROTOCOL_MULTIPAXOS ? "multipaxos" : NULL;
+}
+
 static inline void begin(int size, const char *const *flags)
 {
     fleet_remove(&fleet);
     CHECK_EQ(fleet_make(&fleet, program, size), 0);
     fleet.flags = flags;
+    fleet.protocol = protocol_name();
     for (int i = 0; i < size; i++) {
         CHECK_EQ(fleet_start(&fleet, i, WAIT_MS), 0);
     }

@@ -370,10 +370,10 @@ int main(int argc, char **argv)
         return check_done();
     }
     caller_init(&caller);
-    RUN(any_server_executes_writes_and_reads_what_was_written);
-    RUN(a_pipeline_through_a_follower_keeps_its_order);
-    RUN(a_write_that_a_silent_leader_has_is_unknown);
-    RUN(without_a_leader_it_says_so);
+    RUN_BOTH(any_server_executes_writes_and_reads_what_was_written);
+    RUN_BOTH(a_pipeline_through_a_follower_keeps_its_order);
+    RUN_BOTH(a_write_that_a_silent_leader_has_is_unknown);
+    RUN_BOTH(without_a_leader_it_says_so);
     end();
     caller_free(&caller);
     fleet_remove(&fleet);

@@ -7,6 +7,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "check.h"
+#include "cluster.h"
 #include "raftkv/launch.h"
 
 #include <arpa/inet.h>
@@ -50,6 +51,7 @@ static void begin(int size)
     end();
     CHECK_EQ(fleet_make(&fleet, program, size), 0);
     fleet.flags = patient;
+    fleet.protocol = cluster_protocol == RAFT_PROTOCOL_MULTIPAXOS ? "multipaxos" : NULL;
     for (int i = 0; i < size; i++) {
         CHECK_EQ(fleet_start(&fleet, i, WAIT_MS), 0);
     }
@@ -441,15 +443,15 @@ int main(int argc, char **argv)
         printf("skip: %s is not built\n", program);
         return check_done();
     }
-    RUN(keys_expire_where_nobody_writes);
-    RUN(the_log_remembers_what_time_it_was);
-    RUN(keys_expire_on_every_replica_by_the_leaders_clock);
-    RUN(a_pipelined_transaction_is_answered_in_order);
-    RUN(a_transaction_fails_where_another_client_was_faster);
-    RUN(a_follower_redirects_what_is_queued);
-    RUN(exec_is_redirected_by_a_leader_that_was_deposed);
-    RUN(transactions_go_on_under_a_new_leader);
-    RUN(counting_by_watch_loses_nothing);
+    RUN_BOTH(keys_expire_where_nobody_writes);
+    RUN_BOTH(the_log_remembers_what_time_it_was);
+    RUN_BOTH(keys_expire_on_every_replica_by_the_leaders_clock);
+    RUN_BOTH(a_pipelined_transaction_is_answered_in_order);
+    RUN_BOTH(a_transaction_fails_where_another_client_was_faster);
+    RUN_BOTH(a_follower_redirects_what_is_queued);
+    RUN_BOTH(exec_is_redirected_by_a_leader_that_was_deposed);
+    RUN_BOTH(transactions_go_on_under_a_new_leader);
+    RUN_BOTH(counting_by_watch_loses_nothing);
     end();
     return check_done();
 }

@@ -13,6 +13,7 @@ static void begin_with_spares(int founders, int spares, const char *const *flags
     fleet_remove(&fleet);
     CHECK_EQ(fleet_make_with_spares(&fleet, program, founders, spares), 0);
     fleet.flags = flags;
+    fleet.protocol = protocol_name();
     for (int i = 0; i < founders + spares; i++) {
         CHECK_EQ(fleet_start(&fleet, i, WAIT_MS), 0);
     }
@@ -160,6 +161,7 @@ static void a_server_without_a_network_adds_nobody(void)
     fleet_remove(&fleet);
     CHECK_EQ(fleet_make(&fleet, program, 1), 0);
     fleet.flags = quick;
+    fleet.protocol = protocol_name();
     fleet.peers[0] = '\0';
     CHECK_EQ(fleet_start(&fleet, 0, WAIT_MS), 0);
     connect_to(0);
@@ -341,15 +343,15 @@ int main(int argc, char **argv)
         return check_done();
     }
     caller_init(&caller);
-    RUN(an_empty_server_is_added_under_load);
-    RUN(the_lead_is_handed_to_whom_is_named);
-    RUN(what_contradicts_the_membership_is_refused_at_once);
-    RUN(a_server_without_a_network_adds_nobody);
-    RUN(a_leader_is_removed_and_nothing_is_lost);
-    RUN(a_server_starts_from_its_checkpoint);
-    RUN(followers_answer_reads_that_are_linearizable);
-    RUN(reads_are_answered_under_a_lease);
-    RUN(info_says_each_key_once);
+    RUN_BOTH(an_empty_server_is_added_under_load);
+    RUN_BOTH(the_lead_is_handed_to_whom_is_named);
+    RUN_BOTH(what_contradicts_the_membership_is_refused_at_once);
+    RUN_BOTH(a_server_without_a_network_adds_nobody);
+    RUN_BOTH(a_leader_is_removed_and_nothing_is_lost);
+    RUN_BOTH(a_server_starts_from_its_checkpoint);
+    RUN_BOTH(followers_answer_reads_that_are_linearizable);
+    RUN_BOTH(reads_are_answered_under_a_lease);
+    RUN_BOTH(info_says_each_key_once);
     end();
     caller_free(&caller);
     return check_done();

@@ -5,6 +5,7 @@
  */
 #include "check.h"
 #include "cluster.h"
+#include "members.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +117,64 @@ static void peer_behind_memory_gets_its_entries_from_storage(void)
         CHECK(cluster_converged(c));
         CLUSTER_DONE(c);
     }
+}
+
+static raft_index stored_last(const struct cluster *c, raft_id id)
+{
+    return c->nodes[id].store.log.base + c->nodes[id].store.log.count;
+}
+
+/* Of the voters 1, 2, 3 and the witness 4 so many commit from now on. */
+static void change_commit_quorum(struct cluster *c, uint32_t commit_quorum)
+{
+    struct wish wish;
+    wish_for(&wish, "1 2 3 4w");
+    wish.membership.commit_quorum = commit_quorum;
+    CHECK_EQ(ask(c, 1, &wish), RAFT_OK);
+}
+
+/*
+ * R56: 1 and 2 hold what two of four have committed; then all four are to commit, so that a witness
+ * hears of an entry only when 3 holds it as well. Memory has given all that up: headers come from
+ * storage, where much more of it lies than may be told, beginning in the midst of a piece.
+ */
+static void witness_hears_from_storage_of_nothing_that_too_few_hold(void)
+{
+    struct cluster *c = make_group(4);
+    c->founders = 3;
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    change_commit_quorum(c, 2);
+    cluster_run(c, LONGEST);
+    cluster_isolate(c, 4);
+    work(c, 1, 1, 700);
+    cluster_isolate(c, 3);
+    work(c, 1, 400, 700);
+    raft_index before = stored_last(c, 4);
+    CHECK_EQ(stored_last(c, 3), before + 1);
+    CHECK_EQ(cluster_commit(c, 1), before + 401);
+    CHECK(cluster_status(c, 1).memory_index > before + 100);
+    change_commit_quorum(c, 4);
+    cluster_heal(c, 1, 4);
+    cluster_heal(c, 4, 1);
+    cluster_run(c, 500);
+    CHECK_EQ(stored_last(c, 4), before + 1);
+    cluster_heal_all(c);
+    cluster_hold(c, 1, 3);
+    cluster_hold(c, 3, 1);
+    for (int i = 0; i < 200 && stored_last(c, 3) < before + 20; i++) {
+        cluster_run(c, 5);
+        cluster_deliver(c, 1, 3);
+        cluster_deliver_all(c, 3, 1);
+        CHECK(stored_last(c, 4) <= stored_last(c, 3));
+    }
+    CHECK(stored_last(c, 4) > before + 10); /* as far as 3 has come, it follows */
+    cluster_heal_all(c);
+    cluster_run(c, 4 * LONGEST);
+    CHECK(caught_up(c, 1, 3) && caught_up(c, 1, 4));
+    CHECK_EQ(cluster_status(c, 4).commit_quorum, 4);
+    CHECK(!cluster_status(c, 4).membership_joint);
+    CLUSTER_DONE(c);
 }
 
 /* Entries of several terms, one larger than a message, are fetched run by run. */
@@ -920,6 +979,7 @@ int main(void)
     RUN_BOTH(log_larger_than_its_memory_goes_on);
     RUN(leader_that_is_pulled_from_keeps_what_it_knows_of_its_followers);
     RUN_BOTH(peer_behind_memory_gets_its_entries_from_storage);
+    RUN_BOTH(witness_hears_from_storage_of_nothing_that_too_few_hold);
     RUN_BOTH(stored_entries_of_any_size_and_term_are_fetched);
     RUN_BOTH(entries_that_storage_cannot_give_are_replaced_by_a_snapshot);
     RUN_BOTH(entry_larger_than_a_message_comes_from_storage_alone);

@@ -5,57 +5,14 @@
 #include "check.h"
 #include "cluster.h"
 #include "lone.h"
+#include "members.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const uint64_t T = 1000;
 static const uint64_t LONGEST = 2000;
 static const uint64_t FOUR_TIMEOUTS = 8000;
-
-/* ---- Asking for memberships ----------------------------------------------------------------- */
-
-struct wish {
-    raft_member members[RAFT_MEMBERS_MAX];
-    raft_membership membership;
-};
-
-/*
- * "1 2 3l 5w": voters 1 and 2, 3 a learner, 5 a witness.
- */
-static void wish_for(struct wish *wish, const char *text)
-{
-    memset(wish, 0, sizeof *wish);
-    raft_membership_init(&wish->membership);
-    wish->membership.members = wish->members;
-    for (char *end; *text != '\0'; text = *end == '\0' ? end : end + 1) {
-        raft_member *member = &wish->members[wish->membership.member_count++];
-        member->id = strtoull(text, &end, 10);
-        member->role = *end == 'w'   ? RAFT_MEMBER_WITNESS
-                       : *end == 'l' ? RAFT_MEMBER_LEARNER
-                                     : RAFT_MEMBER_VOTER;
-        end += *end != ' ' && *end != '\0';
-    }
-}
-
-static raft_index version_at(const struct cluster *cluster, raft_id id)
-{
-    return cluster_status(cluster, id).membership_version;
-}
-
-static int ask(struct cluster *cluster, raft_id leader, const struct wish *wish)
-{
-    return raft_set_membership(cluster->nodes[leader].raft, &wish->membership,
-                               version_at(cluster, leader), NULL, NULL);
-}
-
-static int change(struct cluster *cluster, raft_id leader, const char *text)
-{
-    struct wish wish;
-    wish_for(&wish, text);
-    return ask(cluster, leader, &wish);
-}
 
 static struct cluster *group(size_t founders, size_t count)
 {

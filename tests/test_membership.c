@@ -4,86 +4,13 @@
  */
 #include "check.h"
 #include "cluster.h"
+#include "members.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const uint64_t T = 1000;
 static const uint64_t LONGEST = 2000;
-
-/* ---- Asking for memberships ----------------------------------------------------------------- */
-
-struct wish {
-    raft_member members[RAFT_MEMBERS_MAX];
-    raft_membership membership;
-};
-
-/*
- * "1 2 3l 4p 5w": voters 1 and 2, 3 a learner, 4 a learner that is to become a voter, 5 a witness.
- */
-static void wish_for(struct wish *wish, const char *text)
-{
-    memset(wish, 0, sizeof *wish);
-    raft_membership_init(&wish->membership);
-    wish->membership.members = wish->members;
-    for (char *end; *text != '\0'; text = *end == '\0' ? end : end + 1) {
-        raft_member *member = &wish->members[wish->membership.member_count++];
-        member->id = strtoull(text, &end, 10);
-        member->role = *end == 'w'                  ? RAFT_MEMBER_WITNESS
-                       : *end == 'l' || *end == 'p' ? RAFT_MEMBER_LEARNER
-                                                    : RAFT_MEMBER_VOTER;
-        member->promote = *end == 'p';
-        end += *end != ' ' && *end != '\0';
-    }
-}
-
-static raft_index version_at(const struct cluster *cluster, raft_id id)
-{
-    return cluster_status(cluster, id).membership_version;
-}
-
-static int ask(struct cluster *cluster, raft_id leader, const struct wish *wish)
-{
-    return raft_set_membership(cluster->nodes[leader].raft, &wish->membership,
-                               version_at(cluster, leader), NULL, NULL);
-}
-
-static int change(struct cluster *cluster, raft_id leader, const char *text)
-{
-    struct wish wish;
-    wish_for(&wish, text);
-    return ask(cluster, leader, &wish);
-}
-
-/* The membership in force at a node, as wish_for reads it; while joint "former > next". */
-static const char *members_at(const struct cluster *cluster, raft_id id)
-{
-    static char text[512];
-    raft_member members[RAFT_MEMBERS_MAX];
-    raft_membership is;
-    size_t at = 0;
-    raft_membership_init(&is);
-    if (raft_get_membership(cluster->nodes[id].raft, &is, members, RAFT_MEMBERS_MAX) != RAFT_OK) {
-        return "none";
-    }
-    text[0] = '\0';
-    for (int former = is.joint; former >= 0; former--) {
-        for (size_t i = 0; i < is.member_count; i++) {
-            int role = former ? members[i].former_role : members[i].role;
-            if (role != RAFT_MEMBER_NONE) {
-                const char *mark = role == RAFT_MEMBER_WITNESS                         ? "w"
-                                   : role == RAFT_MEMBER_LEARNER && members[i].promote ? "p"
-                                   : role == RAFT_MEMBER_LEARNER                       ? "l"
-                                                                                       : "";
-                at += (size_t)snprintf(text + at, sizeof text - at, "%s%llu%s", at > 0 ? " " : "",
-                                       (unsigned long long)members[i].id, mark);
-            }
-        }
-        at += (size_t)snprintf(text + at, sizeof text - at, "%s", former ? " >" : "");
-    }
-    return text;
-}
 
 static struct cluster *group(size_t founders, size_t count)
 {
@@ -94,15 +21,6 @@ static struct cluster *group(size_t founders, size_t count)
     CHECK(cluster_propose(cluster, 1, "before") > 0);
     cluster_run(cluster, T);
     return cluster;
-}
-
-static size_t configs_stored(const struct cluster *cluster, raft_id id)
-{
-    size_t count = 0;
-    for (raft_index index = 1; cluster_stored(cluster, id, index) != NULL; index++) {
-        count += cluster_stored(cluster, id, index)->kind == RAFT_ENTRY_CONFIG;
-    }
-    return count;
 }
 
 /* ---- Growing and shrinking ------------------------------------------------------------------ */
@@ -166,6 +84,80 @@ static void the_wish_outlives_the_leader_that_heard_it(void)
     CHECK_STR(members_at(cluster, 2), "1 2 3 4");
     CHECK_STR(members_at(cluster, 4), "1 2 3 4");
     CLUSTER_DONE(cluster);
+}
+
+/* The nth message that is under way anywhere arrives, counted round about; false: there is none. */
+static int deliver_any(struct cluster *cluster, size_t n)
+{
+    size_t links = cluster->count * cluster->count;
+    for (size_t i = 0; i < links; i++) {
+        raft_id from = (n + i) % links / cluster->count + 1;
+        raft_id to = (n + i) % links % cluster->count + 1;
+        if (cluster_queued(cluster, from, to) > 0) {
+            cluster_deliver(cluster, from, to);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* 4 is a learner that is to become a voter, and the leader has just begun to make it one. */
+static struct cluster *promotion_just_begun(uint32_t commit_quorum)
+{
+    struct cluster *cluster = cluster_create(4);
+    cluster->founders = 3;
+    cluster->commit_quorum = commit_quorum;
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, 1));
+    struct wish wish;
+    wish_for(&wish, "1 2 3 4p");
+    wish.membership.commit_quorum = commit_quorum;
+    CHECK_EQ(ask(cluster, 1, &wish), RAFT_OK);
+    raft_index version = version_at(cluster, 1);
+    cluster->latency_ms = 5;
+    for (int i = 0; i < 10000 && version_at(cluster, 1) == version; i++) {
+        cluster_run(cluster, 1);
+    }
+    CHECK(version_at(cluster, 1) > version);
+    CHECK_EQ(version_at(cluster, 2), version);
+    cluster->latency_ms = 0;
+    cluster_hold(cluster, 0, 0);
+    return cluster;
+}
+
+/*
+ * R44, R65: the leader dies after any number of messages, when its promotion is in the logs of nobody
+ * else, of some, of all, joint, committed, left; and each of the others is the first to campaign, the
+ * learner too. In the end 4 is a voter, everybody says so, and it became one once.
+ */
+static void promotion_under_way_is_finished_whoever_leads(void)
+{
+    for (uint32_t commit_quorum = 0; commit_quorum <= 2; commit_quorum += 2) {
+        for (raft_id candidate = 2; candidate <= 4; candidate++) {
+            int is_amid = 1;
+            for (size_t count = 0; is_amid; count++) {
+                struct cluster *cluster = promotion_just_begun(commit_quorum);
+                CHECK_EQ(cluster_status(cluster, 1).membership_joint, commit_quorum != 0); /* Q5 */
+                for (size_t i = 0; i < count && is_amid; i++) {
+                    is_amid = deliver_any(cluster, 7 * i);
+                }
+                cluster_crash(cluster, 1);
+                cluster_heal_all(cluster);
+                cluster_run(cluster, T + 1); /* nobody is bound any more */
+                raft_campaign(cluster->nodes[candidate].raft);
+                cluster_run(cluster, 8 * LONGEST);
+                CHECK(cluster_stable_leader(cluster) != 0);
+                CHECK_EQ(cluster_restart(cluster, 1), RAFT_OK);
+                cluster_run(cluster, 2 * LONGEST);
+                for (raft_id id = 1; id <= 4; id++) {
+                    CHECK_STR(members_at(cluster, id), "1 2 3 4");
+                    CHECK_EQ(configs_stored(cluster, id), commit_quorum != 0 ? 3 : 2);
+                }
+                CHECK(cluster_converged(cluster));
+                CLUSTER_DONE(cluster);
+            }
+        }
+    }
 }
 
 /* R45: it would govern at once, and could commit nothing. */
@@ -305,6 +297,85 @@ static void change_waits_for_the_leaders_own_no_op(void)
     CHECK_EQ(change(cluster, 1, "1 2"), RAFT_OK);
     cluster_run(cluster, T);
     CHECK_STR(members_at(cluster, 2), "1 2");
+    CLUSTER_DONE(cluster);
+}
+
+/* P18, in both protocols: a group may become one of Multi-Paxos. */
+static void owner_slots_are_given_once(void)
+{
+    struct cluster *cluster = group(3, 5);
+    static const char *const steps[] = {"1 2 3 4l", "1 2 4l", "1 2 3l 4l", "1 2 3l 4l 5l",
+                                        "1 2 3l"};
+    static const uint32_t slots[][5] = {
+        {1, 2, 3, 4, 0}, {1, 2, 0, 4, 0}, {1, 2, 5, 4, 0}, {1, 2, 5, 4, 6}, {1, 2, 5, 0, 0}};
+    for (raft_id id = 1; id <= 3; id++) {
+        CHECK_EQ(slot_at(cluster, 2, id), id); /* founders, in their order */
+    }
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        CHECK_EQ(change(cluster, 1, steps[i]), RAFT_OK);
+        cluster_run(cluster, LONGEST);
+        for (raft_id id = 1; id <= 5; id++) {
+            CHECK_EQ(slot_at(cluster, 2, id), slots[i][id - 1]);
+        }
+    }
+    cluster_crash(cluster, 1);
+    cluster_crash(cluster, 2);
+    CHECK_EQ(cluster_restart(cluster, 1), RAFT_OK);
+    CHECK_EQ(cluster_restart(cluster, 2), RAFT_OK);
+    CHECK(cluster_elect(cluster, 2));
+    CHECK_EQ(change(cluster, 2, "1 2 3l 4l"), RAFT_OK); /* 6 is the highest, though nobody has it */
+    CHECK_EQ(slot_at(cluster, 2, 4), 7);
+    CLUSTER_DONE(cluster);
+}
+
+/* Where the founding metadata have the highest slot that was ever given. */
+enum { META_SLOT_HIGH = 40 + 6 };
+
+/* Three founders of a group in which all owner slots but so many have been given. */
+static struct cluster *group_with_slots_left(uint32_t left, size_t count)
+{
+    struct cluster *cluster = cluster_create(count);
+    cluster->founders = 3;
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    for (raft_id id = 1; id <= 3; id++) {
+        uint8_t *meta = (uint8_t *)cluster->nodes[id].store.meta;
+        cluster_crash(cluster, id);
+        CHECK(cluster->nodes[id].store.meta_size > META_SLOT_HIGH + 1);
+        CHECK_EQ(meta[META_SLOT_HIGH], 3);
+        meta[META_SLOT_HIGH] = (uint8_t)(65535 - left);
+        meta[META_SLOT_HIGH + 1] = (uint8_t)((65535 - left) >> 8);
+        CHECK_EQ(cluster_restart(cluster, id), RAFT_OK);
+    }
+    CHECK(cluster_elect(cluster, 1));
+    CHECK(cluster_propose(cluster, 1, "before") > 0);
+    cluster_run(cluster, T);
+    return cluster;
+}
+
+/* P18: none left, and nobody is added, who was there before neither; everything else goes on. */
+static void additions_are_refused_when_owner_slots_are_used_up(void)
+{
+    struct cluster *cluster = group_with_slots_left(1, 5);
+    uint64_t before = cluster_fingerprint(cluster, 1);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4l 5l"), RAFT_EARG); /* one of them would be left without */
+    CHECK_EQ(cluster_fingerprint(cluster, 1), before);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4l"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    CHECK_EQ(slot_at(cluster, 4, 4), 65535);
+    before = cluster_fingerprint(cluster, 1);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4l 5l"), RAFT_EARG);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4 5"), RAFT_EARG);
+    CHECK_EQ(cluster_fingerprint(cluster, 1), before);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4"), RAFT_OK);
+    cluster_run(cluster, LONGEST);
+    CHECK(cluster_elect(cluster, 4)); /* in a term of the last slot */
+    CHECK_EQ(change(cluster, 4, "1 2 4"), RAFT_OK);
+    cluster_run(cluster, LONGEST);
+    CHECK_EQ(change(cluster, 4, "1 2 3l 4"), RAFT_EARG);
+    CHECK_EQ(change(cluster, 4, "1 2 3 4"), RAFT_EARG);
+    CHECK_EQ(change(cluster, 4, "1 2l 4"), RAFT_OK);
+    cluster_run(cluster, LONGEST);
+    CHECK_STR(members_at(cluster, 2), "1 2l 4");
     CLUSTER_DONE(cluster);
 }
 
@@ -548,6 +619,48 @@ static void learners_count_for_nothing(void)
     cluster_run(cluster, 4 * LONGEST);
     CHECK_EQ(cluster_leader(cluster), 0); /* without a quorum, and no learner campaigns */
     CHECK_EQ(raft_campaign(cluster->nodes[4].raft), RAFT_ENOTMEMBER);
+    CLUSTER_DONE(cluster);
+}
+
+/*
+ * Whatever they claim to hold, and to have accepted: learners, who was removed, and strangers move no
+ * commit index and confirm no read (R47, P7).
+ */
+static void forged_acknowledgements_of_who_does_not_vote_commit_nothing(void)
+{
+    struct cluster *cluster = group(4, 6);
+    CHECK_EQ(change(cluster, 1, "1 2 3 5l"), RAFT_OK); /* 4 is removed, 6 was never there */
+    cluster_run(cluster, 3 * LONGEST);
+    raft_index committed = cluster_commit(cluster, 1);
+    for (raft_id id = 2; id <= 6; id++) {
+        cluster_isolate(cluster, id);
+    }
+    raft_index index = cluster_propose(cluster, 1, "at the leader alone");
+    CHECK_EQ(raft_read(cluster->nodes[1].raft, 7), RAFT_OK);
+    uint64_t mark = cluster_mark(cluster);
+    cluster_run(cluster, 101);
+    const struct cluster_message *beat = cluster_sent(cluster, mark, 1, 5, RAFT_MESSAGE_HEARTBEAT);
+    CHECK(beat != NULL);
+    raft_message forged =
+        cluster_forge(cluster, 5, 1, cluster_term(cluster, 1), RAFT_MESSAGE_APPEND_REPLY);
+    forged.round = beat->message.round;
+    forged.index = index;
+    for (raft_id from = 4; from <= 6; from++) {
+        forged.from = from;
+        for (int flags = 0; flags <= RAFT_FLAG_ACCEPTED; flags += RAFT_FLAG_ACCEPTED) {
+            forged.flags = flags;
+            CHECK_EQ(cluster_inject(cluster, 1, &forged), RAFT_OK);
+        }
+    }
+    cluster_run(cluster, T / 2);
+    CHECK_EQ(cluster_peer(cluster, 1, 5).match, index);
+    CHECK_EQ(cluster_commit(cluster, 1), committed);
+    CHECK(cluster_read_answer(cluster, 1, 7) == NULL);
+    forged.from = 2; /* the same of a voter counts */
+    CHECK_EQ(cluster_inject(cluster, 1, &forged), RAFT_OK);
+    CHECK_EQ(cluster_commit(cluster, 1), index);
+    cluster_settle(cluster);
+    CHECK(cluster_read_answer(cluster, 1, 7) != NULL);
     CLUSTER_DONE(cluster);
 }
 
@@ -930,6 +1043,118 @@ static void quorums_are_changed_through_a_joint_membership_where_one_step_is_not
     CLUSTER_DONE(cluster);
 }
 
+/*
+ * While the commit quorum changes under load, the victim's disk takes so many steps of what is
+ * written, in the order in which it is written, and then it crashes. False: the change was over.
+ */
+static int crash_amid_the_change(struct cluster *cluster, raft_id victim, size_t steps)
+{
+    size_t pending = 0;
+    for (int i = 0; i < 20 && pending <= steps; i++) {
+        steps -= pending;
+        cluster_complete(cluster, victim);
+        cluster_propose(cluster, 1, "load");
+        cluster_run(cluster, 5);
+        pending = cluster_pending_steps(cluster, victim);
+    }
+    raft_status status = cluster_status(cluster, victim);
+    int is_over = pending <= steps ||
+                  (!status.membership_joint && status.commit_index >= status.membership_version &&
+                   status.membership_version > 0);
+    cluster_crash_after(cluster, victim, steps);
+    cluster_store_async(cluster, victim, 0);
+    return !is_over;
+}
+
+/* What elects among five under a membership, and what commits: in both halves while joint (Q1). */
+static uint32_t quorum_of_five(const struct cluster *cluster, raft_id id, int elects)
+{
+    raft_member members[RAFT_MEMBERS_MAX];
+    raft_membership is;
+    raft_membership_init(&is);
+    CHECK_EQ(raft_get_membership(cluster->nodes[id].raft, &is, members, RAFT_MEMBERS_MAX), RAFT_OK);
+    uint32_t least = elects && cluster->nodes[id].options.protocol == RAFT_PROTOCOL_RAFT ? 3 : 1;
+    uint32_t commits[2] = {is.commit_quorum, is.joint ? is.former_commit_quorum : is.commit_quorum};
+    for (size_t i = 0; i < 2; i++) {
+        uint32_t quorum = elects ? 5 - commits[i] + 1 : commits[i];
+        least = quorum > least ? quorum : least;
+    }
+    return least;
+}
+
+/* I16: what elects somewhere meets what commits there, or under the membership before or after. */
+static void expect_quorums_that_meet(const struct cluster *cluster)
+{
+    for (raft_id one = 1; one <= 5; one++) {
+        for (raft_id other = 1; other <= 5; other++) {
+            if (cluster->nodes[one].raft != NULL && cluster->nodes[other].raft != NULL &&
+                configs_stored(cluster, one) <= configs_stored(cluster, other) + 1 &&
+                configs_stored(cluster, other) <= configs_stored(cluster, one) + 1) {
+                CHECK(quorum_of_five(cluster, one, 1) + quorum_of_five(cluster, other, 0) > 5);
+            }
+        }
+    }
+}
+
+/*
+ * The change is asked for with everybody there, or with 2 alone within the leader's reach. After the
+ * crash those who saw least of it go first: the victim is down, 1 and 2 are cut off. What was ever
+ * committed, by whatever quorum, is there in the end (the harness watches that, and the terms).
+ */
+static void commit_quorum_change_with_a_crash(uint32_t from, uint32_t to, raft_id victim,
+                                              int everybody)
+{
+    int is_amid = 1;
+    for (size_t steps = 0; is_amid; steps++) {
+        struct cluster *cluster = cluster_create(5);
+        struct wish wish;
+        cluster->commit_quorum = from;
+        CHECK_EQ(cluster_start(cluster), RAFT_OK);
+        CHECK(cluster_elect(cluster, 1));
+        CHECK(cluster_propose(cluster, 1, "before") > 0);
+        cluster_run(cluster, T);
+        for (raft_id id = 3; id <= 5 && !everybody; id++) {
+            cluster_isolate(cluster, id);
+        }
+        cluster_store_async(cluster, victim, 1);
+        wish_for(&wish, "1 2 3 4 5");
+        wish.membership.commit_quorum = to;
+        CHECK_EQ(ask(cluster, 1, &wish), RAFT_OK);
+        CHECK_EQ(cluster_status(cluster, 1).membership_joint, 1);
+        is_amid = crash_amid_the_change(cluster, victim, steps);
+        expect_quorums_that_meet(cluster);
+        cluster_heal_all(cluster);
+        cluster_isolate(cluster, 1);
+        cluster_isolate(cluster, 2);
+        cluster_run(cluster, 3 * LONGEST);
+        cluster_propose(cluster, cluster_leader(cluster) > 2 ? cluster_leader(cluster) : 3,
+                        "rival");
+        cluster_run(cluster, T);
+        CHECK_EQ(cluster_restart(cluster, victim), RAFT_OK);
+        cluster_heal_all(cluster);
+        cluster_run(cluster, 4 * LONGEST);
+        CHECK(cluster_propose(cluster, cluster_stable_leader(cluster), "after") > 0);
+        cluster_run(cluster, T);
+        expect_quorums_that_meet(cluster);
+        CHECK(cluster_converged(cluster));
+        CHECK_EQ(cluster_commit(cluster, 1), cluster->committed.count);
+        raft_status status = cluster_status(cluster, victim);
+        CHECK_EQ(status.membership_joint, 0);
+        CHECK(status.commit_quorum == to || (!everybody && status.commit_quorum == from));
+        CLUSTER_DONE(cluster);
+    }
+}
+
+static void commit_quorum_changes_through_a_crash_at_each_write(void)
+{
+    for (raft_id victim = 1; victim <= 3; victim++) {
+        for (int everybody = 0; everybody <= 1; everybody++) {
+            commit_quorum_change_with_a_crash(2, 4, victim, everybody);
+            commit_quorum_change_with_a_crash(4, 2, victim, everybody);
+        }
+    }
+}
+
 /* R57: a majority inside one zone is not enough. */
 static void commits_reach_two_failure_zones(void)
 {
@@ -1001,11 +1226,14 @@ int main(void)
     RUN_BOTH(one_server_grows_to_three_by_single_steps);
     RUN_BOTH(learners_with_the_wish_become_voters_when_they_have_caught_up);
     RUN_BOTH(the_wish_outlives_the_leader_that_heard_it);
+    RUN_BOTH(promotion_under_way_is_finished_whoever_leads);
     RUN_BOTH(membership_that_could_commit_nothing_is_refused);
     RUN_BOTH(dead_member_is_replaced_by_a_learner);
     RUN_BOTH(voter_added_while_unreachable_does_not_depose_the_leader);
     RUN_BOTH(change_against_a_stale_version_is_refused);
     RUN_BOTH(memberships_that_make_no_sense_are_refused);
+    RUN_BOTH(owner_slots_are_given_once);
+    RUN_BOTH(additions_are_refused_when_owner_slots_are_used_up);
     RUN_BOTH(rival_changes_of_two_leaders_never_both_commit);
     RUN_BOTH(change_waits_for_the_leaders_own_no_op);
     RUN_BOTH(truncated_membership_gives_way_to_the_one_before);
@@ -1017,6 +1245,7 @@ int main(void)
     RUN_BOTH(entries_commit_when_the_voter_that_was_missing_is_removed);
     RUN_BOTH(committed_membership_governs_before_it_is_applied);
     RUN_BOTH(learners_count_for_nothing);
+    RUN_BOTH(forged_acknowledgements_of_who_does_not_vote_commit_nothing);
     RUN_BOTH(removed_server_moves_no_term);
     RUN_BOTH(demoted_voter_that_comes_back_with_a_higher_term_settles);
     RUN_BOTH(removed_server_that_knows_it_stays_silent);
@@ -1033,6 +1262,7 @@ int main(void)
     RUN_BOTH(headers_are_refused_by_a_server_that_keeps_data);
     RUN_BOTH(witness_stays_a_witness);
     RUN_BOTH(quorums_are_changed_through_a_joint_membership_where_one_step_is_not_safe);
+    RUN_BOTH(commit_quorum_changes_through_a_crash_at_each_write);
     RUN_BOTH(commits_reach_two_failure_zones);
     RUN_BOTH(change_without_memory_changes_nothing);
     RUN_BOTH(follower_without_memory_for_a_membership_takes_it_later);

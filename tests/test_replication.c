@@ -109,6 +109,31 @@ static void append_leaving_a_gap_is_refused_and_changes_nothing(void)
     CHECK_STR(lone_close(&l), "sound");
 }
 
+/*
+ * R38: what is committed is in every leader's log, so it is acknowledged beside a refusal, and nothing
+ * above it: a new leader, to which nothing was acknowledged yet, may be waiting for no more than that.
+ */
+static void refusal_comes_with_an_acknowledgement_of_what_is_committed(void)
+{
+    lone l;
+    follower(&l, TERMS(1, 1, 1, 1, 1), 5, 1);
+    CHECK_EQ(lone_append(&l, 2, 1, 5, 1, 1, 0, 3), RAFT_OK);
+    lone_poll(&l);
+    CHECK_EQ(lone_status(&l).commit_index, 3);
+    lone_clear(&l);
+    CHECK_EQ(lone_append(&l, 3, 2, 9, 2, 2, 1, 0), RAFT_OK);
+    lone_poll(&l);
+    CHECK_EQ(lone_count(&l, RAFT_MESSAGE_APPEND_REPLY, 3), 2);
+    const raft_message *reply = lone_find(&l, RAFT_MESSAGE_APPEND_REPLY, 3, 0);
+    CHECK(!reply->refused);
+    CHECK_EQ(reply->index, 3);
+    reply = lone_find(&l, RAFT_MESSAGE_APPEND_REPLY, 3, 1);
+    CHECK(reply->refused);
+    CHECK_EQ(reply->index, 5);
+    CHECK_EQ(reply->refused_index, 9);
+    CHECK_STR(lone_close(&l), "sound");
+}
+
 /* A refusal is contact all the same: who is being repaired must not campaign. */
 static void refused_append_resets_the_election_timer(void)
 {
@@ -1767,6 +1792,7 @@ int main(void)
     RUN_BOTH(matching_append_is_stored_and_acknowledged);
     RUN_BOTH(reply_echoes_the_round_of_the_append);
     RUN_BOTH(append_leaving_a_gap_is_refused_and_changes_nothing);
+    RUN(refusal_comes_with_an_acknowledgement_of_what_is_committed);
     RUN_BOTH(refused_append_resets_the_election_timer);
     RUN_BOTH(hint_skips_every_entry_that_cannot_be_the_leaders);
     RUN_BOTH(only_the_differing_tail_is_replaced);

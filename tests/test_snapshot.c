@@ -1479,9 +1479,9 @@ static void snapshot_that_the_host_ships_goes_into_use_like_any(void)
 
 /*
  * What was shipped is older than what the leader's log begins with by now, and the acknowledgement
- * is lost: asked where it stands, the follower says so again, and a newer one is asked for (R38).
+ * is lost: asked where it stands, the follower says so again, after a restart too, and a newer one is asked for (R38).
  */
-static void shipped_snapshot_that_the_log_has_outrun_is_asked_for_anew(void)
+static void outrun_what_is_shipped(int restarts)
 {
     struct cluster *c = make_group(3);
     c->ships = 1;
@@ -1503,6 +1503,10 @@ static void shipped_snapshot_that_the_log_has_outrun_is_asked_for_anew(void)
     CHECK_EQ(cluster_status(c, 3).snapshot_index, shipped);
     CHECK(cluster_peer(c, 1, 3).match < shipped);
     CHECK_EQ(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_NEEDED), 1);
+    if (restarts) {
+        cluster_crash(c, 3);
+        CHECK_EQ(cluster_restart(c, 3), RAFT_OK);
+    }
     cluster_heal_all(c);
     cluster_run(c, LONGEST);
     CHECK_EQ(cluster_peer(c, 1, 3).match, shipped);
@@ -1511,6 +1515,12 @@ static void shipped_snapshot_that_the_log_has_outrun_is_asked_for_anew(void)
     cluster_run(c, LONGEST);
     CHECK(caught_up(c, 1, 3));
     CLUSTER_DONE(c);
+}
+
+static void shipped_snapshot_that_the_log_has_outrun_is_asked_for_anew(void)
+{
+    outrun_what_is_shipped(0);
+    outrun_what_is_shipped(1);
 }
 
 /* The report says that it was sent; the peer, asked, says that nothing has come (R38). */

@@ -698,39 +698,22 @@ static void find_tools(void)
 /* No election but when a leader is gone. */
 static const char *const patient[] = {"--election-ms", "800", "--heartbeat-ms", "20", NULL};
 
-static int raft_last_index(int node)
-{
-    char field[64];
-    const char *text = "last_index:";
-    size_t length = strlen(text);
-
-    connect_to(node);
-    ask("INFO raft");
-    for (size_t at = 0; at + length < reply.text.size; at++) {
-        if (reply.text.data[at - (at > 0)] == '\n' && !memcmp(reply.text.data + at, text, length)) {
-            snprintf(field, sizeof field, "%.15s", reply.text.data + at + length);
-            return atoi(field);
-        }
-    }
-    CHECK(0);
-    return -1;
-}
-
-/* Waits until all that run have the same last entry. */
+/* Waits until all that run have the same last entry on their disks, where a kill leaves it. */
 static void await_equal_logs(void)
 {
     uint64_t deadline = now_ms() + WAIT_MS;
     int is_equal = 0;
 
     while (!is_equal && now_ms() < deadline) {
-        int last = -1;
+        uint64_t last = 0;
 
         is_equal = 1;
         for (int i = 0; i < fleet.size; i++) {
             if (fleet.nodes[i].pid > 0) {
-                int here = raft_last_index(i);
+                connect_to(i);
+                uint64_t here = info_number("raft", "durable_index");
 
-                is_equal = is_equal && (last < 0 || here == last);
+                is_equal = is_equal && (last == 0 || here == last);
                 last = here;
             }
         }
@@ -777,11 +760,11 @@ static void start_all(void)
     connect_to_leader();
 }
 
-static void begin_as(const char *protocol)
+static void begin_as(const char *protocol, const char *const *flags)
 {
     fleet_remove(&fleet);
     CHECK_EQ(fleet_make(&fleet, program, 3), 0);
-    fleet.flags = patient;
+    fleet.flags = flags;
     fleet.protocol = protocol;
     start_all();
 }
@@ -804,7 +787,7 @@ static void leave_logs_that_differ(void)
 
 static void committed_entries_outlive_a_change_of(const char *from, const char *to)
 {
-    begin_as(from);
+    begin_as(from, patient);
     leave_logs_that_differ();
     convert_all(to);
     start_all();
@@ -833,7 +816,7 @@ static void what_was_committed_is_found_by_the_one_that_was_behind(void)
 {
     int behind, ahead;
 
-    begin_as("raft");
+    begin_as("raft", patient);
     behind = (connect_to_leader() + 1) % 3;
     ahead = (behind + 1) % 3;
     set_keys("all", 5);
@@ -856,7 +839,7 @@ static void the_later_term_counts_after_a_change_of(const char *from, const char
 {
     int stale;
 
-    begin_as(from);
+    begin_as(from, quick);
     stale = leave_a_longer_stale_log();
     convert_all(to);
     CHECK_EQ(fleet_start(&fleet, stale, WAIT_MS), 0);
@@ -879,7 +862,7 @@ static void a_log_without_an_entry_of_the_last_leader_is_not_converted_to_raft(v
     char directory[320], to[330];
     int leader, refused = 0;
 
-    begin_as("multipaxos");
+    begin_as("multipaxos", patient);
     leader = connect_to_leader();
     set_keys("k", 5);
     await_equal_logs();
@@ -915,7 +898,7 @@ static void the_two_protocols_do_not_mix(void)
 {
     char directory[320], to[330];
 
-    begin_as("raft");
+    begin_as("raft", patient);
     set_keys("k", 5);
     await_equal_logs();
     kill_all();
@@ -942,7 +925,7 @@ static void a_multipaxos_cluster_is_recovered_from_a_survivor(void)
 {
     char survivor[320], to[320];
 
-    begin_as("multipaxos");
+    begin_as("multipaxos", patient);
     set_keys("k", 20);
     await_equal_logs();
     kill_all();

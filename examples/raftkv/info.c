@@ -139,7 +139,6 @@ static void raft_section(struct facts *facts)
     peer_lines(facts);
 }
 
-/* Connections to the other servers: what went through, and why connections ended. */
 /* Why connections to other servers ended, as far as any has: a number for each reason. */
 static void endings(struct facts *facts, const struct transport_stats *stats)
 {
@@ -163,6 +162,7 @@ static void endings(struct facts *facts, const struct transport_stats *stats)
     }
 }
 
+/* Connections to the other servers: what went through, and why connections ended. */
 static void transport_section(struct facts *facts)
 {
     struct transport_stats stats;

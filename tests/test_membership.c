@@ -1022,6 +1022,41 @@ static void witness_hears_of_nothing_that_could_be_lost(void)
     CLUSTER_DONE(cluster);
 }
 
+/* The witness answers first, and its log is as good as any; but the payloads are with 2 (R56, N7). */
+static void candidate_behind_a_witness_pulls_from_who_has_the_payloads(void)
+{
+    struct cluster *cluster = group(2, 5);
+    CHECK_EQ(change(cluster, 1, "1 2 3w 4l 5l"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    CHECK_EQ(change(cluster, 1, "1 2 3w 4 5"), RAFT_OK);
+    cluster_run(cluster, T);
+    cluster_isolate(cluster, 4);
+    cluster_isolate(cluster, 5);
+    raft_index index = cluster_propose(cluster, 1, "with a witness");
+    cluster_run(cluster, T / 2);
+    CHECK_EQ(cluster_commit(cluster, 1), index);
+    cluster_crash(cluster, 1);
+    cluster_heal_all(cluster);
+    cluster_isolate(cluster, 5);
+    cluster_advance(cluster, T); /* nobody is bound any more; 4 is ordered to go first */
+    cluster_drop_all(cluster, 0, 0);
+    uint64_t mark = cluster_mark(cluster);
+    CHECK_EQ(raft_campaign(cluster->nodes[4].raft), RAFT_OK);
+    cluster_poll(cluster, 4);
+    for (int turns = 0; turns < 10 && cluster_role(cluster, 4) != RAFT_ROLE_LEADER; turns++) {
+        for (raft_id other = 3; other >= 2; other--) {
+            cluster_deliver_all(cluster, 4, other);
+            cluster_deliver_all(cluster, other, 4);
+        }
+    }
+    CHECK_EQ(cluster_role(cluster, 4), RAFT_ROLE_LEADER);
+    CHECK_EQ(cluster_sent_count(cluster, mark, 4, 3, RAFT_MESSAGE_PULL), 0);
+    CHECK(cluster_sent_count(cluster, mark, 4, 2, RAFT_MESSAGE_PULL) > 0);
+    cluster_settle(cluster);
+    CHECK_STR(cluster_applied_text(cluster, 4, index), "with a witness");
+    CLUSTER_DONE(cluster);
+}
+
 static void headers_are_refused_by_a_server_that_keeps_data(void)
 {
     struct cluster *cluster = group(3, 3);
@@ -1318,6 +1353,7 @@ int main(void)
     RUN_BOTH(witness_keeps_headers_and_memberships_and_applies_nothing);
     RUN_BOTH(witness_commits_with_the_leader_when_the_other_is_gone);
     RUN_BOTH(witness_hears_of_nothing_that_could_be_lost);
+    RUN_BOTH(candidate_behind_a_witness_pulls_from_who_has_the_payloads);
     RUN_BOTH(headers_are_refused_by_a_server_that_keeps_data);
     RUN_BOTH(witness_stays_a_witness);
     RUN_BOTH(quorums_are_changed_through_a_joint_membership_where_one_step_is_not_safe);

@@ -56,14 +56,16 @@ static void promise(struct cluster *cluster, raft_id candidate, raft_id member)
 /* ---- What a witness tells of (P17) ---------------------------------------------------------- */
 
 /*
- * Of the voters 1, 2, 4, 5 and the witness 3 the first three hold five entries; 4 and 5 have none of
- * them. 1, who led, has led in a later round too, accepted by the witness alone, and is dead. So the
- * witness has the best log, and 2 all that it tells of.
+ * Of the voters 1, 2, 4, 5 and the witness 3 the first three hold so many entries; 4 and 5 have none
+ * of them. 1, who led, has led in a later round too, accepted by the witness alone, and is dead. So
+ * the witness has the best log, and 2 all that it tells of.
  */
-static struct cluster *best_log_at_a_witness(void)
+static struct cluster *best_log_at_a_witness(int count)
 {
     struct cluster *cluster = make_frank(2, 5);
     cluster->nodes[2].options.append_bytes_max = 64;
+    cluster->nodes[2].options.trailing_bytes = 1;
+    cluster->snapshots = 1;
     start(cluster);
     CHECK_EQ(change(cluster, 1, "1 2 3w 4l 5l"), RAFT_OK);
     cluster_run(cluster, 3 * LONGEST);
@@ -72,10 +74,10 @@ static struct cluster *best_log_at_a_witness(void)
     CHECK_STR(members_at(cluster, 5), "1 2 3w 4 5");
     cluster_isolate(cluster, 4);
     cluster_isolate(cluster, 5);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < count; i++) {
         CHECK(cluster_propose(cluster, 1, "told of by a witness, kept by another") > 0);
+        cluster_settle(cluster);
     }
-    cluster_settle(cluster);
     CHECK_EQ(cluster_commit(cluster, 1), cluster_status(cluster, 1).last_index);
     cluster_crash(cluster, 1);
     CHECK_EQ(cluster_restart(cluster, 1), RAFT_OK);
@@ -109,7 +111,7 @@ static void expect_all_applied(const struct cluster *cluster, raft_id id, raft_i
 /* The list is the witness's, and the payloads are of whoever with data holds its last entry. */
 static void best_log_at_a_witness_is_adopted_with_the_payloads_of_another(void)
 {
-    struct cluster *cluster = best_log_at_a_witness();
+    struct cluster *cluster = best_log_at_a_witness(5);
     raft_index last = cluster_status(cluster, 2).last_index;
     uint64_t mark = cluster_mark(cluster);
     cluster_isolate(cluster, 5);
@@ -126,10 +128,27 @@ static void best_log_at_a_witness_is_adopted_with_the_payloads_of_another(void)
     CLUSTER_DONE(cluster);
 }
 
+/* The source has compacted what the witness tells of: they come in its snapshot (P12, P17). */
+static void payloads_of_a_log_that_a_witness_tells_of_come_in_a_snapshot(void)
+{
+    struct cluster *cluster = best_log_at_a_witness(300);
+    raft_index last = cluster_status(cluster, 2).last_index;
+    cluster_isolate(cluster, 5);
+    CHECK_EQ(cluster_compact(cluster, 2), RAFT_OK);
+    CHECK(cluster_status(cluster, 2).first_index > cluster_status(cluster, 4).last_index + 1);
+    CHECK_EQ(raft_campaign(cluster->nodes[4].raft), RAFT_OK);
+    cluster_run(cluster, 2 * LONGEST);
+    CHECK_EQ(cluster_role(cluster, 4), RAFT_ROLE_LEADER);
+    CHECK_EQ(cluster_status(cluster, 4).counters.snapshots_installed, 1);
+    CHECK_EQ(stored_round(cluster, 4), cluster_term(cluster, 4));
+    expect_all_applied(cluster, 4, last);
+    CLUSTER_DONE(cluster);
+}
+
 /* Nobody leads with a part of the payloads, nor without them; and nothing is made up (P17). */
 static void candidate_leads_with_every_payload_or_not_at_all(void)
 {
-    struct cluster *cluster = best_log_at_a_witness();
+    struct cluster *cluster = best_log_at_a_witness(5);
     raft_index last = cluster_status(cluster, 2).last_index;
     raft_index before = cluster_status(cluster, 4).last_index;
     raft_term round = stored_round(cluster, 4);
@@ -506,6 +525,7 @@ static void answer_that_is_overtaken_by_a_promise_gives_no_entries(void)
 int main(void)
 {
     RUN(best_log_at_a_witness_is_adopted_with_the_payloads_of_another);
+    RUN(payloads_of_a_log_that_a_witness_tells_of_come_in_a_snapshot);
     RUN(candidate_leads_with_every_payload_or_not_at_all);
     RUN(longer_log_of_another_round_is_no_source_of_payloads);
     RUN(server_that_comes_back_leads_in_terms_of_another_slot);

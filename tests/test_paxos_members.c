@@ -337,6 +337,48 @@ static void promotion_under_way_needs_the_promise_of_whom_it_promotes(void)
     CLUSTER_DONE(cluster);
 }
 
+/*
+ * 3, which is to go, adopts a joint membership from 2: its own half has promised, and the other one
+ * has to as well. It leads to commit it, leaves it, and hands over (P9, R44, R46).
+ */
+static void joint_membership_under_way_needs_the_promises_of_both_halves(void)
+{
+    struct cluster *cluster = make_frank(3, 5);
+    start(cluster);
+    CHECK_EQ(change(cluster, 1, "1 2 3 4l 5l"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    for (raft_id id = 3; id <= 5; id++) {
+        cluster_isolate(cluster, id);
+    }
+    CHECK_EQ(change(cluster, 1, "1 2 4 5"), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_STR(members_at(cluster, 2), "1 2 3 4l 5l > 1 2 4 5");
+    cluster_crash(cluster, 1);
+    cluster_heal(cluster, 2, 3);
+    cluster_heal(cluster, 3, 2);
+    size_t reigns = cluster->reign_count;
+    CHECK_EQ(raft_campaign(cluster->nodes[3].raft), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK_STR(members_at(cluster, 3), "1 2 3 4l 5l > 1 2 4 5"); /* 2 and 3 of the former three */
+    CHECK_EQ(cluster_role(cluster, 3), RAFT_ROLE_CANDIDATE);
+    cluster_heal(cluster, 3, 4);
+    cluster_heal(cluster, 4, 3);
+    CHECK_EQ(raft_campaign(cluster->nodes[3].raft), RAFT_OK);
+    cluster_settle(cluster); /* 2 and 4 of the four to come */
+    CHECK_EQ(cluster->reign_count, reigns);
+    cluster_heal_all(cluster);
+    CHECK_EQ(raft_campaign(cluster->nodes[3].raft), RAFT_OK);
+    cluster_settle(cluster);
+    CHECK(cluster->reign_count > reigns);
+    CHECK_EQ(cluster->reigns[reigns].id, 3);
+    cluster_run(cluster, 2 * LONGEST);
+    raft_id leader = cluster_leader(cluster);
+    CHECK(leader == 2 || leader >= 4);
+    CHECK_STR(members_at(cluster, leader), "1 2 4 5");
+    CHECK_EQ(configs_stored(cluster, leader), 3);
+    CLUSTER_DONE(cluster);
+}
+
 /* ---- Who counts (P6, P7) -------------------------------------------------------------------- */
 
 static raft_message acknowledgement(const struct cluster *cluster, raft_id from, raft_index index,
@@ -531,6 +573,7 @@ int main(void)
     RUN(server_that_comes_back_leads_in_terms_of_another_slot);
     RUN(slot_of_a_membership_that_may_be_dropped_is_not_used);
     RUN(promotion_under_way_needs_the_promise_of_whom_it_promotes);
+    RUN(joint_membership_under_way_needs_the_promises_of_both_halves);
     RUN(acknowledgements_before_the_round_is_accepted_commit_nothing);
     RUN(only_whom_the_present_term_is_promised_is_given_entries);
     RUN(question_of_another_server_takes_no_answer_away);

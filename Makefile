@@ -14,7 +14,7 @@
 #
 # Yours to set: CC AR CFLAGS CPPFLAGS LDFLAGS LDLIBS (added to what the build needs), BUILD (where
 # everything goes), V=1 (show commands), WERROR=1 (warnings are errors), and SIMFLAGS, BENCHFLAGS,
-# TORTUREFLAGS, FUZZ_SECONDS, and PROTOCOL=multipaxos for demo and torture. For packagers:
+# TORTUREFLAGS, FUZZ_SECONDS or FUZZ_RUNS, and PROTOCOL=multipaxos for demo and torture. For packagers:
 # BUILD_SHARED=no and BUILD_STATIC=no leave one of the libraries out; DESTDIR, PREFIX, LIBDIR,
 # INCLUDEDIR, PKGCONFIGDIR (or prefix, exec_prefix, libdir, includedir, pkgconfigdir), INSTALL and
 # INSTALL_DATA say where `make install` puts things, and how.
@@ -271,8 +271,9 @@ portability: $(SIM) ## unit and scenario tests by other compilers, where they ar
 sim: $(BUILD)/sim ## the simulator; SIMFLAGS="--seed 1 --runs 10000 --jobs 2"
 	@$(BUILD)/sim $(SIMFLAGS)
 
-fuzz: ## every fuzz target for FUZZ_SECONDS with libFuzzer
-	@MAKE='$(MAKE)' BUILD='$(BUILD)' FUZZ_SECONDS='$(FUZZ_SECONDS)' sh tests/fuzz.sh
+fuzz: ## every fuzz target for FUZZ_SECONDS, or for FUZZ_RUNS inputs, with libFuzzer
+	@MAKE='$(MAKE)' BUILD='$(BUILD)' FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_RUNS='$(FUZZ_RUNS)' \
+	    sh tests/fuzz.sh
 
 mutants: ## plants known bugs, one at a time, and shows that the simulator finds each
 	@BUILD='$(BUILD)' CC='$(CC)' sh tests/mutants/run.sh

@@ -273,7 +273,7 @@ static void judge_pre_votes(raft *node)
     if (has_quorum_for(node, RAFT__ELECTION) && has_quorum_for(node, RAFT__COMMIT)) {
         become_candidate(node);
     } else if (raft__pull_would_help(node)) {
-        raft__pull_begin(node);
+        raft__pull_begin(node); /* where nobody is known yet to pull from, somebody may answer */
     } else if (cannot_win(node)) {
         give_up_campaign(node);
     }
@@ -366,6 +366,18 @@ void raft__election_durable(raft *node)
 }
 
 /*
+ * The voters. What a witness tells of has no payloads, and a learner may be the only one to have them
+ * (R56): where a witness votes, learners are asked too, by the message that is answered with what the
+ * log holds. They do not count.
+ */
+static raft__set whom_to_ask(const raft *node)
+{
+    int pre = node->role == RAFT_ROLE_PRE_CANDIDATE;
+    raft__set voters = raft__voters(node);
+    return node->witnesses != 0 && pre == node->rules->by_log ? ~(raft__set)0 : voters;
+}
+
+/*
  * Requests wait until everything they claim is durable: term, own vote, and where the log decides,
  * the last entry (R2, P2).
  */
@@ -375,9 +387,10 @@ void raft__election_send(raft *node)
         return;
     }
     int pre = node->role == RAFT_ROLE_PRE_CANDIDATE;
+    raft__set asked = whom_to_ask(node);
     node->request_due = 0;
     for (uint32_t i = 0; i < node->peer_count; i++) {
-        if (i == node->self || (raft__bit_of(node, i) & raft__voters(node)) == 0) {
+        if (i == node->self || (raft__bit_of(node, i) & asked) == 0) {
             continue;
         }
         raft_message message;
@@ -579,8 +592,9 @@ void raft__ballot_receive(raft *node, const raft_message *message)
         return;
     }
     uint32_t position = raft__position_of(node, message->from);
-    raft__set voter = raft__bit_of(node, position) & raft__voters(node);
-    if (voter == 0 || !ballot_counts(node, message) || take_hint(node, message)) {
+    raft__set member = raft__bit_of(node, position);
+    raft__set voter = member & raft__voters(node); /* else it only tells of its log (R56) */
+    if (member == 0 || !ballot_counts(node, message) || take_hint(node, message)) {
         return;
     }
     if (message->refused) {

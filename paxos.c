@@ -287,11 +287,11 @@ static int adopt(raft *node, const struct promise *best)
         return node->phase1 != NULL; /* what governs now may not let this server lead (R16) */
     }
     const struct promise *source = source_for(node, best);
-    if (source == NULL || best->last < node->commit_index) {
-        give_up_phase1(node);
-        return 0;
-    }
-    raft__pull_log(node, source->from, best->last, best->last_term, source != best);
+    if (best->last < node->commit_index) {
+        give_up_phase1(node); /* as above */
+    } else if (source != NULL) {
+        raft__pull_log(node, source->from, best->last, best->last_term, source != best);
+    } /* else somebody with the payloads may answer yet (P17) */
     return 0;
 }
 

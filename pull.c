@@ -31,12 +31,13 @@
 
 /* ---- Who can help --------------------------------------------------------------------------- */
 
-/* A voter that says no for the log alone. Only one that holds data can be pulled from (R56). */
+/* Who says no for the log alone. Only a server that holds data can be pulled from (R56). */
 void raft__pull_note(raft *node, uint32_t position, const raft_message *message)
 {
     struct raft__pull *pull = &node->pull;
-    pull->behind |= raft__bit_of(node, position);
-    if (!raft__may_lead_at(node, position)) {
+    raft__set refuser = raft__bit_of(node, position);
+    pull->behind |= refuser;
+    if ((refuser & node->witnesses) != 0) {
         return;
     }
     if (message->index_term > pull->best_term ||
@@ -55,12 +56,11 @@ void raft__pull_forget(raft *node)
     node->pull.best_term = node->log.last_term;
 }
 
-/* Whether this campaign fails for the log alone, and somebody has a better one. */
+/* Whether this campaign fails for the log alone. */
 int raft__pull_would_help(const raft *node)
 {
     raft__set friendly = node->granted | node->pull.behind;
-    return !node->options.no_pull && node->pull.best != 0 &&
-           raft__quorum_has(&node->quorums, RAFT__ELECTION, friendly) &&
+    return !node->options.no_pull && raft__quorum_has(&node->quorums, RAFT__ELECTION, friendly) &&
            raft__quorum_has(&node->quorums, RAFT__COMMIT, friendly);
 }
 
@@ -96,6 +96,9 @@ static void begin_pull(raft *node, raft_id source, raft_term source_term)
 
 void raft__pull_begin(raft *node)
 {
+    if (node->pull.best == 0) {
+        return; /* only a witness has told of a better log so far */
+    }
     begin_pull(node, node->pull.best, node->pull.best_term);
     ask_behind(node, node->log.last_index);
 }

@@ -1077,6 +1077,7 @@ static void complete_load(raft *node)
 {
     node->load_in_hand = 0;
     node->applied_index = node->applying_index; /* in a leap, which counts as no entry applied */
+    node->dirty |= node->phase1 != NULL;        /* it may be all that a candidate waited for */
     complete_apply(node);
 }
 

@@ -1283,12 +1283,14 @@ RAFT_INTERNAL int raft__has_stopped(raft *node);
 
 /* ---- pull.c: a better log, before leading --------------------------------------------------- */
 
-/* Pre-candidate: a campaign begins; a voter refused for the log only. */
+/* Pre-candidate: a campaign begins; somebody refused for the log only. */
 RAFT_INTERNAL void raft__pull_forget(raft *node);
 RAFT_INTERNAL void raft__pull_note(raft *node, uint32_t position, const raft_message *message);
 
 /* Whether the campaign fails for the log only, so that to pull and ask again would help. */
 RAFT_INTERNAL int raft__pull_would_help(const raft *node);
+
+/* From whoever has told of the best log; where only a witness has, nothing, another may yet (R56). */
 RAFT_INTERNAL void raft__pull_begin(raft *node);
 
 /* Candidate: makes the own log the one that ends with that entry; see raft__phase1_pulled. */

@@ -1057,6 +1057,33 @@ static void candidate_behind_a_witness_pulls_from_who_has_the_payloads(void)
     CLUSTER_DONE(cluster);
 }
 
+/*
+ * R56, P17: the witness knows of an entry of which the dead leader and a learner have the payload.
+ * The one data voter left finds it at the learner, which does not count for anything.
+ */
+static void payloads_that_only_a_learner_has_are_found_there(void)
+{
+    struct cluster *cluster = cluster_create(4);
+    cluster->founders = 2;
+    CHECK_EQ(cluster_start(cluster), RAFT_OK);
+    CHECK(cluster_elect(cluster, 1));
+    CHECK_EQ(change(cluster, 1, "1 2 3w 4l"), RAFT_OK);
+    cluster_run(cluster, 3 * LONGEST);
+    CHECK_STR(members_at(cluster, 4), "1 2 3w 4l");
+    cluster_isolate(cluster, 2);
+    raft_index index = cluster_propose(cluster, 1, "at a learner");
+    cluster_run(cluster, T / 2);
+    CHECK_EQ(cluster_commit(cluster, 1), index);
+    CHECK(cluster_stored(cluster, 4, index) != NULL);
+    CHECK_EQ(cluster_status(cluster, 3).last_index, index);
+    cluster_crash(cluster, 1);
+    cluster_heal_all(cluster);
+    cluster_run(cluster, 20 * LONGEST);
+    CHECK_EQ(cluster_leader(cluster), 2);
+    CHECK_STR(cluster_applied_text(cluster, 2, index), "at a learner");
+    CLUSTER_DONE(cluster);
+}
+
 static void headers_are_refused_by_a_server_that_keeps_data(void)
 {
     struct cluster *cluster = group(3, 3);
@@ -1354,6 +1381,7 @@ int main(void)
     RUN_BOTH(witness_commits_with_the_leader_when_the_other_is_gone);
     RUN_BOTH(witness_hears_of_nothing_that_could_be_lost);
     RUN_BOTH(candidate_behind_a_witness_pulls_from_who_has_the_payloads);
+    RUN_BOTH(payloads_that_only_a_learner_has_are_found_there);
     RUN_BOTH(headers_are_refused_by_a_server_that_keeps_data);
     RUN_BOTH(witness_stays_a_witness);
     RUN_BOTH(quorums_are_changed_through_a_joint_membership_where_one_step_is_not_safe);

@@ -622,10 +622,10 @@ enum {
     RAFT_MEMBER_LEARNER = 1, /* gets the log and applies it; counts for nothing */
     /*
      * Votes and acknowledges, but keeps no payload and no state: a third server for two. The cost:
-     * an entry that is committed by one data voter and the witnesses waits for that voter; while it
-     * is away nobody can lead, and if it never returns the entry is lost (R56). The id of a witness
-     * is never anything else, not even when the change that would have added it was dropped: such a
-     * server stops with RAFT_ECORRUPT.
+     * an entry that is committed by one data voter and the witnesses waits for that voter, or for a
+     * learner that holds it; while they are away nobody can lead, and if none returns the entry is
+     * lost (R56). The id of a witness is never anything else, not even when the change that would
+     * have added it was dropped: such a server stops with RAFT_ECORRUPT.
      */
     RAFT_MEMBER_WITNESS = 2,
     RAFT_MEMBER_NONE = 3 /* while joint: was no member before, or will be none */

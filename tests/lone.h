@@ -767,6 +767,9 @@ static inline void lone_seed_by(lone *l, raft_id leader, const raft_term *number
     free(terms);
 }
 
+/* A list of terms, for what takes one. */
+#define TERMS(...) ((const raft_term[]){__VA_ARGS__})
+
 /* Restores every durable write, one by one, and starts. */
 static inline int lone_restart(lone *l)
 {
@@ -797,6 +800,17 @@ static inline void lone_clear(lone *l)
     }
     l->sent_count = 0;
     l->event_count = 0;
+}
+
+/* A restarted follower, server 1 of three, whose log has these of 2's terms. */
+static inline void lone_follower(lone *l, const raft_term *terms, size_t count, raft_term term)
+{
+    lone_init(l);
+    lone_seed_by(l, 2, terms, count, term, 0);
+    if (lone_restart(l) != RAFT_OK) {
+        lone_blame(l, "a follower does not start from what was stored");
+    }
+    lone_clear(l);
 }
 
 /* Frees everything; returns the first breach that the harness saw, or "sound". */

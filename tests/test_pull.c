@@ -12,8 +12,6 @@ static const uint64_t T = 1000;
 static const uint64_t LONGEST = 2000;
 static const uint64_t FOUR_TIMEOUTS = 8000;
 
-#define TERMS(...) ((const raft_term[]){__VA_ARGS__})
-
 /* ---- One node whose peers are played -------------------------------------------------------- */
 
 /* A voter of five with this log, in this term, that has just begun to ask for pre-votes. */

@@ -8,12 +8,6 @@
 #include "cluster.h"
 #include "lone.h"
 
-#define TERMS(...)                                                                                 \
-    (const raft_term[])                                                                            \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
-
 /* The n-th term, as one that server 2 leads, and as one that server 3 does. */
 static raft_term two(raft_term n)
 {
@@ -25,19 +19,10 @@ static raft_term three(raft_term n)
     return lone_term(3, n);
 }
 
-/* A restarted follower, server 1 of three, whose log has these of 2's terms. */
-static void follower(lone *l, const raft_term *terms, size_t count, raft_term term)
-{
-    lone_init(l);
-    lone_seed_by(l, 2, terms, count, term, 0);
-    CHECK_EQ(lone_restart(l), RAFT_OK);
-    lone_clear(l);
-}
-
 /* The same server leading the next term; in Raft its no-op is entry count + 1 (R17). */
 static void leader(lone *l, const raft_term *terms, size_t count, raft_term term)
 {
-    follower(l, terms, count, term);
+    lone_follower(l, terms, count, term);
     CHECK(lone_lead(l));
     lone_settle(l);
 }
@@ -69,7 +54,7 @@ static void check_reply(const lone *l, raft_id to, int refused, raft_index index
 static void matching_append_is_stored_and_acknowledged(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1), 2, 1);
+    lone_follower(&l, TERMS(1, 1), 2, 1);
     CHECK_EQ(lone_append(&l, 2, two(1), 2, two(1), two(1), 3, 0), RAFT_OK);
     lone_poll(&l);
     check_reply(&l, 2, 0, 5);
@@ -81,7 +66,7 @@ static void matching_append_is_stored_and_acknowledged(void)
 static void reply_echoes_the_round_of_the_append(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1), 2, 1);
+    lone_follower(&l, TERMS(1, 1), 2, 1);
     raft_message m = lone_message(RAFT_MESSAGE_APPEND, 2, two(1));
     m.index = 2;
     m.index_term = two(1);
@@ -96,7 +81,7 @@ static void reply_echoes_the_round_of_the_append(void)
 static void append_leaving_a_gap_is_refused_and_changes_nothing(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 2), 3, 2);
+    lone_follower(&l, TERMS(1, 1, 2), 3, 2);
     CHECK_EQ(lone_append(&l, 2, two(2), 7, two(2), two(2), 2, 7), RAFT_OK);
     lone_poll(&l);
     check_reply(&l, 2, 1, 3);
@@ -116,7 +101,7 @@ static void append_leaving_a_gap_is_refused_and_changes_nothing(void)
 static void refusal_comes_with_an_acknowledgement_of_what_is_committed(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 1, 1, 1), 5, 1);
+    lone_follower(&l, TERMS(1, 1, 1, 1, 1), 5, 1);
     CHECK_EQ(lone_append(&l, 2, 1, 5, 1, 1, 0, 3), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(lone_status(&l).commit_index, 3);
@@ -138,7 +123,7 @@ static void refusal_comes_with_an_acknowledgement_of_what_is_committed(void)
 static void refused_append_resets_the_election_timer(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 2), 3, 2);
+    lone_follower(&l, TERMS(1, 1, 2), 3, 2);
     for (int i = 0; i < 20; i++) {
         lone_wait(&l, 900);
         CHECK_EQ(lone_append(&l, 2, two(2), 7, two(2), two(2), 2, 7), RAFT_OK);
@@ -159,7 +144,7 @@ static void hint_skips_every_entry_that_cannot_be_the_leaders(void)
                 continue;
             }
             lone l;
-            follower(&l, own, 11, 6);
+            lone_follower(&l, own, 11, 6);
             raft_index hint = prev < 11 ? prev : 11;
             while (hint > 0 && own[hint - 1] > prev_term) {
                 hint--;
@@ -179,7 +164,7 @@ static void hint_skips_every_entry_that_cannot_be_the_leaders(void)
 static void only_the_differing_tail_is_replaced(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 2, 2, 2), 5, 3);
+    lone_follower(&l, TERMS(1, 1, 2, 2, 2), 5, 3);
     CHECK_EQ(lone_append(&l, 2, two(3), 1, two(1), two(1), 1, 0), RAFT_OK); /* 2 repeats */
     CHECK_EQ(lone_append(&l, 2, two(3), 2, two(1), two(2), 2, 0), RAFT_OK); /* 3 and 4 repeat */
     lone_poll(&l);
@@ -196,7 +181,7 @@ static void only_the_differing_tail_is_replaced(void)
 static void late_short_append_removes_nothing(void)
 {
     lone l;
-    follower(&l, TERMS(1), 1, 2);
+    lone_follower(&l, TERMS(1), 1, 2);
     CHECK_EQ(lone_append(&l, 2, two(2), 1, two(1), two(2), 6, 0), RAFT_OK);
     lone_poll(&l);
     lone_clear(&l);
@@ -217,7 +202,7 @@ static void late_short_append_removes_nothing(void)
 static void repeats_below_the_commit_index_are_skipped(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 1, 1, 1), 5, 1);
+    lone_follower(&l, TERMS(1, 1, 1, 1, 1), 5, 1);
     CHECK_EQ(lone_append(&l, 2, two(1), 5, two(1), two(1), 0, 5), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(lone_status(&l).commit_index, 5);
@@ -234,7 +219,7 @@ static void repeats_below_the_commit_index_are_skipped(void)
 static void append_wholly_below_the_commit_index_is_answered_with_it(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 1, 1, 1), 5, 1);
+    lone_follower(&l, TERMS(1, 1, 1, 1, 1), 5, 1);
     CHECK_EQ(lone_append(&l, 2, two(1), 5, two(1), two(1), 0, 5), RAFT_OK);
     lone_poll(&l);
     lone_clear(&l);
@@ -249,7 +234,7 @@ static void append_wholly_below_the_commit_index_is_answered_with_it(void)
 static void acknowledgement_of_a_repeat_is_given_again(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1), 2, 1);
+    lone_follower(&l, TERMS(1, 1), 2, 1);
     for (int i = 0; i < 3; i++) {
         CHECK_EQ(lone_append(&l, 2, two(1), 2, two(1), two(1), 3, 0), RAFT_OK);
         lone_poll(&l);
@@ -264,7 +249,7 @@ static void acknowledgement_of_a_repeat_is_given_again(void)
 static void append_of_an_older_term_is_answered_with_ours(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1), 2, 7);
+    lone_follower(&l, TERMS(1, 1), 2, 7);
     CHECK_EQ(lone_append(&l, 3, three(6), 1, two(1), three(6), 2, 2), RAFT_OK);
     lone_poll(&l);
     check_log(&l, TERMS(1, 1), 2);
@@ -279,7 +264,7 @@ static void append_of_an_older_term_is_answered_with_ours(void)
 static void higher_term_append_is_followed_and_written_in_one_batch(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1), 2, 1);
+    lone_follower(&l, TERMS(1, 1), 2, 1);
     CHECK_EQ(lone_append(&l, 3, three(9), 2, two(1), three(9), 2, 0), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(lone_status(&l).term, three(9));
@@ -297,7 +282,7 @@ static void higher_term_append_is_followed_and_written_in_one_batch(void)
 static void heartbeat_commits_only_what_this_term_has_certified(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 1, 2, 2, 2, 2, 2), 8, 2);
+    lone_follower(&l, TERMS(1, 1, 1, 2, 2, 2, 2, 2), 8, 2);
     CHECK_EQ(lone_append(&l, 2, two(5), 3, two(1), two(5), 0, 0), RAFT_OK);
     lone_poll(&l);
     check_reply(&l, 2, 0, 3);
@@ -317,7 +302,7 @@ static void heartbeat_commits_only_what_this_term_has_certified(void)
 static void commit_stops_at_what_the_message_proves(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 1, 1, 2, 2, 2, 2), 8, 4);
+    lone_follower(&l, TERMS(1, 1, 1, 1, 2, 2, 2, 2), 8, 4);
     CHECK_EQ(lone_append(&l, 2, two(4), 4, two(1), two(2), 2, 8), RAFT_OK); /* 5 and 6 repeat */
     lone_poll(&l);
     check_reply(&l, 2, 0, 6);
@@ -329,7 +314,7 @@ static void commit_stops_at_what_the_message_proves(void)
 static void raw_commit_index_moves_nobody_who_accepted_nothing(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 2, 2), 4, 2);
+    lone_follower(&l, TERMS(1, 1, 2, 2), 4, 2);
     CHECK_EQ(lone_heartbeat(&l, 2, two(3), 4, 1), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(lone_status(&l).commit_index, 0);
@@ -346,7 +331,7 @@ static void raw_commit_index_moves_nobody_who_accepted_nothing(void)
 static void certificate_ends_with_the_term(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1), 2, 1);
+    lone_follower(&l, TERMS(1, 1), 2, 1);
     CHECK_EQ(lone_append(&l, 3, three(2), 2, two(1), three(2), 4, 2), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(lone_status(&l).commit_index, 2);
@@ -363,7 +348,7 @@ static void certificate_ends_with_the_term(void)
 static void certificate_ends_with_a_restart(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1), 2, 2);
+    lone_follower(&l, TERMS(1, 1), 2, 2);
     CHECK_EQ(lone_append(&l, 2, two(2), 2, two(1), two(2), 4, 0), RAFT_OK);
     lone_poll(&l);
     lone_crash(&l);
@@ -381,7 +366,7 @@ static void certificate_ends_with_a_restart(void)
 static void heartbeat_beyond_the_certificate_is_answered_with_doubt(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1), 2, 1);
+    lone_follower(&l, TERMS(1, 1), 2, 1);
     CHECK_EQ(lone_heartbeat(&l, 2, two(1), 2, 5), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(l.sent_count, 1);
@@ -423,7 +408,7 @@ static void doubting_peer_is_sent_one_empty_append(void)
 static void commit_index_never_falls(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 1, 1), 4, 1);
+    lone_follower(&l, TERMS(1, 1, 1, 1), 4, 1);
     CHECK_EQ(lone_append(&l, 2, two(1), 4, two(1), two(1), 0, 4), RAFT_OK);
     lone_poll(&l);
     for (raft_index commit = 0; commit < 4; commit++) {
@@ -439,7 +424,7 @@ static void commit_index_never_falls(void)
 static void stale_tail_is_not_acknowledged(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 1, 2, 2, 2), 6, 3);
+    lone_follower(&l, TERMS(1, 1, 1, 2, 2, 2), 6, 3);
     for (raft_index prev = 1; prev <= 3; prev++) {
         lone_clear(&l);
         CHECK_EQ(lone_append(&l, 3, three(3), prev, two(1), three(3), 0, 0), RAFT_OK);
@@ -452,7 +437,7 @@ static void stale_tail_is_not_acknowledged(void)
 static void reordered_appends_are_taken_when_the_gap_is_closed(void)
 {
     lone l;
-    follower(&l, TERMS(1), 1, 1);
+    lone_follower(&l, TERMS(1), 1, 1);
     CHECK_EQ(lone_append(&l, 2, two(1), 3, two(1), two(1), 2, 5), RAFT_OK);
     lone_poll(&l);
     check_reply(&l, 2, 1, 1);
@@ -472,7 +457,7 @@ static void reordered_appends_are_taken_when_the_gap_is_closed(void)
 static void many_appends_between_polls_share_one_write_and_one_reply(void)
 {
     lone l;
-    follower(&l, TERMS(1), 1, 1);
+    lone_follower(&l, TERMS(1), 1, 1);
     for (raft_index prev = 1; prev < 30; prev++) {
         CHECK_EQ(lone_append(&l, 2, two(1), prev, two(1), two(1), 1, prev), RAFT_OK);
     }
@@ -503,7 +488,7 @@ static void check_refused(lone *l, const raft_message *m)
 static void invalid_batches_are_refused_whole(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 3), 3, 5);
+    lone_follower(&l, TERMS(1, 1, 3), 3, 5);
     lone_batch b = lone_batch_make(two(4), 4, 4);
     lone_batch rest = lone_batch_make(two(4), 8, 2);
     raft_message good = lone_message(RAFT_MESSAGE_APPEND, 2, two(5));
@@ -579,7 +564,7 @@ static void invalid_batches_are_refused_whole(void)
 static void append_that_contradicts_what_is_committed_is_refused(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 2, 2, 2), 5, 2);
+    lone_follower(&l, TERMS(1, 1, 2, 2, 2), 5, 2);
     CHECK_EQ(lone_append(&l, 2, two(2), 5, two(2), two(2), 0, 4), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(lone_status(&l).commit_index, 4);
@@ -598,7 +583,7 @@ static void append_that_contradicts_what_is_committed_is_refused(void)
 static void append_that_contradicts_its_own_terms_certificate_is_refused(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1), 2, 2);
+    lone_follower(&l, TERMS(1, 1), 2, 2);
     CHECK_EQ(lone_append(&l, 2, two(5), 2, two(1), two(5), 4, 0), RAFT_OK);
     CHECK_EQ(lone_append(&l, 2, two(5), 2, two(1), two(4), 1, 0), RAFT_EMALFORMED);
     CHECK_EQ(lone_append(&l, 2, two(5), 4, two(4), two(5), 1, 0), RAFT_EMALFORMED);
@@ -618,7 +603,7 @@ static void append_that_contradicts_its_own_terms_certificate_is_refused(void)
 static void repeats_may_end_where_a_term_ends(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 2, 2, 3), 5, 3);
+    lone_follower(&l, TERMS(1, 1, 2, 2, 3), 5, 3);
     CHECK_EQ(lone_append(&l, 2, two(3), 5, two(3), two(3), 0, 5), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(lone_append(&l, 2, two(3), 0, 0, two(1), 2, 5), RAFT_OK);
@@ -633,7 +618,7 @@ static void repeats_may_end_where_a_term_ends(void)
 static void prev_that_contradicts_what_is_committed_is_refused(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 3, 3), 4, 3);
+    lone_follower(&l, TERMS(1, 1, 3, 3), 4, 3);
     CHECK_EQ(lone_append(&l, 2, two(3), 4, two(3), two(3), 0, 4), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(lone_append(&l, 3, three(9), 4, two(1), two(2), 2, 0), RAFT_EMALFORMED);
@@ -646,7 +631,7 @@ static void prev_that_contradicts_what_is_committed_is_refused(void)
 static void second_leader_of_one_term_is_refused(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1), 2, 1);
+    lone_follower(&l, TERMS(1, 1), 2, 1);
     CHECK_EQ(lone_append(&l, 2, two(1), 2, two(1), two(1), 1, 0), RAFT_OK);
     CHECK_EQ(lone_append(&l, 3, two(1), 2, two(1), two(1), 1, 0), RAFT_EMALFORMED);
     CHECK_EQ(lone_heartbeat(&l, 3, two(1), 2, 1), RAFT_EMALFORMED);
@@ -659,7 +644,7 @@ static void leader_of_a_term_is_who_may_own_it(void)
 {
     for (int by_append = 0; by_append <= 1; by_append++) {
         lone l;
-        follower(&l, TERMS(1, 1), 2, 1);
+        lone_follower(&l, TERMS(1, 1), 2, 1);
         int code = by_append ? lone_append(&l, 3, two(5), 2, two(1), two(5), 1, 0)
                              : lone_heartbeat(&l, 3, two(5), 0, 1);
         CHECK_EQ(code, lone_in_multipaxos() ? RAFT_EMALFORMED : RAFT_OK);
@@ -692,7 +677,7 @@ static void leader_refuses_an_append_of_its_own_term(void)
 static void first_append_probes_at_the_end_of_the_log(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 2), 3, 4);
+    lone_follower(&l, TERMS(1, 1, 2), 3, 4);
     CHECK(lone_lead(&l));
     lone_poll(&l);
     for (raft_id peer = 2; peer <= 3; peer++) {
@@ -1099,7 +1084,7 @@ static void commit_index_that_does_not_move_is_not_repeated(void)
 static void heartbeat_wants_its_reply_at_once(void)
 {
     lone l;
-    follower(&l, TERMS(1), 1, 1);
+    lone_follower(&l, TERMS(1), 1, 1);
     CHECK_EQ(lone_heartbeat(&l, 2, two(1), 0, 4), RAFT_OK);
     lone_poll(&l);
     lone_poll(&l);
@@ -1690,7 +1675,7 @@ static void restarted_follower_of_an_idle_group_catches_up(void)
 static void stale_append_that_differs_from_the_committed_log_is_answered(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1), 2, 1);
+    lone_follower(&l, TERMS(1, 1), 2, 1);
     CHECK_EQ(lone_append(&l, 2, two(5), 2, two(1), two(5), 3, 5), RAFT_OK);
     lone_poll(&l);
     CHECK_EQ(lone_status(&l).commit_index, 5);
@@ -1710,7 +1695,7 @@ static void stale_append_that_differs_from_the_committed_log_is_answered(void)
 static void answers_due_to_an_older_leader_are_not_given_to_the_next(void)
 {
     lone l;
-    follower(&l, TERMS(1, 1, 1), 3, 1);
+    lone_follower(&l, TERMS(1, 1, 1), 3, 1);
     CHECK_EQ(lone_append(&l, 2, two(5), 9, two(5), two(5), 1, 0), RAFT_OK); /* a refusal is due */
     CHECK_EQ(lone_heartbeat(&l, 3, three(6), 0, 0), RAFT_OK);
     lone_poll(&l);
@@ -1731,7 +1716,7 @@ static void append_that_finds_no_memory_is_answered_as_such(void)
 {
     int accepted = lone_in_multipaxos() ? RAFT_FLAG_ACCEPTED : 0; /* before the restart (P6) */
     lone l;
-    follower(&l, TERMS(1), 1, 1);
+    lone_follower(&l, TERMS(1), 1, 1);
     CHECK_EQ(lone_heartbeat(&l, 2, two(1), 0, 1), RAFT_OK);
     lone_poll(&l);
     lone_clear(&l);
@@ -1759,7 +1744,7 @@ static void append_that_finds_no_memory_is_answered_as_such(void)
 static void gap_closed_before_the_poll_is_not_complained_of(void)
 {
     lone l;
-    follower(&l, TERMS(1), 1, 1);
+    lone_follower(&l, TERMS(1), 1, 1);
     CHECK_EQ(lone_append(&l, 2, two(1), 3, two(1), two(1), 2, 0), RAFT_OK);
     CHECK_EQ(lone_append(&l, 2, two(1), 1, two(1), two(1), 2, 0), RAFT_OK);
     CHECK_EQ(lone_append(&l, 2, two(1), 3, two(1), two(1), 2, 0), RAFT_OK);

@@ -8,12 +8,6 @@
 #include "cluster.h"
 #include "lone.h"
 
-#define TERMS(...)                                                                                 \
-    (const raft_term[])                                                                            \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
-
 /* The n-th term, as one that server 2 leads, and as one that server 3 does. */
 static raft_term two(raft_term n)
 {
@@ -25,16 +19,10 @@ static raft_term three(raft_term n)
     return lone_term(3, n);
 }
 
-/*
- * A restarted follower, server 1 of three, whose log has these of 2's terms and whose writes complete
- * when the test says so.
- */
+/* A follower whose writes complete when the test says so. */
 static void slow_follower(lone *l, const raft_term *terms, size_t count, raft_term term)
 {
-    lone_init(l);
-    lone_seed_by(l, 2, terms, count, term, 0);
-    CHECK_EQ(lone_restart(l), RAFT_OK);
-    lone_clear(l);
+    lone_follower(l, terms, count, term);
     l->persist_result = RAFT_PENDING;
 }
 

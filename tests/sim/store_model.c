@@ -96,6 +96,9 @@ static void store_entries(struct model *model, const raft_range *lent, size_t *s
     const uint8_t *bytes = arena_copy(model->arena, lent->data, lent->size);
     raft_entry entry;
     range.data = bytes;
+    if (*steps > 0 && model->entry_count == 0 && range.first > model->base + 1) {
+        model->base = range.first - 1; /* an empty log begins where a snapshot of the host's ends */
+    }
     while (*steps > 0 && raft_range_next(&range, &entry)) {
         size_t size = raft_entry_size(entry.size);
         model->entries = vector_grow(model->entries, model->entry_count, &model->entry_capacity,

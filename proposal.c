@@ -201,6 +201,25 @@ void raft__own_settle(raft *node)
     }
 }
 
+/*
+ * Takes a stretch at one end out of a run: it is unknown. One range is told, so where another one
+ * waits to be told yet, what lies between goes with the two.
+ */
+static void own_lose(struct raft__own *run, raft_index first, raft_index last)
+{
+    if (run->unknown_last != 0) {
+        first = run->unknown_first < first ? run->unknown_first : first;
+        last = run->unknown_last > last ? run->unknown_last : last;
+    }
+    run->unknown_first = first;
+    run->unknown_last = last;
+    if (first <= run->first) {
+        run->first = last + 1;
+    } else {
+        run->last = first - 1;
+    }
+}
+
 /* What apply has in hand, the host sees still; of the others up to index it may hold any. */
 void raft__own_cover(raft *node, raft_index index, raft_term term)
 {
@@ -212,9 +231,7 @@ void raft__own_cover(raft *node, raft_index index, raft_term term)
             own_judge(node, run, seen);
         }
         if (run->first <= run->last && run->first <= index && run->status == 0) {
-            run->unknown_first = run->unknown_last == 0 ? run->first : run->unknown_first;
-            run->unknown_last = run->last < index ? run->last : index;
-            run->first = run->unknown_last + 1;
+            own_lose(run, run->first, run->last < index ? run->last : index);
         }
         if (run->status == 0 && term > run->term) {
             run->status = RAFT_EDROPPED; /* nothing of the run can follow any more */
@@ -224,19 +241,6 @@ void raft__own_cover(raft *node, raft_index index, raft_term term)
         }
     }
     node->dirty = 1;
-}
-
-/* The end of a run is unknown from here on, and told with what is unknown of it already. */
-static void own_cut(struct raft__own *run, raft_index from)
-{
-    int covered = run->unknown_last != 0;
-    run->unknown_first = covered ? run->unknown_first : from;
-    run->unknown_last = run->last;
-    if (covered) {
-        run->first = run->last + 1;
-    } else {
-        run->last = from - 1;
-    }
 }
 
 /*
@@ -253,7 +257,7 @@ void raft__own_adopted(raft *node)
         raft_index foreign = first <= known ? raft__log_mismatch(log, first, known, run->term) : 0;
         raft_index from = foreign != 0 ? foreign : known < first ? first : known + 1;
         if (run->status == 0 && from <= run->last) {
-            own_cut(run, from);
+            own_lose(run, from, run->last);
             node->dirty = 1;
         }
     }

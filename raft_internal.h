@@ -681,9 +681,10 @@ struct raft__own {
     raft_term term;
     raft_index first;
     raft_index last;
-    raft_index unknown_first; /* in front of them, what a snapshot covers unseen: to be told */
-    raft_index unknown_last;  /* 0: nothing */
-    int status;               /* 0: open; RAFT_EDROPPED or RAFT_EUNKNOWN: to be told */
+    raft_index
+        unknown_first;       /* in front of them, or behind: covered unseen by a snapshot, or cut */
+    raft_index unknown_last; /* is to be told; 0: nothing */
+    int status;              /* 0: open; RAFT_EDROPPED or RAFT_EUNKNOWN: to be told */
 };
 
 #define RAFT__REPLIES 4u

@@ -3,6 +3,7 @@
  */
 #include "check.h"
 #include "cluster.h"
+#include "lone.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -1422,6 +1423,51 @@ static void proposals_that_nobody_adopted_are_told_as_unknown(void)
     CLUSTER_DONE(cluster);
 }
 
+/* An append without entries, of a leader whose log ends at `last` (P6). */
+static int adopt_from(lone *l, raft_id leader, raft_term round, raft_index last,
+                      raft_term last_term)
+{
+    raft_message append = lone_message(RAFT_MESSAGE_APPEND, leader, lone_term(leader, round));
+    append.index = last;
+    append.index_term = last_term;
+    append.round = 1;
+    append.flags = RAFT_FLAG_THROUGH;
+    return lone_receive(l, &append);
+}
+
+/* Two leaders adopt less and less of it between two polls: what both leave out is told once (I29). */
+static void proposals_that_two_leaders_leave_out_are_told_once(void)
+{
+    lone l;
+    cluster_protocol = RAFT_PROTOCOL_MULTIPAXOS;
+    lone_init(&l);
+    lone_boot(&l);
+    CHECK(lone_lead(&l));
+    raft_term term = lone_status(&l).term;
+    CHECK_EQ(lone_propose(&l), 1);
+    CHECK_EQ(lone_propose(&l), 2);
+    CHECK_EQ(lone_poll(&l), RAFT_OK);
+    CHECK_EQ(lone_propose(&l), 3);
+    CHECK_EQ(lone_propose(&l), 4);
+    lone_clear(&l);
+    CHECK_EQ(adopt_from(&l, 2, 2, 2, term), RAFT_OK);
+    CHECK_EQ(lone_status(&l).last_index, 2);
+    CHECK_EQ(adopt_from(&l, 3, 3, 1, term), RAFT_OK);
+    CHECK_EQ(lone_poll(&l), RAFT_OK);
+    CHECK_EQ(lone_status(&l).last_index, 1);
+    raft_index told = 0;
+    for (size_t i = 0; i < l.event_count; i++) {
+        if (l.events[i].kind == RAFT_EVENT_DROPPED) {
+            CHECK_EQ(l.events[i].status, RAFT_EUNKNOWN);
+            CHECK(l.events[i].first >= 2 && l.events[i].last <= 4);
+            told += l.events[i].last - l.events[i].first + 1;
+        }
+    }
+    CHECK_EQ(told, 3);
+    CHECK_STR(lone_close(&l), "sound");
+    cluster_protocol = RAFT_PROTOCOL_RAFT;
+}
+
 /* A piece of a snapshot, from one that was pulled from before, says nothing to whose term it is. */
 static void piece_that_comes_after_its_pull_is_ignored(void)
 {
@@ -1515,6 +1561,7 @@ int main(void)
     RUN(best_log_is_chosen_anew_when_more_have_promised);
     RUN(promises_and_acknowledgements_of_learners_do_not_count);
     RUN(proposals_that_nobody_adopted_are_told_as_unknown);
+    RUN(proposals_that_two_leaders_leave_out_are_told_once);
     RUN(piece_that_comes_after_its_pull_is_ignored);
     RUN(order_to_campaign_without_memory_is_forgotten);
     return check_done();

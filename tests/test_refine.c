@@ -57,6 +57,15 @@ static void promise(int server, raft_term term, int to)
     sync_disk(server);
 }
 
+/* All entries are alike but for their terms. */
+static uint64_t content(void)
+{
+    raft_entry entry;
+    memset(&entry, 0, sizeof entry);
+    entry.kind = RAFT_ENTRY_DATA;
+    return entry_content(&entry);
+}
+
 /* A log of entries of these terms, a digit each; nothing of it is told yet. */
 static void write_log(int server, const char *terms)
 {
@@ -64,8 +73,7 @@ static void write_log(int server, const char *terms)
     log->count = 0;
     for (; *terms != '\0'; terms++) {
         raft_term term = (raft_term)(*terms - '0');
-        append(log,
-               (struct checker_link){term, entry_chain(value_at(log, log->count), term, 0), 0});
+        append_content(log, term, content());
     }
 }
 
@@ -127,6 +135,31 @@ static void send(int server, int kind, int to, raft_term term, raft_index index,
     message.index = index;
     message.flags = (uint8_t)flags;
     message.accepted_round = world.states[server].accepted_round;
+    refine_sent(&world.spec, server, &message);
+}
+
+/* An append with entries of the term behind `index`. */
+static void send_entries(int server, int to, raft_term term, raft_index index, size_t count)
+{
+    uint8_t bytes[256];
+    raft_message message;
+    raft_entry entry;
+    size_t size = 0;
+    memset(&message, 0, sizeof message);
+    memset(&entry, 0, sizeof entry);
+    entry.kind = RAFT_ENTRY_DATA;
+    for (size_t i = 0; i < count; i++) {
+        CHECK_EQ(raft_entry_encode(&entry, bytes + size, sizeof bytes - size), RAFT_OK);
+        size += raft_entry_size(0);
+    }
+    message.kind = RAFT_MESSAGE_APPEND;
+    message.from = id_of(server);
+    message.to = id_of(to);
+    message.term = term;
+    message.index = index;
+    message.index_term = index == 0 ? 0 : term;
+    message.range_count = 1;
+    message.ranges[0] = (raft_range){index + 1, term, count, size, bytes};
     refine_sent(&world.spec, server, &message);
 }
 
@@ -384,6 +417,22 @@ static void what_was_not_proposed_is_not_sent(void)
     CHECK_FORBIDDEN("Phase2a");
 }
 
+/* A leader's disk may hang: entries are proposed as they are sent, in any order (R5). */
+static void a_tail_that_is_sent_before_its_front_is_proposed(void)
+{
+    begin(0);
+    elect(0, 1, 1);
+    send_entries(0, 1, 1, 2, 2);
+    send_entries(0, 2, 1, 0, 2);
+    store(1, "1111");
+    CHECK_ALLOWED();
+    begin(0);
+    elect(0, 1, 1);
+    send_entries(0, 1, 1, 2, 2);
+    store(1, "1111"); /* who has sent it the first two? */
+    CHECK_FORBIDDEN("Phase2b");
+}
+
 static void a_leader_that_changes_its_log_is_forbidden(void)
 {
     begin(0);
@@ -403,6 +452,30 @@ static void values_accepted_otherwise_than_proposed_are_forbidden(void)
     write_as_leader(0, "1");
     accept_log(1, 1, "0");
     CHECK_FORBIDDEN("Phase2b");
+}
+
+/*
+ * What is chosen may be held in any round: a snapshot of what was applied can outlive a log, and a
+ * promise, that were not durable. What is only proposed may not.
+ */
+static void what_is_chosen_may_be_learnt_whatever_was_accepted(void)
+{
+    for (int is_chosen_by_two = 0; is_chosen_by_two < 2; is_chosen_by_two++) {
+        begin(1);
+        elect(0, 1, 1);
+        elect(1, 2, 2);
+        write_as_leader(1, "2");
+        if (is_chosen_by_two) {
+            accept_log(2, 2, "2");
+            observe(1, RAFT_ROLE_LEADER, 1);
+        }
+        store(0, "2"); /* in round 1 still, which proposed nothing */
+        if (is_chosen_by_two) {
+            CHECK_ALLOWED();
+        } else {
+            CHECK_FORBIDDEN("Phase2b");
+        }
+    }
 }
 
 static void a_round_accepted_over_a_longer_tail_is_forbidden(void)
@@ -540,8 +613,10 @@ int main(void)
     RUN(a_leader_of_a_round_that_is_not_its_own_is_forbidden);
     RUN(a_second_leader_of_a_term_is_forbidden);
     RUN(what_was_not_proposed_is_not_sent);
+    RUN(a_tail_that_is_sent_before_its_front_is_proposed);
     RUN(a_leader_that_changes_its_log_is_forbidden);
     RUN(values_accepted_otherwise_than_proposed_are_forbidden);
+    RUN(what_is_chosen_may_be_learnt_whatever_was_accepted);
     RUN(a_round_accepted_over_a_longer_tail_is_forbidden);
     RUN(a_round_accepted_before_all_that_was_adopted_is_forbidden);
     RUN(a_round_accepted_of_nobody_is_forbidden);

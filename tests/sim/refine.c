@@ -83,6 +83,12 @@ static void extend(struct checker_log *log, const struct checker_log *from)
     }
 }
 
+static void append_content(struct checker_log *log, raft_term term, uint64_t content)
+{
+    uint64_t value = entry_chain(value_at(log, log->count), term, content);
+    append(log, (struct checker_link){term, value, 0});
+}
+
 /* ---- Rounds ----------------------------------------------------------------------------------- */
 
 /* A place behind all rounds; the memory that one had in an earlier run is used again. */
@@ -126,6 +132,7 @@ void refine_begin(struct refine *spec, const struct checker_setup *setup)
     memcpy(spec->ids, setup->ids, sizeof spec->ids);
     memset(spec->servers, 0, sizeof spec->servers);
     spec->round_count = 0;
+    spec->ahead_count = 0;
     spec->chosen = 0;
     spec->failure[0] = '\0';
 }
@@ -136,6 +143,7 @@ void refine_free(struct refine *spec)
         free(spec->rounds[i].proposed.links);
     }
     free(spec->rounds);
+    free(spec->ahead);
     memset(spec, 0, sizeof *spec);
 }
 
@@ -181,6 +189,18 @@ static void check_complete(struct refine *spec, const struct refine_round *earli
                " proposes something else",
                earlier->term, n, later->term);
     }
+}
+
+/* Whether the first n slots are chosen, with the values of which the last is this one. */
+static int is_chosen(const struct refine *spec, raft_index n, uint64_t value)
+{
+    for (size_t i = 0; i < spec->round_count; i++) {
+        const struct refine_round *round = &spec->rounds[i];
+        if (round->chosen >= n && begins_with(&round->proposed, n, value)) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /* A quorum of the leader's membership may have accepted more by now. */
@@ -280,6 +300,9 @@ static void phase2b(struct refine *spec, int server, raft_term in)
         return; /* a higher promise came into the same write: nobody was told of this one */
     }
     if (!begins_with(&round->proposed, n, it->chain)) {
+        if (is_chosen(spec, n, it->chain)) {
+            return; /* learnt: a snapshot of what was applied has outlived a log that was not durable */
+        }
         forbid(spec, "Phase2b",
                "server %d accepts %" PRIu64 " slots in round %" PRIu64 ", not as proposed", server,
                n, in);
@@ -512,6 +535,17 @@ static void begin_to_lead(struct refine *spec, int server, struct refine_round *
     extend(&round->proposed, issued);
 }
 
+/* What was sent ahead is proposed as soon as all in front of it is. */
+static void catch_up(const struct refine *spec, struct refine_round *round)
+{
+    for (size_t i = 0; i < spec->ahead_count; i++) {
+        const struct refine_ahead *entry = &spec->ahead[i];
+        if (entry->term == round->term && entry->slot == round->proposed.count + 1) {
+            append_content(&round->proposed, round->term, entry->content);
+        }
+    }
+}
+
 /*
  * A leader appends only. What it writes is proposed, what it still writes after its time included:
  * it may have been sent.
@@ -531,6 +565,7 @@ void refine_wrote(struct refine *spec, int server, const struct checker_log *iss
                server, round->term);
     } else if (holds && term_at(issued, issued->count) == it->led) {
         extend(&round->proposed, issued);
+        catch_up(spec, round);
     }
 }
 
@@ -577,35 +612,54 @@ static void check_promise_sent(struct refine *spec, int server, const raft_messa
     }
 }
 
-/* The entries of a range that are behind all that was proposed follow it now. */
-static void propose(struct checker_log *log, raft_range range)
+static void send_ahead(struct refine *spec, const raft_entry *entry)
 {
+    for (size_t i = 0; i < spec->ahead_count; i++) {
+        if (spec->ahead[i].term == entry->term && spec->ahead[i].slot == entry->index) {
+            return;
+        }
+    }
+    spec->ahead =
+        vector_grow(spec->ahead, spec->ahead_count, &spec->ahead_capacity, sizeof *spec->ahead);
+    spec->ahead[spec->ahead_count++] =
+        (struct refine_ahead){entry->term, entry->index, entry_content(entry)};
+}
+
+/*
+ * The entries of a range that are behind all that was proposed follow it now. A leader may send what
+ * it has not begun to write, and to one server a tail whose front nobody was sent yet.
+ */
+static void propose(struct refine *spec, struct refine_round *round, raft_range range)
+{
+    struct checker_log *log = &round->proposed;
     raft_entry entry;
     while (raft_range_next(&range, &entry)) {
         if (entry.index == log->count + 1) {
-            uint64_t value =
-                entry_chain(value_at(log, log->count), entry.term, entry_content(&entry));
-            append(log, (struct checker_link){entry.term, value, 0});
+            append_content(log, entry.term, entry_content(&entry));
+        } else if (entry.index > log->count) {
+            send_ahead(spec, &entry);
         }
     }
+    catch_up(spec, round);
 }
 
 /* "2a" carries what the leader of the round has proposed, or proposes by it: disks are slow (R5). */
 static void check_proposal_sent(struct refine *spec, int server, const raft_message *message)
 {
     struct refine_round *round = round_of(spec, message->term);
-    struct checker_log *log = &round->proposed;
+    const struct checker_log *log = &round->proposed;
     int is_known = message->index <= log->count; /* else it was neither written nor sent yet */
     raft_term before = is_known ? term_at(log, message->index) : round->term;
     int is_proposed = round->leader == server && before == message->index_term;
-    for (size_t i = 0; i < message->range_count && is_known && is_proposed; i++) {
+    for (size_t i = 0; i < message->range_count && is_proposed; i++) {
         const raft_range *range = &message->ranges[i];
         raft_index last = range->first + range->count - 1;
         if (last > log->count && range->term == round->term) {
-            propose(log, *range);
+            propose(spec, round, *range);
         }
-        is_proposed = last <= log->count && term_at(log, range->first) == range->term &&
-                      term_at(log, last) == range->term;
+        is_proposed = is_known ? last <= log->count && term_at(log, range->first) == range->term &&
+                                     term_at(log, last) == range->term
+                               : range->term == round->term;
     }
     if (!is_proposed) {
         forbid(spec, "Phase2a",

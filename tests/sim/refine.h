@@ -38,6 +38,13 @@ struct refine_round {
     raft_index chosen;                      /* likewise */
 };
 
+/* An entry that a leader has sent before all in front of it was seen to be written or sent. */
+struct refine_ahead {
+    raft_term term;
+    raft_index slot;
+    uint64_t content;
+};
+
 struct refine_server {
     raft_hard_state state;         /* durable */
     const struct checker_log *log; /* likewise; null: nothing yet */
@@ -56,6 +63,9 @@ struct refine {
     size_t round_count;
     size_t round_room;
     size_t round_capacity;
+    struct refine_ahead *ahead;
+    size_t ahead_count;
+    size_t ahead_capacity;
     raft_index chosen; /* slots 1 and up, in any round */
     char failure[256];
 };

@@ -1028,10 +1028,10 @@ RAFT_INTERNAL void raft__snapshot_reply(raft *node, struct raft__peer *peer,
                                         const raft_message *message);
 RAFT_INTERNAL void raft__snapshot_again(raft *node, struct raft__peer *peer, uint64_t round);
 RAFT_INTERNAL void raft__snapshot_acknowledged(raft *node, struct raft__peer *peer,
-                                               raft_index index, int moved);
+                                               raft_index index, uint64_t round, int moved);
 
-/* It denies to hold what the log begins behind, in this round. */
-RAFT_INTERNAL void raft__snapshot_refused(raft *node, struct raft__peer *peer, uint64_t round);
+/* In this round it denied to hold what the log begins behind, or acknowledged too little. */
+RAFT_INTERNAL void raft__snapshot_missing(raft *node, struct raft__peer *peer, uint64_t round);
 
 /* A peer asks for a fresh snapshot; sends what is due of those. */
 RAFT_INTERNAL void raft__fresh_receive(raft *node, const raft_message *message);

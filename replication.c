@@ -543,7 +543,7 @@ RAFT_APART static void receive_refusal(raft *node, struct raft__peer *peer,
         return;
     }
     if (peer->state == RAFT_PEER_SNAPSHOT) {
-        raft__snapshot_refused(node, peer, message->round);
+        raft__snapshot_missing(node, peer, message->round);
         return;
     }
     if (peer->state == RAFT_PEER_REPLICATE) {
@@ -579,7 +579,7 @@ static void receive_ack(raft *node, struct raft__peer *peer, raft_index index, u
     if (peer->state == RAFT_PEER_REPLICATE) {
         window_pop(&peer->window, index);
     } else if (peer->state == RAFT_PEER_SNAPSHOT) {
-        raft__snapshot_acknowledged(node, peer, index, moved);
+        raft__snapshot_acknowledged(node, peer, index, round, moved);
     } else if (index + 1 >= peer->next && round >= peer->since_round) {
         peer->state = RAFT_PEER_REPLICATE;
         peer->paused = 0;

@@ -598,11 +598,23 @@ static void end_shipment(raft *node, struct raft__stream *stream, raft_index ind
     raft__stream_end(node, stream->peer, whole ? RAFT_OK : RAFT_EDROPPED);
 }
 
+/* What was shipped has not arrived, or was lost there before it was in use. */
+void raft__snapshot_missing(raft *node, struct raft__peer *peer, uint64_t round)
+{
+    if (peer->needs == RAFT__SHIPPED && round >= peer->since_round) {
+        peer->needs = RAFT__NO_NEED;
+        peer->retry_ms = node->now_ms + (uint64_t)node->options.election_timeout_ms * 2;
+    }
+}
+
 /*
  * Any acknowledgement that the log can go on from ends the need (R38). Where the log was trimmed
- * beyond that meanwhile, a newer snapshot follows: what is held already is not sent for ever.
+ * beyond that meanwhile, a newer snapshot follows: what is held already is not sent for ever. Where
+ * storage cannot give an entry the log begins in front of it: a peer without the snapshot denies
+ * nothing then, but acknowledges what it had.
  */
-void raft__snapshot_acknowledged(raft *node, struct raft__peer *peer, raft_index index, int moved)
+void raft__snapshot_acknowledged(raft *node, struct raft__peer *peer, raft_index index,
+                                 uint64_t round, int moved)
 {
     struct raft__stream *stream = active_stream(node, peer->id, 0);
     if (index < node->log.base_index || index < peer->unreadable) {
@@ -611,6 +623,8 @@ void raft__snapshot_acknowledged(raft *node, struct raft__peer *peer, raft_index
         } else if (stream == NULL && moved && peer->needs >= RAFT__TOLD) {
             peer->needs = RAFT__NO_NEED; /* the host ships a newer one */
             peer->retry_ms = node->now_ms + node->options.heartbeat_ms;
+        } else {
+            raft__snapshot_missing(node, peer, round);
         }
         return;
     }
@@ -622,15 +636,6 @@ void raft__snapshot_acknowledged(raft *node, struct raft__peer *peer, raft_index
     peer->needs = RAFT__NO_NEED;
     peer->unreadable = 0;
     peer->retry_ms = 0;
-}
-
-/* What was shipped has not arrived, or was lost there before it was in use. */
-void raft__snapshot_refused(raft *node, struct raft__peer *peer, uint64_t round)
-{
-    if (peer->needs == RAFT__SHIPPED && round >= peer->since_round) {
-        peer->needs = RAFT__NO_NEED;
-        peer->retry_ms = node->now_ms + (uint64_t)node->options.election_timeout_ms * 2;
-    }
 }
 
 int raft_snapshot_sent(raft *node, raft_id peer_id, int status)

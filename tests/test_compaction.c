@@ -222,6 +222,46 @@ static void entries_that_storage_cannot_give_are_replaced_by_a_snapshot(void)
     CLUSTER_DONE(c);
 }
 
+/*
+ * R38: the log begins in front of the entry that cannot be read, so a follower that lost in a crash
+ * what was shipped denies nothing: asked, it acknowledges what it had. It is shipped to again.
+ */
+static void snapshot_in_place_of_unreadable_entries_is_asked_for_again_when_it_was_lost(void)
+{
+    struct cluster *c = make_group(3);
+    c->ships = 1;
+    c->nodes[1].options.trailing_bytes = LOG_BYTES / 2;
+    CHECK_EQ(cluster_start(c), RAFT_OK);
+    CHECK(cluster_elect(c, 1));
+    work(c, 1, 5, 700);
+    cluster_isolate(c, 3);
+    raft_index held = cluster_status(c, 3).last_index;
+    work(c, 1, 10, 700);
+    CHECK_EQ(cluster_compact(c, 1), RAFT_OK);
+    work(c, 1, 400, 700);
+    CHECK(cluster_status(c, 1).first_index <= held);
+    CHECK(cluster_status(c, 1).memory_index > held + 1);
+    c->nodes[1].fetch_fail = -5;
+    cluster_heal_all(c);
+    cluster_run(c, LONGEST);
+    CHECK_EQ(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_NEEDED), 1);
+    cluster_store_async(c, 3, 1);
+    CHECK_EQ(cluster_ship(c, 1, 3), RAFT_OK);
+    cluster_crash(c, 3);
+    cluster_store_async(c, 3, 0);
+    CHECK_EQ(cluster_restart(c, 3), RAFT_OK);
+    CHECK_EQ(cluster_status(c, 3).snapshot_index, 0);
+    cluster_run(c, 2 * LONGEST);
+    CHECK_EQ(cluster_peer(c, 1, 3).match, held);
+    CHECK_EQ(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_NEEDED), 2);
+    c->nodes[1].fetch_fail = 0; /* for what lies behind the snapshot */
+    CHECK_EQ(cluster_ship(c, 1, 3), RAFT_OK);
+    cluster_run(c, LONGEST);
+    CHECK(caught_up(c, 1, 3));
+    CHECK_EQ(cluster_event_count(c, 1, 0, RAFT_EVENT_SNAPSHOT_NEEDED), 2);
+    CLUSTER_DONE(c);
+}
+
 /* I24: an entry too large for a message goes alone, and the next message is of the usual size. */
 static void entry_larger_than_a_message_comes_from_storage_alone(void)
 {
@@ -982,6 +1022,7 @@ int main(void)
     RUN_BOTH(witness_hears_from_storage_of_nothing_that_too_few_hold);
     RUN_BOTH(stored_entries_of_any_size_and_term_are_fetched);
     RUN_BOTH(entries_that_storage_cannot_give_are_replaced_by_a_snapshot);
+    RUN_BOTH(snapshot_in_place_of_unreadable_entries_is_asked_for_again_when_it_was_lost);
     RUN_BOTH(entry_larger_than_a_message_comes_from_storage_alone);
     RUN_BOTH(fetches_that_are_malformed_count_as_failed);
     RUN_BOTH(leader_that_steps_down_amid_reads_keeps_the_buffers);

@@ -270,7 +270,11 @@ typedef struct raft_write {
     raft_term base_term;      /* with meta: the term of that entry */
     raft_index truncate_from; /* 0: nothing is removed. With meta, but for the founding one, it is
                                  base_index + 1: nothing more, but raft_restore looks at it */
-    const raft_range *ranges; /* what is appended, in index order, each joined to the last */
+    /*
+     * What is appended, in index order, each joined to the last; where no entry is stored, to the
+     * newest snapshot, which may be one of the host's own that is newer than meta.
+     */
+    const raft_range *ranges;
     size_t range_count;
 } raft_write;
 

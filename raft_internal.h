@@ -681,9 +681,9 @@ struct raft__own {
     raft_term term;
     raft_index first;
     raft_index last;
-    raft_index
-        unknown_first;       /* in front of them, or behind: covered unseen by a snapshot, or cut */
-    raft_index unknown_last; /* is to be told; 0: nothing */
+    /* To be told: in front of them, what a snapshot covers unseen, or behind them, what was cut. */
+    raft_index unknown_first;
+    raft_index unknown_last; /* 0: nothing */
     int status;              /* 0: open; RAFT_EDROPPED or RAFT_EUNKNOWN: to be told */
 };
 

@@ -185,4 +185,7 @@ int transport_peer_status(const struct transport *transport, raft_id id,
 /* A sentence for a reason; never null. */
 const char *transport_reason_text(enum transport_reason reason);
 
+/* A word for it, for keys of statistics: "network", "secret"; never null. */
+const char *transport_reason_name(enum transport_reason reason);
+
 #endif

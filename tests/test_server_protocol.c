@@ -23,12 +23,12 @@ static void nothing_is_lost_with_a_leader(void)
     CHECK(connect_to_leader() != leader);
     expect_keys("before", 50);
     set_keys("after", 50);
-    CHECK_EQ(fleet_start(&fleet, leader, WAIT_MS), 0);
+    start(leader);
     for (int i = 0; i < 3; i++) {
         fleet_kill(&fleet, i);
     }
     for (int i = 0; i < 3; i++) {
-        CHECK_EQ(fleet_start(&fleet, i, WAIT_MS), 0);
+        start(i);
     }
     connect_to_leader();
     expect_keys("before", 50);
@@ -68,7 +68,7 @@ static void keys_expire_under_a_leader_that_writes_nothing(void)
     connect_to_leader();
     expect_text("SET gone soon PX 200", "OK");
     fleet_kill(&fleet, 0);
-    CHECK_EQ(fleet_start(&fleet, 0, WAIT_MS), 0);
+    start(0);
     connect_to(0);
     do { /* it has to lead and to let time pass by itself */
         sleep_ms(10);
@@ -89,7 +89,7 @@ static void expect_other_protocol(const char *wrong, const char *right)
     directory_of(0, directory);
     expect_refusal(1, "belongs to a cluster that does not agree by", "--id", "1", "--dir",
                    directory, "--listen", "127.0.0.1:0", "--protocol", wrong, NULL);
-    CHECK_EQ(fleet_start(&fleet, 0, WAIT_MS), 0); /* it was left as it was */
+    start(0); /* it was left as it was */
     connect_to_leader();
     expect_text("GET leader", "found");
     end();

@@ -20,7 +20,7 @@
 #endif
 
 #include "check.h"
-#include "ports.h"
+#include "raftkv/ports.h"
 
 enum { SERVERS = 3, PATIENCE_MS = 60000, TOKENS_MAX = 256 };
 
@@ -227,7 +227,6 @@ static void make_directory(void)
 
 static void begin(void)
 {
-    static unsigned from;
     size_t used = 0;
 
     make_directory();
@@ -235,7 +234,7 @@ static void begin(void)
     token_count = 0;
     for (int id = 1; id <= SERVERS; id++) {
         used += (size_t)snprintf(members + used, sizeof members - used, "%s%d=127.0.0.1:%u",
-                                 id > 1 ? "," : "", id, choose_port(&from));
+                                 id > 1 ? "," : "", id, ports_next());
     }
     for (int id = 1; id <= SERVERS; id++) {
         start(id);

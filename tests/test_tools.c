@@ -240,7 +240,7 @@ static void move_to_fresh(void)
     fleet = fresh;
     memset(&fresh, 0, sizeof fresh);
     for (int i = 0; i < fleet.size; i++) {
-        CHECK_EQ(fleet_start(&fleet, i, WAIT_MS), 0);
+        start(i);
     }
 }
 
@@ -311,7 +311,7 @@ static void a_torn_tail_is_told_and_harmless(void)
     expect_said("log tail: torn in ");
     expect_said("harmless");
     expect_said("keyspace at: index 5, 4 keys");
-    CHECK_EQ(fleet_start(&fleet, 0, WAIT_MS), 0);
+    start(0);
     connect_to_leader();
     expect_keys("new", 2);
     end_all();
@@ -492,7 +492,7 @@ static void the_old_servers_are_refused_by_the_new_ones(void)
                     "--peers", fresh.peers, "--cluster", "fresh", NULL);
         CHECK_EQ(fleet_start(&fresh, i, WAIT_MS), 0);
     }
-    CHECK_EQ(fleet_start(&fleet, 2, WAIT_MS), 0);
+    start(2);
     old = fleet;
     fleet = fresh;
     leader = connect_to_leader();
@@ -563,8 +563,8 @@ static int leave_a_longer_stale_log(void)
     CHECK_EQ(caller_receive(&caller, &reply, WAIT_MS), 0); /* it has stepped down: in its log */
     CHECK_EQ(reply.kind, REPLY_ERROR);
     fleet_kill(&fleet, leader);
-    CHECK_EQ(fleet_start(&fleet, (leader + 1) % 3, WAIT_MS), 0);
-    CHECK_EQ(fleet_start(&fleet, (leader + 2) % 3, WAIT_MS), 0);
+    start((leader + 1) % 3);
+    start((leader + 2) % 3);
     connect_to_leader();
     set_keys("later", 5);
     expect_integer("WAIT 1 10000", 1);
@@ -655,7 +655,7 @@ static void a_witness_is_described_and_is_no_source(void)
     CHECK_EQ(fleet_make_with_spares(&fleet, program, 2, 1), 0);
     fleet.flags = quick;
     for (int i = 0; i < 3; i++) {
-        CHECK_EQ(fleet_start(&fleet, i, WAIT_MS), 0);
+        start(i);
     }
     connect_to_leader();
     fleet_address(&fleet, 2, address);
@@ -755,7 +755,7 @@ static void convert_all(const char *protocol)
 static void start_all(void)
 {
     for (int i = 0; i < fleet.size; i++) {
-        CHECK_EQ(fleet_start(&fleet, i, WAIT_MS), 0);
+        start(i);
     }
     connect_to_leader();
 }
@@ -826,8 +826,8 @@ static void what_was_committed_is_found_by_the_one_that_was_behind(void)
     set_keys("two", 50);
     kill_all();
     convert_all("multipaxos");
-    CHECK_EQ(fleet_start(&fleet, behind, WAIT_MS), 0);
-    CHECK_EQ(fleet_start(&fleet, ahead, WAIT_MS), 0);
+    start(behind);
+    start(ahead);
     connect_to_leader();
     expect_keys("all", 5);
     expect_keys("two", 50);
@@ -842,8 +842,8 @@ static void the_later_term_counts_after_a_change_of(const char *from, const char
     begin_as(from, quick);
     stale = leave_a_longer_stale_log();
     convert_all(to);
-    CHECK_EQ(fleet_start(&fleet, stale, WAIT_MS), 0);
-    CHECK_EQ(fleet_start(&fleet, (stale + 1) % 3, WAIT_MS), 0);
+    start(stale);
+    start((stale + 1) % 3);
     connect_to_leader();
     expect_keys("later", 5);
     expect_integer("EXISTS lost", 0);

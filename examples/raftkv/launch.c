@@ -1,22 +1,18 @@
-/*
- * Ports are taken from below the range from which systems choose ports for outgoing connections:
- * otherwise such a connection could hold the port of a node that is to be started again.
- */
 #define _GNU_SOURCE
 
 #include "launch.h"
 
+#include "ports.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -25,19 +21,14 @@
 #include <sys/prctl.h>
 #endif
 
-enum { PORT_FIRST = 20000, PORT_LAST = 31999, ARGUMENTS_MAX = 40 };
+enum { ARGUMENTS_MAX = 40 };
 
-static uint64_t now_us(void)
+static int64_t now_ms(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-static int64_t now_ms(void)
-{
-    return (int64_t)(now_us() / 1000);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 static void sleep_ms(int ms)
@@ -49,47 +40,16 @@ static void sleep_ms(int ms)
 
 /* ---- Making ---- */
 
-static int port_is_free(unsigned port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    int is_free;
-
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    is_free = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return is_free;
-}
-
-/* A free port at or after *from, which moves on behind it. 0: there is none. */
-static unsigned choose_port(unsigned *from)
-{
-    for (int tries = PORT_LAST - PORT_FIRST; tries > 0; tries--) {
-        unsigned port = *from;
-
-        *from = port >= PORT_LAST ? PORT_FIRST : port + 1;
-        if (port_is_free(port)) {
-            return port;
-        }
-    }
-    return 0;
-}
-
 static int choose_ports(struct fleet *fleet)
 {
-    unsigned span = PORT_LAST - PORT_FIRST;
-    unsigned from = PORT_FIRST + (unsigned)((now_us() * 7919 + (uint64_t)getpid() * 104729) % span);
     size_t used = 0;
 
     for (int i = 0; i < fleet->size; i++) {
         struct fleet_node *node = &fleet->nodes[i];
 
-        node->port = choose_port(&from);
-        node->peer_port = choose_port(&from);
+        node->port = ports_next();
+        node->peer_port = ports_next();
         if (!node->port || !node->peer_port) {
-            errno = EADDRINUSE;
             return -1;
         }
         node->id = (unsigned)i + 1;

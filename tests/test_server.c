@@ -254,7 +254,7 @@ static void await_in_log(int node, const char *words)
 
 static void a_server_with_another_secret_is_refused_and_both_sides_say_so(void)
 {
-    static const char *flags[7] = {"--election-ms", "100", "--heartbeat-ms", "20", "--secret-file"};
+    static const char *flags[7] = {QUICK, "--secret-file"};
     char ours[320], theirs[320];
 
     fleet_remove(&fleet);

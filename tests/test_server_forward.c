@@ -236,8 +236,7 @@ static void the_leader_gives_what_it_is_handed_its_own_time(void)
 /* ---- Processes ---- */
 
 /* Patient, since a busy machine should not depose the leader that a test talks to. */
-static const char *const forwarding[] = {"--election-ms", "100", "--heartbeat-ms", "20",
-                                         "--forward",     NULL};
+static const char *const forwarding[] = {QUICK, "--forward", NULL};
 
 /* With --forward every server answers, so the one that leads is asked for by name. */
 static int await_leader(void)

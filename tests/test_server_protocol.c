@@ -6,8 +6,7 @@
 
 #include "servers.h"
 
-static const char *const paxos[] = {
-    "--protocol", "multipaxos", "--election-ms", "100", "--heartbeat-ms", "20", NULL};
+static const char *const paxos[] = {"--protocol", "multipaxos", QUICK, NULL};
 
 /* A term is led by its owner (P1): founders have the slots 1, 2 and 3. */
 static void nothing_is_lost_with_a_leader(void)

@@ -19,8 +19,7 @@ static struct fleet fresh; /* the new cluster */
 static char tools[512];    /* where the programs lie */
 static char said[32768];   /* by a tool, on stdout and stderr */
 
-static const char *const renamed[] = {
-    "--cluster", "fresh", "--election-ms", "100", "--heartbeat-ms", "20", NULL};
+static const char *const renamed[] = {"--cluster", "fresh", QUICK, NULL};
 
 /* ---- Running a tool ---- */
 

@@ -223,8 +223,8 @@ $(FUZZERS): $(BUILD)/%: $(BUILD)/obj/tests/%.o $(BUILD)/obj/tests/fuzz_driver.o 
 # One command a word-group; tests/run.sh runs them all and sums what they say.
 RUNNER := CC='$(CC)' BUILD='$(BUILD)' MAKE='$(MAKE)' sh tests/run.sh
 corpus = $(firstword $(wildcard tests/corpus/$(1) tests/corpus/$(patsubst fuzz_%,%,$(1))))
-# The longest waits more than it works: it comes first, and the others work beside it.
-LONGEST := $(filter %/test_tools,$(TESTS))
+# The longest come first, and the others beside them: one waits for servers, two work much (valgrind).
+LONGEST := $(filter %/test_checkpoint_wal %/test_tools %/test_wal_trim,$(TESTS))
 UNIT_COMMANDS = $(foreach test,$(LONGEST) $(filter-out $(LONGEST),$(TESTS)),'$(test)') \
     $(foreach fuzzer,$(FUZZERS),'$(fuzzer) $(call corpus,$(notdir $(fuzzer)))')
 CHECKS := $(patsubst %,'sh %',$(wildcard tests/check_*.sh))

@@ -235,7 +235,6 @@ static void the_leader_gives_what_it_is_handed_its_own_time(void)
 
 /* ---- Processes ---- */
 
-/* Patient, since a busy machine should not depose the leader that a test talks to. */
 static const char *const forwarding[] = {QUICK, "--forward", NULL};
 
 /* With --forward every server answers, so the one that leads is asked for by name. */

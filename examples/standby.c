@@ -3,10 +3,9 @@
  *
  *     standby ID DIRECTORY 1=127.0.0.1:7001,2=127.0.0.1:7002,3=127.0.0.1:7003 [multipaxos]
  *
- * The term of the leader is its fencing token: no two servers ever lead in the same term, and each
- * takeover has a higher one. A server that was paused or cut off may believe that it is active a
- * little longer. So whatever the active server acts on is told the token with every act, remembers
- * the highest that it has seen, and refuses a lower one.
+ * The term of the leader is its fencing token: no two servers lead in the same term, and each
+ * takeover has a higher one. Who was paused may believe for a little longer that it is active, so
+ * whatever it acts on is told the token with every act, and refuses a lower one than it has seen.
  */
 #include "host.h"
 
@@ -44,8 +43,7 @@ int main(int argc, char **argv)
         .id = (raft_id)service.id, .ctx = &service, .notify = notify, .election_timeout_ms = 300};
     options.protocol = is_paxos ? RAFT_PROTOCOL_MULTIPAXOS : RAFT_PROTOCOL_RAFT;
     struct host *host = NULL;
-    char error[HOST_ERROR_MAX] =
-        "usage: standby ID DIRECTORY ID=HOST:PORT,ID=HOST:PORT,... [multipaxos]";
+    char error[HOST_ERROR_MAX] = "usage: standby ID DIRECTORY ID=HOST:PORT,... [multipaxos]";
     setvbuf(stdout, NULL, _IOLBF, 0); /* whoever reads along shall see each line at once */
     int status = RAFT_EARG;
     if (is_sound) {

@@ -45,12 +45,9 @@ int main(int argc, char **argv)
     struct host *host = NULL;
     char error[HOST_ERROR_MAX] = "usage: standby ID DIRECTORY ID=HOST:PORT,... [multipaxos]";
     setvbuf(stdout, NULL, _IOLBF, 0); /* whoever reads along shall see each line at once */
-    int status = RAFT_EARG;
-    if (is_sound) {
-        options.directory = argv[2];
-        options.members = argv[3];
-        status = host_open(&options, error, &host);
-    }
+    options.directory = is_sound ? argv[2] : NULL;
+    options.members = is_sound ? argv[3] : NULL;
+    int status = is_sound ? host_open(&options, error, &host) : RAFT_EARG;
     while (status == RAFT_OK) { /* the work is done here, while service.token is not 0 */
         status = host_turn(host, 1000);
     }
